@@ -1,0 +1,69 @@
+"""Gatestack: stacks of gated recurrent layers, from a file to a model that can be defended.
+
+Public names are imported when first used, so that `import gatestack` stays fast.
+
+Example:
+    >>> import gatestack as gs
+    >>> gs.__version__
+    '0.1.0'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gatestack import data, errors, nn, reference, runtime, tasks, training
+    from gatestack.reports import report
+    from gatestack.tasks import load
+    from gatestack.tasks.forecast import Forecaster
+    from gatestack.training import Training
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Forecaster",
+    "Training",
+    "__version__",
+    "data",
+    "errors",
+    "load",
+    "nn",
+    "reference",
+    "report",
+    "runtime",
+    "tasks",
+    "training",
+]
+
+# Where each public name lives; None marks a subpackage.
+_HOMES: dict[str, str | None] = {
+    "Forecaster": "gatestack.tasks.forecast",
+    "Training": "gatestack.training",
+    "data": None,
+    "errors": None,
+    "load": "gatestack.tasks",
+    "nn": None,
+    "reference": None,
+    "report": "gatestack.reports",
+    "runtime": None,
+    "tasks": None,
+    "training": None,
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gatestack' has no attribute {name!r}")
+    home = _HOMES[name]
+    if home is None:
+        value: object = importlib.import_module(f"gatestack.{name}")
+    else:
+        value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
