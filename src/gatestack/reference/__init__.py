@@ -1,1 +1,54 @@
-"""(to be written)"""
+"""The mathematics, in plain NumPy float64, forward and backward. Read this first.
+
+Written to be checked against the papers line by line. Nothing is fused, cached or skipped, and
+nothing of Gatestack is imported. Faster implementations are tested against these files.
+
+- `lstm.py`, `gru.py`, `rnn.py`: a cell knows one step and its gradient.
+- `layer.py`: a layer runs a cell over time; it knows lengths, masks, direction and states.
+- `stack.py`: a stack runs layers one over the other, in one or both directions.
+
+Letters: N batch, T time, C input features, H hidden, L layers, D directions. Gate order: LSTM i f g o,
+GRU r z n. Weights have the layout and the names of `torch.nn.LSTM`, `GRU` and `RNN`.
+A state is always a tuple: `(h, c)` for the LSTM, `(h,)` for the GRU and the RNN.
+
+Example:
+    >>> import numpy as np
+    >>> from gatestack.reference import LSTMCell, layer_forward
+    >>> rng = np.random.default_rng(0)
+    >>> cell = LSTMCell(
+    ...     weight_ih=rng.normal(size=(20, 3)), weight_hh=rng.normal(size=(20, 5)),
+    ...     bias_ih=rng.normal(size=20), bias_hh=rng.normal(size=20))
+    >>> layer_forward(cell, rng.normal(size=(2, 7, 3)), lengths=[7, 4]).output.shape
+    (2, 7, 5)
+"""
+
+from __future__ import annotations
+
+from gatestack.reference.activations import relu, sigmoid
+from gatestack.reference.cell import Cell, StepGradients
+from gatestack.reference.gru import GRUCell
+from gatestack.reference.layer import LayerGradients, LayerResult, LayerTape, layer_backward, layer_forward
+from gatestack.reference.lstm import LSTMCell
+from gatestack.reference.real_steps import real_steps
+from gatestack.reference.rnn import RNNCell
+from gatestack.reference.stack import StackGradients, StackResult, stack_backward, stack_forward
+
+__all__ = [
+    "Cell",
+    "GRUCell",
+    "LSTMCell",
+    "LayerGradients",
+    "LayerResult",
+    "LayerTape",
+    "RNNCell",
+    "StackGradients",
+    "StackResult",
+    "StepGradients",
+    "layer_backward",
+    "layer_forward",
+    "real_steps",
+    "relu",
+    "sigmoid",
+    "stack_backward",
+    "stack_forward",
+]

@@ -1,0 +1,142 @@
+"""The plain recurrent cell, tanh or relu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from gatestack.reference.activations import relu
+from gatestack.reference.cell import Array, Record, State, StepGradients, check_weights
+
+Activation: TypeAlias = Literal["tanh", "relu"]
+
+
+@dataclass(frozen=True, eq=False)
+class RNNCell:
+    """Plain recurrent unit, without gates.
+
+    One step, from h and x to h', with φ = tanh or relu:
+
+        h' = φ(W_ih x + b_ih + W_hh h + b_hh)
+
+    Args:
+        weight_ih: W_ih, (H, C).
+        weight_hh: W_hh, (H, H).
+        bias_ih: b_ih, (H,).
+        bias_hh: b_hh, (H,). One bias would do; torch and cuDNN have two.
+        activation: φ, "tanh" (default) or "relu".
+
+    Raises:
+        ValueError: `activation` is neither of the two, or a weight is not float64 or its shape does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> cell = RNNCell(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.zeros(1), activation="relu")
+        >>> (h,), record = cell.step(np.array([[2.0]]), (np.array([[3.0]]),))
+        >>> h
+        array([[5.]])
+
+    Source:
+        Elman 1990, "Finding Structure in Time", Fig. 2 (there with a logistic φ);
+        Graves, Mohamed & Hinton 2013, arXiv 1303.5778, Eq. 1;
+        relu: Le, Jaitly & Hinton 2015, "A Simple Way to Initialize Recurrent Networks of Rectified
+        Linear Units", arXiv 1504.00941.
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array
+    bias_hh: Array
+    activation: Activation = "tanh"
+
+    def __post_init__(self) -> None:
+        if self.activation not in get_args(Activation):
+            raise ValueError(f"RNNCell: activation is {self.activation!r} — expected 'tanh' or 'relu'")
+        check_weights("RNNCell", 1, self.weights)
+
+    @property
+    def input_size(self) -> int:
+        """C, the number of input features."""
+        return int(self.weight_ih.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the number of hidden units."""
+        return int(self.weight_hh.shape[1])
+
+    @property
+    def state_count(self) -> int:
+        """One array is carried: h."""
+        return 1
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Every weight by its name in torch."""
+        return {
+            "weight_ih": self.weight_ih,
+            "weight_hh": self.weight_hh,
+            "bias_ih": self.bias_ih,
+            "bias_hh": self.bias_hh,
+        }
+
+    def step(self, x: Array, state: State) -> tuple[State, Record]:
+        """One step forward.
+
+        Args:
+            x: input of the step, (N, C).
+            state: (h,) before the step, (N, H).
+
+        Returns:
+            (h',), (N, H), and the record that `step_backward` takes.
+
+        Example:
+            >>> import numpy as np
+            >>> cell = RNNCell(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.zeros(1))
+            >>> (h,), record = cell.step(np.array([[0.25]]), (np.array([[0.25]]),))
+            >>> h.round(4)  # tanh(0.5)
+            array([[0.4621]])
+        """
+        (h,) = state
+        a = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
+        h_new = np.tanh(a) if self.activation == "tanh" else relu(a)
+        return (h_new,), (x, h, h_new)
+
+    def step_backward(self, record: Record, d_state: State) -> StepGradients:
+        """One step backward; d_v is the gradient of the loss with respect to v.
+
+            d_a = d_h' * (1 - h'²)     tanh
+            d_a = d_h' * [h' > 0]      relu
+            d_x = W_ih^T d_a    d_h = W_hh^T d_a    d_W_ih = d_a x^T    d_W_hh = d_a h^T
+            d_b_ih = d_b_hh = d_a
+
+        Args:
+            record: what `step` returned.
+            d_state: gradient of (h',), (N, H).
+
+        Returns:
+            Gradients of x (N, C), of (h,), (N, H), and of the weights, summed over the batch.
+
+        Example:
+            >>> import numpy as np
+            >>> cell = RNNCell(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.zeros(1), "relu")
+            >>> _, record = cell.step(np.array([[2.0]]), (np.array([[3.0]]),))
+            >>> cell.step_backward(record, (np.ones((1, 1)),)).weights["weight_hh"]
+            array([[3.]])
+
+        Source:
+            The chain rule applied to the equation of `RNNCell`;
+            derived in docs/derivations/recurrent_cells.md.
+        """
+        (d_h_new,) = d_state
+        x, h, h_new = record
+        slope = 1.0 - h_new**2 if self.activation == "tanh" else np.where(h_new > 0.0, 1.0, 0.0)
+        d_a = d_h_new * slope
+        d_weights = {
+            "weight_ih": d_a.T @ x,
+            "weight_hh": d_a.T @ h,
+            "bias_ih": d_a.sum(axis=0),
+            "bias_hh": d_a.sum(axis=0),
+        }
+        return StepGradients(x=d_a @ self.weight_ih, state=(d_a @ self.weight_hh,), weights=d_weights)

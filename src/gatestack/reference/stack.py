@@ -1,0 +1,189 @@
+"""A stack: layers one over the other, each in one or both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatestack.reference.cell import Array, Cell, State
+from gatestack.reference.layer import LayerResult, layer_backward, layer_forward
+
+
+@dataclass(frozen=True, eq=False)
+class StackResult:
+    """What `stack_forward` returns. The outer index is the layer, the inner one the direction.
+
+    Args:
+        output: of the topmost layer, forward and reverse side by side, (N, T, H·D).
+        final: final states, `final[layer][direction]`, each array (N, H).
+        layers: all that each layer returned, `layers[layer][direction]`, the tapes among it.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatestack.reference import RNNCell, stack_forward
+        >>> cell = RNNCell(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.zeros(1))
+        >>> result = stack_forward([(cell,), (cell, cell)], np.zeros((2, 3, 1)))
+        >>> result.output.shape, len(result.final), len(result.final[1])
+        ((2, 3, 2), 2, 2)
+    """
+
+    output: Array
+    final: tuple[tuple[State, ...], ...]
+    layers: tuple[tuple[LayerResult, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StackGradients:
+    """What `stack_backward` returns. The outer index is the layer, the inner one the direction.
+
+    Args:
+        x: gradient of the input, (N, T, C).
+        initial: gradients of the initial states, `initial[layer][direction]`, each array (N, H).
+        weights: gradients of the weights by name, `weights[layer][direction]`.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatestack.reference import RNNCell, stack_backward, stack_forward
+        >>> cell = RNNCell(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.zeros(1))
+        >>> result = stack_forward([(cell,), (cell,)], np.zeros((2, 3, 1)))
+        >>> stack_backward(result, d_output=np.ones((2, 3, 1))).weights[1][0]["bias_hh"].shape
+        (1,)
+    """
+
+    x: Array
+    initial: tuple[tuple[State, ...], ...]
+    weights: tuple[tuple[dict[str, Array], ...], ...]
+
+
+def stack_forward(
+    layers: Sequence[Sequence[Cell]],
+    x: Array,
+    states: Sequence[Sequence[State]] | None = None,
+    *,
+    lengths: Sequence[int] | NDArray[np.integer] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+) -> StackResult:
+    """Run layers one over the other: the output of each, at every step, is the input of the next.
+
+    With h^(0)_t = x_t, for layer l = 1 … L:
+
+        h^(l)_t = step^(l)(h^(l-1)_t, h^(l)_{t-1})                                one direction
+        h^(l)_t = (forward step^(l) | reverse step^(l)), side by side, 2H wide    both directions
+
+    Args:
+        layers: the bottom layer first; each is `(cell,)` or `(forward cell, reverse cell)`.
+            Widths, kinds and directions may differ from layer to layer.
+        x: input, (N, T, C).
+        states: initial states, `states[layer][direction]`; zeros (default) where None.
+        lengths: (N,), the number of real steps of each row; default all.
+        mask: (N, T), True where a step is real; instead of `lengths`.
+
+    Returns:
+        The output of the top layer (N, T, H·D), the final states, and the result of every layer.
+
+    Raises:
+        ValueError: no layer, a layer with no or more than two cells, states that do not fit the layers,
+            or a shape that does not fit.
+
+    Notes:
+        The paper sends the states of all layers to what follows; here, as in torch, the top layer alone
+        is the output. The last step of a bidirectional output is not the final state: its reverse half
+        has seen one step only.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatestack.reference import GRUCell, RNNCell
+        >>> rng = np.random.default_rng(0)
+        >>> gru = GRUCell(rng.normal(size=(12, 3)), rng.normal(size=(12, 4)), np.zeros(12), np.zeros(12))
+        >>> rnn = RNNCell(rng.normal(size=(2, 4)), rng.normal(size=(2, 2)), np.zeros(2), np.zeros(2))
+        >>> stack_forward([(gru,), (rnn, rnn)], rng.normal(size=(5, 7, 3))).output.shape
+        (5, 7, 4)
+
+    Source:
+        Pascanu, Gulcehre, Cho & Bengio 2013, "How to Construct Deep Recurrent Neural Networks",
+        arXiv 1312.6026, the "stacked RNN"; Graves, Mohamed & Hinton 2013, arXiv 1303.5778, Eq. 11
+        (stacking) and Eqs. 8-9 (both directions).
+    """
+    if not layers:
+        raise ValueError("stack_forward: layers is empty — expected one layer or more")
+    for index, cells in enumerate(layers):
+        if len(cells) not in (1, 2):
+            raise ValueError(
+                f"stack_forward: layer {index} has {len(cells)} cells — expected one or two, one per direction"
+            )
+    if states is not None and [len(state) for state in states] != [len(cells) for cells in layers]:
+        raise ValueError("stack_forward: states do not fit — expected one per layer and direction")
+    results: list[tuple[LayerResult, ...]] = []
+    for index, cells in enumerate(layers):
+        directions = tuple(
+            layer_forward(
+                cell,
+                x,
+                None if states is None else states[index][direction],
+                lengths=lengths,
+                mask=mask,
+                reverse=direction == 1,
+            )
+            for direction, cell in enumerate(cells)
+        )
+        x = np.concatenate([result.output for result in directions], axis=2)  # -> (N, T, H·D)
+        results.append(directions)
+    final = tuple(tuple(result.final for result in directions) for directions in results)
+    return StackResult(output=x, final=final, layers=tuple(results))
+
+
+def stack_backward(
+    result: StackResult,
+    d_output: Array | None = None,
+    d_final: Sequence[Sequence[State]] | None = None,
+) -> StackGradients:
+    """The gradient of `stack_forward`: from the top layer down, d_output^(l-1) = d_x^(l).
+
+    Where a layer runs in both directions, its d_x is the sum over them.
+
+    Args:
+        result: of the forward pass.
+        d_output: gradient of `output`, (N, T, H·D); zeros where None.
+        d_final: gradients of the final states, `d_final[layer][direction]`; zeros where None.
+
+    Returns:
+        Gradients of x, of the initial states and of the weights.
+
+    Raises:
+        ValueError: a gradient has another shape than what it belongs to.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatestack.reference import RNNCell
+        >>> cell = RNNCell(np.full((1, 1), 2.0), np.ones((1, 1)), np.zeros(1), np.zeros(1), "relu")
+        >>> result = stack_forward([(cell,), (cell,)], np.ones((1, 1, 1)))
+        >>> stack_backward(result, d_output=np.ones((1, 1, 1))).x
+        array([[[4.]]])
+
+    Source:
+        The chain rule applied to the equations of `stack_forward`.
+    """
+    if d_output is not None and d_output.shape != result.output.shape:
+        raise ValueError(
+            f"stack_backward: d_output has shape {d_output.shape} — expected {result.output.shape}"
+        )
+    if d_final is not None and [len(part) for part in d_final] != [len(part) for part in result.layers]:
+        raise ValueError("stack_backward: d_final does not fit — expected one per layer and direction")
+    d_x = np.zeros_like(result.output) if d_output is None else d_output
+    initial: list[tuple[State, ...]] = []
+    weights: list[tuple[dict[str, Array], ...]] = []
+    for index in range(len(result.layers) - 1, -1, -1):
+        directions = result.layers[index]
+        edges = np.cumsum([one.output.shape[2] for one in directions])[:-1]
+        halves = np.split(d_x, edges, axis=2)
+        gradients = [
+            layer_backward(one.tape, d_half, None if d_final is None else d_final[index][direction])
+            for direction, (one, d_half) in enumerate(zip(directions, halves, strict=True))
+        ]
+        d_x = sum((gradient.x for gradient in gradients), start=np.zeros_like(gradients[0].x))
+        initial.insert(0, tuple(gradient.initial for gradient in gradients))
+        weights.insert(0, tuple(gradient.weights for gradient in gradients))
+    return StackGradients(x=d_x, initial=tuple(initial), weights=tuple(weights))
