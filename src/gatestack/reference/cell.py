@@ -1,4 +1,4 @@
-"""What every cell offers: one step forward, one step backward. Also the checks that weights and states go through."""
+"""What every cell offers: one step forward, one step backward; and the checks of weights and states."""
 
 from __future__ import annotations
 

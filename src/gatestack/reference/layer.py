@@ -218,7 +218,7 @@ def layer_backward(
     N, T = tape.real.shape
     H = cell.hidden_size
     if d_cells is not None and cell.state_count != 2:
-        raise ValueError(f"layer_backward: d_cells is given — expected None, this cell has no c")
+        raise ValueError("layer_backward: d_cells is given — expected None, this cell has no c")
     for name, gradient in (("d_output", d_output), ("d_cells", d_cells)):
         if gradient is not None and gradient.shape != (N, T, H):
             raise ValueError(f"layer_backward: {name} has shape {gradient.shape} — expected ({N}, {T}, {H})")

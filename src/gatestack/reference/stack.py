@@ -112,7 +112,7 @@ def stack_forward(
     for index, cells in enumerate(layers):
         if len(cells) not in (1, 2):
             raise ValueError(
-                f"stack_forward: layer {index} has {len(cells)} cells — expected one or two, one per direction"
+                f"stack_forward: layer {index} has {len(cells)} cells — expected 1, or 2 for both directions"
             )
     if states is not None and [len(state) for state in states] != [len(cells) for cells in layers]:
         raise ValueError("stack_forward: states do not fit — expected one per layer and direction")

@@ -1,0 +1,48 @@
+"""`gatestack.reference`, true or broken, as an implementation that the checks can take."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from gatestack import reference
+
+from .problems import VARIANTS, Implementation, Outcome, Problem
+
+
+def reference_implementation(variant: str, parts: SimpleNamespace | None = None) -> Implementation:
+    """The reference for one variant; `parts` may replace its cells, layer_forward and layer_backward."""
+    parts = parts or SimpleNamespace(
+        LSTMCell=reference.LSTMCell,
+        GRUCell=reference.GRUCell,
+        RNNCell=reference.RNNCell,
+        layer_forward=reference.layer_forward,
+        layer_backward=reference.layer_backward,
+    )
+
+    def run(problem: Problem) -> Outcome:
+        kind, _, option = problem.variant.name.partition("-")
+        if kind == "lstm":
+            cell = parts.LSTMCell(**problem.weights)
+        elif kind == "gru":
+            cell = parts.GRUCell(**problem.weights, reset=option)
+        else:
+            cell = parts.RNNCell(**problem.weights, activation=option)
+        result = parts.layer_forward(
+            cell,
+            problem.x,
+            problem.initial,
+            lengths=problem.lengths,
+            mask=problem.mask,
+            reverse=problem.reverse,
+        )
+        gradients = parts.layer_backward(result.tape, problem.d_output, problem.d_final, problem.d_cells)
+        return Outcome(
+            output=result.output,
+            final=result.final,
+            cells=result.cells,
+            d_x=gradients.x,
+            d_initial=gradients.initial,
+            d_weights=gradients.weights,
+        )
+
+    return Implementation(run, VARIANTS[variant])

@@ -1,0 +1,168 @@
+"""What a check hands to an implementation, and what it wants back: plain NumPy float64 on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A cell by name, its number of gates and of state arrays."""
+
+    name: str
+    gates: int
+    state_count: int
+    peephole: bool = False
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("lstm", gates=4, state_count=2),
+        Variant("lstm-peephole", gates=4, state_count=2, peephole=True),
+        Variant("gru-after", gates=3, state_count=1),
+        Variant("gru-before", gates=3, state_count=1),
+        Variant("rnn-tanh", gates=1, state_count=1),
+        Variant("rnn-relu", gates=1, state_count=1),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One layer in one direction, everything that goes in, and the gradients of everything that comes out.
+
+    x (N, T, C); weights in torch's layout ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peephole");
+    initial: (h, c) or (h,), each (N, H). Either `lengths` (N,) or `mask` (N, T) or neither (all steps real).
+    The gradients are d_output (N, T, H), d_final like `initial`, and d_cells (N, T, H) or None.
+    """
+
+    variant: Variant
+    x: Array
+    weights: dict[str, Array]
+    initial: tuple[Array, ...]
+    lengths: NDArray[np.int64] | None
+    mask: NDArray[np.bool_] | None
+    reverse: bool
+    d_output: Array
+    d_final: tuple[Array, ...]
+    d_cells: Array | None
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """The mask (N, T), whichever way it was given."""
+        if self.mask is not None:
+            return self.mask
+        rows, steps, _ = self.x.shape
+        if self.lengths is None:
+            return np.ones((rows, steps), dtype=np.bool_)
+        return np.arange(steps)[None, :] < self.lengths[:, None]
+
+    def rows(self, rows: slice) -> Problem:
+        """The same problem for some rows."""
+        return replace(
+            self,
+            x=self.x[rows],
+            initial=tuple(part[rows] for part in self.initial),
+            lengths=None if self.lengths is None else self.lengths[rows],
+            mask=None if self.mask is None else self.mask[rows],
+            d_output=self.d_output[rows],
+            d_final=tuple(part[rows] for part in self.d_final),
+            d_cells=None if self.d_cells is None else self.d_cells[rows],
+        )
+
+    def steps(self, steps: slice) -> Problem:
+        """The same problem for some steps, all of them given by a mask."""
+        return replace(
+            self,
+            x=self.x[:, steps],
+            lengths=None,
+            mask=self.real[:, steps],
+            d_output=self.d_output[:, steps],
+            d_cells=None if self.d_cells is None else self.d_cells[:, steps],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What an implementation makes of a problem: results, and gradients of Σ results · their gradients."""
+
+    output: Array
+    final: tuple[Array, ...]
+    cells: Array | None
+    d_x: Array
+    d_initial: tuple[Array, ...]
+    d_weights: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """Something that can be checked.
+
+    run: solves a problem, forward and backward.
+    variant: the cell that it computes.
+    cells: whether it gives the cell state at every step (LSTM only).
+    tolerance: of parity with another implementation, relative and absolute; 1e-10 suits float64.
+    """
+
+    run: Callable[[Problem], Outcome]
+    variant: Variant
+    cells: bool = True
+    tolerance: float = 1e-10
+
+
+Lengths = tuple[int, ...]
+RAGGED: Lengths = (5, 0, 1, 3)
+MASK = np.array(
+    [
+        [1, 1, 1, 1, 1],
+        [0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 1],
+        [1, 0, 1, 1, 0],
+    ],
+    dtype=np.bool_,
+)
+
+
+def make_problem(
+    implementation: Implementation,
+    *,
+    reverse: bool = False,
+    lengths: Lengths | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    rows: int = 4,
+    steps: int = 5,
+    seed: int = 0,
+) -> Problem:
+    """Random weights, input, initial state and gradients; nothing is zero, nothing saturates; H = 3, C = 2."""
+    C, H = 2, 3
+    variant = implementation.variant
+    rng = np.random.default_rng(seed)
+    G = variant.gates * H
+    weights = {
+        "weight_ih": rng.normal(scale=0.6, size=(G, C)),
+        "weight_hh": rng.normal(scale=0.6, size=(G, H)),
+        "bias_ih": rng.normal(scale=0.5, size=G),
+        "bias_hh": rng.normal(scale=0.5, size=G),
+    }
+    if variant.peephole:
+        weights["peephole"] = rng.normal(scale=0.7, size=(3, H))
+    has_cells = variant.state_count == 2 and implementation.cells
+    return Problem(
+        variant=variant,
+        x=rng.normal(size=(rows, steps, C)),
+        weights=weights,
+        initial=tuple(rng.normal(size=(rows, H)) for _ in range(variant.state_count)),
+        lengths=None if lengths is None else np.array(lengths),
+        mask=mask,
+        reverse=reverse,
+        d_output=rng.normal(size=(rows, steps, H)),
+        d_final=tuple(rng.normal(size=(rows, H)) for _ in range(variant.state_count)),
+        d_cells=rng.normal(size=(rows, steps, H)) if has_cells else None,
+    )
