@@ -1,0 +1,115 @@
+"""The plain recurrent layer."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gatestack.kernels import recurrent as kernels
+from gatestack.nn.recurrent import InitialState, Merge, Recurrent, check_choice
+from gatestack.nn.steps import Lengths, Mask
+
+__all__ = ["RNN", "Activation"]
+
+Activation = Literal["tanh", "relu"]
+_KERNELS = {"tanh": kernels.rnn_tanh, "relu": kernels.rnn_relu}
+
+
+class RNN(Recurrent):
+    r"""One plain recurrent layer.
+
+    For each step, with φ = tanh or relu:
+
+        h = φ(W_ih x + b_ih + W_hh h + b_hh)
+
+    Parameters, named as in torch, the same again with `_reverse`: `weight_ih_l0` (H, C), `weight_hh_l0` (H,
+    H), `bias_ih_l0` (H,), `bias_hh_l0` (H,). The `state_dict` of a `torch.nn.RNN` with one layer loads as it
+    is.
+
+    Args:
+        hidden_size: H, at least 1.
+        input_size: C, or None to take it from the first input.
+        activation: φ, "tanh" (default) or "relu".
+        bidirectional: run a second direction from each row's last real step to its first. Default False.
+        merge: how the two directions become one output: "concat" (default), "sum", "mul", "average".
+        return_sequences: output every step (default); otherwise only the final state h of each direction.
+        initial_state: "zeros" (default), or "trained": a parameter `initial_h_l0` of shape (D, H).
+        dtype: of the parameters; None takes torch's default.
+
+    Errors:
+        ArgumentError: a value outside its range; at a call, a shape, dtype or device that does not fit.
+
+    Note:
+        With two directions the last step of the output is not the final state; see `LSTM`.
+
+    Example:
+        >>> import torch
+        >>> from gatestack.nn import RNN
+        >>> output, h = RNN(4, input_size=2, activation="relu")(torch.zeros(3, 5, 2))
+        >>> output.shape, h.shape
+        (torch.Size([3, 5, 4]), torch.Size([1, 3, 4]))
+
+    Source:
+        Elman 1990, "Finding Structure in Time".
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        hidden_size: int,
+        input_size: int | None = None,
+        *,
+        activation: Activation = "tanh",
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        return_sequences: bool = True,
+        initial_state: InitialState = "zeros",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check_choice("activation", activation, get_args(Activation), type(self).__name__)
+        self.activation = activation
+        super().__init__(
+            hidden_size,
+            input_size,
+            bidirectional=bidirectional,
+            merge=merge,
+            return_sequences=return_sequences,
+            initial_state=initial_state,
+            dtype=dtype,
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        *,
+        lengths: Lengths | None = None,
+        mask: Mask | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer over a batch.
+
+        Args:
+            x: (N, T, C), in the dtype and on the device of the parameters. N = 0 and T = 0 are fine.
+            state: h (D, N, H); None starts from the initial state.
+            lengths: (N,) whole numbers from 0 to T, the real steps of each row; None means all.
+            mask: (N, T) bool, True where a step is real; instead of lengths.
+
+        Returns:
+            output (N, T, D·H), or (N, T, H) where the directions are merged into one, zero at steps that are
+            not real; with `return_sequences=False` the merged final h, (N, D·H) or (N, H). Then h (D, N, H),
+            after each row's last real step.
+
+        Errors:
+            ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
+        """
+        x, (h0,), steps = self._enter(x, state, lengths, mask)
+        output, h_n = _KERNELS[self.activation](x, h0, self._weights(), lengths=steps.lengths)
+        return self._leave(output, h_n, steps), h_n
+
+    def extra_repr(self) -> str:
+        """The shared settings, then the activation where it is not tanh."""
+        shown = super().extra_repr()
+        return shown if self.activation == "tanh" else f"{shown}, activation={self.activation!r}"

@@ -1,0 +1,312 @@
+"""Recurrent layers on top of each other, behaving as one layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from gatestack.errors import ArgumentError
+from gatestack.nn.dropout import VariationalDropout, check_probability
+from gatestack.nn.lstm import LSTM, LSTMState
+from gatestack.nn.recurrent import Recurrent, check_input, check_size
+from gatestack.nn.steps import Lengths, Mask, Steps
+
+__all__ = ["Stack", "StackState"]
+
+StackState: TypeAlias = tuple[LSTMState | Tensor, ...]
+
+_TORCH_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?")
+
+
+class Stack(nn.Module):
+    r"""Recurrent layers on top of each other: each reads the output of the one below at every step.
+
+    With y⁰ = x the input and d the dropout:
+
+        y¹ = layer₁(y⁰)
+        yˡ = layerₗ(d(yˡ⁻¹))                    for l = 2 … L
+        yˡ = layerₗ(d(yˡ⁻¹)) + yˡ⁻¹             with residual=True
+
+    Layers may differ in cell, width and direction. A layer reads (batch, time, features), so every layer but
+    the last must return its output at every step; the last one decides whether the stack does.
+
+    The `state_dict` of a `torch.nn.LSTM`, `GRU` or `RNN` of the same shape loads as it is: `weight_ih_l1`
+    goes to `layers.1.weight_ih_l0`, and so on.
+
+    Args:
+        layers: one or more `LSTM`, `GRU` or `RNN`, the lowest first.
+        input_size: C, or None to take it from the first input.
+        dropout: probability with which an element between two layers is dropped, anew at every step. Default
+        0.
+        variational_dropout: the same with one mask for all steps of a row, see `VariationalDropout`. Default
+        0.
+        residual: add the input of each layer but the lowest to its output. Their widths must agree; the
+            lowest layer has no such connection, because it changes the width of the data to its own. Default
+            False.
+
+    Errors:
+        ArgumentError: no layers, a layer twice, a layer below the last with `return_sequences=False`, both
+            dropouts, dropout or residual without a second layer, residual between different widths; at a
+            call, a shape, dtype or device that does not fit.
+
+    Note:
+        With `residual=True` and a last layer that has `return_sequences=False`, what is added is its input
+        at the last real step of each row. With two directions there is no such step, and the stack is
+        refused.
+
+    Example:
+        >>> import torch
+        >>> from gatestack.nn import GRU, LSTM, Stack
+        >>> stack = Stack(LSTM(8, bidirectional=True), GRU(4, return_sequences=False), dropout=0.1)
+        >>> output, (lower, upper) = stack(torch.zeros(3, 5, 2))
+        >>> output.shape, lower[0].shape, upper.shape
+        (torch.Size([3, 4]), torch.Size([2, 3, 8]), torch.Size([1, 3, 4]))
+
+    Source:
+        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks", section 3.3.3 (stacked RNN);
+        dropout only between layers: Zaremba et al. 2014, "Recurrent Neural Network Regularization"; residual
+        connections: Wu et al. 2016, "Google's Neural Machine Translation System", Eq. 6.
+    """
+
+    def __init__(
+        self,
+        *layers: Recurrent,
+        input_size: int | None = None,
+        dropout: float = 0.0,
+        variational_dropout: float = 0.0,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dropout = check_probability("dropout", dropout, "Stack")
+        self.variational_dropout = check_probability("variational_dropout", variational_dropout, "Stack")
+        self.residual = residual
+        _check_layers(layers)
+        if dropout and variational_dropout:
+            raise ArgumentError(
+                f"dropout={dropout!r} and variational_dropout={variational_dropout!r}",
+                where="Stack",
+                expected="one of them",
+            )
+        if len(layers) == 1 and (dropout or variational_dropout or residual):
+            raise ArgumentError(
+                "dropout or residual with one layer", where="Stack", expected="two layers to act between"
+            )
+        if residual:
+            _check_residual(layers)
+        self.layers = nn.ModuleList(layers)
+        self.between: nn.Module = nn.Identity()
+        if dropout:
+            self.between = nn.Dropout(self.dropout)
+        elif variational_dropout:
+            self.between = VariationalDropout(self.variational_dropout)
+        self.register_load_state_dict_pre_hook(_rename_torch_weights)  # type: ignore[no-untyped-call]
+        if input_size is not None:
+            self.build(input_size)
+
+    @property
+    def input_size(self) -> int | None:
+        """C, features of the input; None until the lowest layer is built."""
+        return self._layer(0).input_size
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output, those of the last layer."""
+        return self._layer(-1).output_size
+
+    def build(self, input_size: int) -> Stack:
+        """Make the parameters of every layer for inputs of `input_size` features.
+
+        Returns:
+            The stack itself.
+
+        Errors:
+            ArgumentError: a layer was built for another size than the layer below gives.
+
+        Example:
+            >>> from gatestack.nn import LSTM, Stack
+            >>> Stack(LSTM(8), LSTM(4)).build(2).layers[1]
+            LSTM(4, input_size=8)
+        """
+        width = check_size("input_size", input_size, "Stack")
+        for number in range(len(self.layers)):
+            layer = self._layer(number)
+            if layer.input_size not in (None, width):
+                raise ArgumentError(
+                    f"layer {number} was built for input_size {layer.input_size}",
+                    where="Stack",
+                    expected=f"{width}, the features of {'x' if number == 0 else f'layer {number - 1}'}",
+                )
+            layer.build(width)
+            width = layer.output_size
+        return self
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Sequence[LSTMState | Tensor | None] | None = None,
+        *,
+        lengths: Lengths | None = None,
+        mask: Mask | None = None,
+        return_cell_states: bool = False,
+    ) -> tuple[Tensor, StackState] | tuple[Tensor, StackState, tuple[Tensor, ...]]:
+        """Run all layers over a batch.
+
+        Args:
+            x: (N, T, C), in the dtype and on the device of the parameters. N = 0 and T = 0 are fine.
+            state: one entry per layer, in the form that layer takes; None, whole or for a layer, starts from
+                its initial state.
+            lengths: (N,) whole numbers from 0 to T, the real steps of each row; None means all.
+            mask: (N, T) bool, True where a step is real; instead of lengths.
+            return_cell_states: also return the cell states of every step, for stacks of `LSTM` only. This is
+                a loop over steps, several times slower than the fused path.
+
+        Returns:
+            output, state, and the cell states when asked for. `output` is that of the last layer; `state`
+            has one entry per layer, (h, c) or h, each (D, N, H); the cell states one tensor (N, T, D·H) per
+            layer.
+
+        Errors:
+            ArgumentError: a shape, dtype or device that does not fit, a state for another number of layers,
+                cell states of a layer that has none.
+        """
+        lowest = self._layer(0)
+        check_input(x, lowest.input_size, lowest._like, "Stack")
+        if any(self._layer(number).input_size is None for number in range(len(self.layers))):
+            self.build(x.shape[2])
+        states = self._states(state)
+        steps = Steps.read(x, lengths, mask, "Stack")
+        if return_cell_states:
+            self._check_cells()
+
+        y = steps.compress(x)
+        finals: list[LSTMState | Tensor] = []
+        cells: list[Tensor] = []
+        for number in range(len(self.layers)):
+            layer = self._layer(number)
+            below = y
+            options = {"return_cell_states": True} if return_cell_states else {}
+            y, final, *cell = layer(
+                below if number == 0 else self.between(below),
+                states[number],
+                lengths=steps.lengths,
+                **options,
+            )
+            if self.residual and number > 0:
+                y = y + (below if layer.return_sequences else steps.last(below))
+            finals.append(final)
+            cells.extend(steps.expand(c) for c in cell)
+        if self._layer(-1).return_sequences:
+            y = steps.expand(y)
+        return (y, tuple(finals), tuple(cells)) if return_cell_states else (y, tuple(finals))
+
+    def extra_repr(self) -> str:
+        """Every setting that is not its default."""
+        parts = []
+        if self.dropout:
+            parts.append(f"dropout={self.dropout:g}")
+        if self.variational_dropout:
+            parts.append(f"variational_dropout={self.variational_dropout:g}")
+        if self.residual:
+            parts.append("residual=True")
+        return ", ".join(parts)
+
+    def _layer(self, number: int) -> Recurrent:
+        layer = self.layers[number]
+        if not isinstance(layer, Recurrent):
+            raise ArgumentError(
+                f"layer {number} is a {type(layer).__name__}", where="Stack", expected="LSTM, GRU, RNN"
+            )
+        return layer
+
+    def _states(self, state: object) -> Sequence[LSTMState | Tensor | None]:
+        count = len(self.layers)
+        if state is None:
+            return (None,) * count
+        if not isinstance(state, tuple | list) or len(state) != count:
+            found = (
+                f"{len(state)} entries" if isinstance(state, tuple | list) else f"type {type(state).__name__}"
+            )
+            raise ArgumentError(f"state has {found}", where="Stack", expected=f"one entry per layer, {count}")
+        return state
+
+    def _check_cells(self) -> None:
+        for number, layer in enumerate(self.layers):
+            if not isinstance(layer, LSTM):
+                raise ArgumentError(
+                    f"return_cell_states=True, but layer {number} is a {type(layer).__name__}",
+                    where="Stack",
+                    expected="layers with a cell state (LSTM)",
+                )
+
+
+def _check_layers(layers: Sequence[object]) -> None:
+    if not layers:
+        raise ArgumentError("no layers", where="Stack", expected="one or more of LSTM, GRU, RNN")
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, Recurrent):
+            raise ArgumentError(
+                f"layer {number} is a {type(layer).__name__}",
+                where="Stack",
+                expected="LSTM, GRU or RNN",
+                hint="give the layers one by one: Stack(*layers)"
+                if isinstance(layer, list | tuple)
+                else None,
+            )
+        if any(layer is other for other in layers[:number]):
+            raise ArgumentError(
+                f"layer {number} is the same object as a layer below",
+                where="Stack",
+                expected="an object of its own for each layer",
+                hint="[LSTM(64)] * 3 is one layer three times; [LSTM(64) for _ in range(3)] makes three",
+            )
+        if number < len(layers) - 1 and not layer.return_sequences:
+            raise ArgumentError(
+                f"layer {number} has return_sequences=False",
+                where="Stack",
+                expected="True below the last layer",
+                hint="its output would be (batch, features); the layer above reads (batch, time, features)",
+            )
+
+
+def _check_residual(layers: Sequence[Recurrent]) -> None:
+    for number in range(1, len(layers)):
+        width, below = layers[number].output_size, layers[number - 1].output_size
+        if width != below:
+            raise ArgumentError(
+                f"residual=True, but layer {number} gives {width} features, layer {number - 1} gives {below}",
+                where="Stack",
+                expected="the same width for every layer",
+            )
+    if layers[-1].bidirectional and not layers[-1].return_sequences:
+        raise ArgumentError(
+            "residual=True on a bidirectional last layer with return_sequences=False",
+            where="Stack",
+            expected="return_sequences=True, or one direction",
+        )
+
+
+def _rename_torch_weights(
+    stack: Stack,
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: dict[str, Any],  # noqa: ARG001 (torch calls the hook with seven arguments)
+    strict: bool,
+    missing_keys: list[str],  # noqa: ARG001
+    unexpected_keys: list[str],  # noqa: ARG001
+    error_msgs: list[str],
+) -> None:
+    """Give the weights of a `torch.nn.LSTM`, `GRU` or `RNN` the names they have in a stack."""
+    count, highest = len(stack.layers), -1
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        match = _TORCH_NAME.fullmatch(key[len(prefix) :])
+        if match is None:
+            continue
+        name, number, reverse = match[1], int(match[2]), match[3] or ""
+        highest = max(highest, number)
+        if number < count:
+            state_dict[f"{prefix}layers.{number}.{name}_l0{reverse}"] = state_dict.pop(key)
+    if strict and highest >= 0 and highest + 1 != count:
+        error_msgs.append(f"the weights are of {highest + 1} layers, the stack has {count}.")
