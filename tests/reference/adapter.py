@@ -35,6 +35,8 @@ def reference_implementation(variant: str, parts: SimpleNamespace | None = None)
             mask=problem.mask,
             reverse=problem.reverse,
         )
+        if problem.results_only:
+            return Outcome(output=result.output, final=result.final, cells=result.cells)
         gradients = parts.layer_backward(result.tape, problem.d_output, problem.d_final, problem.d_cells)
         return Outcome(
             output=result.output,

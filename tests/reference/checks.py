@@ -234,7 +234,7 @@ def _moved(problem: Problem, name: str, entry: tuple[int, ...], by: float) -> Pr
 
 def _loss(implementation: Implementation, problem: Problem) -> float:
     """The number whose gradients an outcome holds."""
-    outcome = implementation.run(problem)
+    outcome = implementation.run(replace(problem, results_only=True))
     loss = np.sum(outcome.output * problem.d_output)
     for part, gradient in zip(outcome.final, problem.d_final, strict=True):
         loss += np.sum(part * gradient)

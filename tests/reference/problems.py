@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Problem:
     x (N, T, C); weights in torch's layout ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peephole");
     initial: (h, c) or (h,), each (N, H). Either `lengths` (N,) or `mask` (N, T) or neither (all steps real).
     The gradients are d_output (N, T, H), d_final like `initial`, and d_cells (N, T, H) or None.
+    With `results_only` nobody will look at the gradients of the outcome; they may be left out.
     """
 
     variant: Variant
@@ -53,6 +54,7 @@ class Problem:
     d_output: Array
     d_final: tuple[Array, ...]
     d_cells: Array | None
+    results_only: bool = False
 
     @property
     def real(self) -> NDArray[np.bool_]:
@@ -96,9 +98,9 @@ class Outcome:
     output: Array
     final: tuple[Array, ...]
     cells: Array | None
-    d_x: Array
-    d_initial: tuple[Array, ...]
-    d_weights: dict[str, Array]
+    d_x: Array | None = None
+    d_initial: tuple[Array, ...] = ()
+    d_weights: dict[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def make_problem(
     steps: int = 5,
     seed: int = 0,
 ) -> Problem:
-    """Random weights, input, initial state and gradients; nothing is zero, nothing saturates; H = 3, C = 2."""
+    """Random weights, input, initial state and gradients, none of them zero or saturating; H = 3, C = 2."""
     C, H = 2, 3
     variant = implementation.variant
     rng = np.random.default_rng(seed)
