@@ -40,7 +40,7 @@ format: $(VENV)/.installed-test  ## put the code into the agreed form
 	$(RUN) -m ruff format
 
 docs: $(VENV)/.installed-docs  ## the documentation, in site/
-	$(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 bench: $(VENV)/.installed  ## what a fit costs on this machine
 	$(RUN) benchmarks/fit_speed.py

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Figures are drawn to files, never to a screen; set before anything imports matplotlib.
+os.environ["MPLBACKEND"] = "Agg"
+
+# The same examples on every run, and no limit on the time of one: a busy machine is no fault of the code.
+hypothesis.settings.register_profile("gatestack", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("gatestack")
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
