@@ -12,9 +12,11 @@ from typing import Any
 
 from protocol.jobs import Contender
 
-__all__ = ["GATESTACK", "SCALINGS", "candidate", "chosen_peers", "with_learning_rate"]
+__all__ = ["GATESTACK", "KINDS", "NHITS", "SCALINGS", "candidate", "chosen_peers", "with_learning_rate"]
 
 GATESTACK = Contender("Gatestack Forecaster", "gatestack", "LSTM")
+
+NHITS = "NeuralForecast NHITS"
 
 _PER_SERIES = {"scaler_type": "identity", "local_scaler_type": "standard"}
 
@@ -26,7 +28,7 @@ SCALINGS: dict[str, list[dict[str, Any]]] = {
         _PER_SERIES,
         {"scaler_type": "standard", "recurrent": True},
     ],
-    "NeuralForecast NHITS": [
+    NHITS: [
         {"scaler_type": "identity"},
         {"scaler_type": "standard"},
         {"scaler_type": "robust"},
@@ -37,8 +39,15 @@ SCALINGS: dict[str, list[dict[str, Any]]] = {
 
 _PEERS = {
     "NeuralForecast LSTM": ("neuralforecast", "LSTM"),
-    "NeuralForecast NHITS": ("neuralforecast", "NHITS"),
+    NHITS: ("neuralforecast", "NHITS"),
     "Darts BlockRNN LSTM": ("darts", "LSTM"),
+}
+
+KINDS = {
+    GATESTACK.label: "recurrent",
+    "NeuralForecast LSTM": "recurrent",
+    NHITS: "network",
+    "Darts BlockRNN LSTM": "recurrent",
 }
 
 LEARNING_RATES = (3e-3,)
