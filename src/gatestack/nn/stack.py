@@ -250,7 +250,7 @@ def _check_layers(layers: Sequence[object]) -> None:
             raise ArgumentError(
                 f"layer {number} is a {type(layer).__name__}",
                 where="Stack",
-                expected="LSTM, GRU or RNN",
+                expected="LSTM, GRU or RNN of gatestack.nn",
                 hint="give the layers one by one: Stack(*layers)"
                 if isinstance(layer, list | tuple)
                 else None,
