@@ -87,7 +87,7 @@ class ModelFolder:
     Args:
         path: the folder.
         model: the content of `model.json` as it was given to `write_model_folder`.
-        weights: name to array, writable.
+        weights: name to array of any shape, writable.
         proof: test vectors: inputs and the outputs that the model gave for them.
 
     Example:
@@ -119,7 +119,7 @@ def write_model_folder(
         path: the folder to make; folders above it are made as well.
         model: what JSON can hold, at most 64 levels deep. Must have `kind`, the name of the estimator;
             must not have `format`, `format_version`, `files` or `texts`, which are added here.
-        weights: name to array.
+        weights: name to array of any shape.
         proof: test vectors, name to array.
         texts: pages for people, such as `{"report.html": …}`. They are written, never read back or checked.
         overwrite: replace `path` if it is a Gatestack model folder without other files in it. A kill in
