@@ -28,6 +28,7 @@ class _Record:
     closed: bool = False  # just after a closing quote
     quote_line: int = 0
     quote_column: int = 0
+    cell_bytes: int = 0  # of the quoted cell, counted by line
 
 
 def diagnose_text(
@@ -78,7 +79,7 @@ def diagnose_text(
         if not record.quoted:
             _check_row(record, source, columns, max_cell_bytes)
             record = None
-        elif sum(map(len, record.cell)) > max_cell_bytes:
+        elif record.cell_bytes > max_cell_bytes:
             _refuse_unclosed(record, source, columns)
     if record is not None:
         _refuse_unclosed(record, source, columns)
@@ -91,6 +92,11 @@ def _read_line(
     if not record.quoted and '"' not in text:
         record.cells.extend(text.rstrip("\r\n").split(separator))
         return
+    if record.quoted:
+        record.cell_bytes += len(text)
+        if '"' not in text:
+            record.cell.append(text)
+            return
     characters = text if text.endswith("\n") else text + "\n"
     for sign in characters:
         if record.quoted:
@@ -112,6 +118,7 @@ def _read_line(
                 )
             else:
                 record.quoted, record.quote_line, record.quote_column = True, line, len(record.cells)
+                record.cell_bytes = 0
         elif sign in (separator, "\n"):
             record.cells.append("".join(record.cell))
             record.cell, record.closed = [], False
