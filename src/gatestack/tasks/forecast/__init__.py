@@ -1,1 +1,32 @@
-"""(to be written)"""
+"""Forecasting: from a table of series to quantiles of the next steps, beside the naive answers.
+
+Example:
+    >>> from gatestack.tasks.forecast import Forecaster, Origins
+    >>> Forecaster(horizon=7, layers=3).layers, Origins(test=0.1).step
+    (3, None)
+"""
+
+from __future__ import annotations
+
+from gatestack.tasks.forecast.backtest import Origins
+from gatestack.tasks.forecast.baselines import BASELINES
+from gatestack.tasks.forecast.evaluation import Evaluation
+from gatestack.tasks.forecast.fitting import RunFolder
+from gatestack.tasks.forecast.forecaster import Forecaster
+from gatestack.tasks.forecast.options import Architecture
+from gatestack.tasks.forecast.recency import Recency, recency
+from gatestack.tasks.forecast.skill import Skill
+from gatestack.tasks.forecast.stream import ForecastStream
+
+__all__ = [
+    "BASELINES",
+    "Architecture",
+    "Evaluation",
+    "ForecastStream",
+    "Forecaster",
+    "Origins",
+    "Recency",
+    "RunFolder",
+    "Skill",
+    "recency",
+]

@@ -1,0 +1,126 @@
+"""What all estimators share: scikit-learn's parameters, the fitted state, saving and loading."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+
+from gatestack.errors import ModelFileError, NotFittedError, nearest_name
+from gatestack.runtime.model_folder import read_model_folder, write_model_folder
+
+__all__ = ["Arrays", "Estimator", "load_estimator"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_KINDS: dict[str, type[Estimator]] = {}
+
+
+class Estimator(BaseEstimator, ABC):
+    """Base of every estimator: the constructor stores, `fit` checks and learns, `save` and `load` are exact.
+
+    A subclass names its `kind` and says how it is written as data; registering, the checks of the folder and
+    the proof are here.
+    """
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            _KINDS[cls.kind] = cls
+
+    @abstractmethod
+    def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
+        """Give the model as JSON values, weights, and proof (test vectors with their answers)."""
+
+    @classmethod
+    @abstractmethod
+    def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
+        """Make the estimator from what `_to_data` gave, and check it against the proof."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell scikit-learn whether `fit` or `load` has been called."""
+        return getattr(self, "fitted_", None) is not None
+
+    def save(self, path: str | Path, *, overwrite: bool = False, report: str | None = None) -> Path:
+        """Write the model folder: `model.json`, `weights.safetensors`, `proof.safetensors`.
+
+        Args:
+            path: the folder, which must not exist.
+            overwrite: replace a Gatestack model folder that stands there.
+            report: HTML text to keep in the folder as `report.html`.
+
+        Returns:
+            The path of the folder.
+
+        Raises:
+            NotFittedError: there is nothing to save yet.
+            ArgumentError: the path exists. StorageError: it cannot be written; nothing is left behind.
+        """
+        self._check_fitted("save")
+        model, weights, proof = self._to_data()
+        texts = {} if report is None else {"report.html": report}
+        write_model_folder(
+            path,
+            model={"kind": self.kind} | model,
+            weights=weights,
+            proof=proof,
+            texts=texts,
+            overwrite=overwrite,
+        )
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model folder that `save` wrote and check it against its proof; no code in it can run.
+
+        Raises:
+            ModelFileError: the folder is missing, damaged, of another version, or of another kind.
+        """
+        model = load_estimator(path)
+        if not isinstance(model, cls):
+            raise ModelFileError(f"this is a {model.kind}", where=str(path), expected=f"a {cls.kind}")
+        return model
+
+    def _check_fitted(self, doing: str) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"this {type(self).__name__} is not fitted yet",
+                where=doing,
+                hint="call fit with data, or load a saved model",
+            )
+
+
+def load_estimator(path: str | Path) -> Estimator:
+    """Read a model folder of any kind; see `Estimator.load`."""
+    folder = read_model_folder(path)
+    kind = str(folder.model.get("kind"))
+    if kind not in _KINDS:
+        raise ModelFileError(
+            f"the kind of model is {kind!r}",
+            where=str(path),
+            expected="a kind this version knows",
+            hint=nearest_name(kind, _KINDS),
+        )
+    return _KINDS[kind]._from_data(folder.model, folder.weights, folder.proof)
+
+
+def check_proof(found: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], where: str) -> None:
+    """Raise a `ModelFileError` where a loaded model does not give the numbers it gave when it was saved.
+
+    The tolerance is 1e-4 of the largest expected number: processors round float32 sums in different order.
+    """
+    largest = float(np.max(np.abs(expected), initial=1e-12))
+    difference = float(np.max(np.abs(found - expected), initial=0.0))
+    if not difference <= 1e-4 * largest:
+        raise ModelFileError(
+            f"the loaded model's answers differ from its proof by {difference:.3g}",
+            where=where,
+            expected=f"at most {1e-4 * largest:.3g}",
+            hint="the folder was changed, or this version computes differently; fit and save the model again",
+        )

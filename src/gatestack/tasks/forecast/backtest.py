@@ -1,0 +1,230 @@
+"""Rolling origins: which steps a model may see, which it must forecast, and the scores there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import ArgumentError, DataError, quote_value
+from gatestack.tasks.forecast.baselines import baseline_forecasts
+from gatestack.tasks.forecast.evaluation import ErrorTable, Evaluation, evaluate_forecasts
+from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.options import check_whole
+from gatestack.tasks.forecast.split import origins_between
+
+__all__ = ["Origins", "backtest", "evaluate_after", "evaluate_from"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origins:
+    """How the origins of a backtest roll.
+
+    Args:
+        test: share of each series that is held out, in (0, 1), or a number of steps, 1 or more.
+        step: steps between two origins of a series, 1 or more; None takes the horizon.
+        refit: fit anew at each origin on everything before it. Slow: one fit per origin.
+
+    Example:
+        >>> Origins(test=90, step=7).test
+        90
+    """
+
+    test: float | int = 0.2
+    step: int | None = None
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        share = isinstance(self.test, float) and 0 < self.test < 1
+        steps = isinstance(self.test, int) and not isinstance(self.test, bool) and self.test >= 1
+        if not (share or steps):
+            raise ArgumentError(
+                f"the 'test' parameter of Origins is {self.test!r}",
+                expected="a share in (0, 1), or a whole number of steps",
+            )
+        if self.step is not None:
+            check_whole("step", self.step, owner="Origins")
+
+    def first_steps(self, lengths: IntArray, horizon: int) -> IntArray:
+        """Give the first step of each series that is held out, (series,)."""
+        held = (
+            np.round(self.test * lengths)
+            if isinstance(self.test, float)
+            else np.full_like(lengths, self.test)
+        )
+        return np.maximum(lengths - np.maximum(held.astype(np.int64), horizon), 0)
+
+
+def backtest(
+    table: SeriesTable, origins: Origins, *, horizon: int, fit: Callable[[SeriesTable], FittedForecast]
+) -> Evaluation:
+    """Fit on what lies before the held out part of each series and score on the rest.
+
+    Args:
+        table: the series. origins: how they roll. horizon: steps ahead.
+        fit: makes a fitted forecaster from a table.
+    """
+    lengths = np.diff(table.sequences.offsets)
+    first = origins.first_steps(lengths, horizon)
+    if (first < 1).any():
+        row = int(np.argmax(first < 1))
+        raise DataError(
+            f"series {quote_value((table.sequences.keys or ())[row])} has {lengths[row]} steps",
+            where=table.source,
+            expected=f"more than the {origins.test} that the backtest holds out",
+        )
+    step = origins.step or horizon
+    rows = np.arange(len(lengths))
+    if not origins.refit:
+        return evaluate_from(fit(cut_table(table, rows, first)), table, first, step)
+    parts, season = [], None
+    for offset in range(0, int((lengths - horizon - first).max()) + 1, step):
+        # Each fit forecasts its own origin only.
+        inside = rows[first + offset + horizon <= lengths]
+        ends = first[inside] + offset
+        fitted = fit(cut_table(table, inside, ends))
+        season = season or fitted.season
+        part = cut_table(table, inside, ends + horizon)
+        parts.append(_errors(fitted, part, np.arange(len(inside)), ends - 1))
+    errors = _joined(parts, table.sequences.keys or ())
+    return evaluate_forecasts(errors, _training_frame(table, first), season=season or 1, step=step)
+
+
+def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> Evaluation:
+    """Score a fitted model on the steps of a table after the data of its fit.
+
+    Raises:
+        DataError: there is no whole horizon after the end of the fit.
+    """
+    check_whole("step", step, owner="evaluate")
+    tail = fitted.tail
+    ends = dict(zip(tail.sequences.keys or (), tail.last_times, strict=True))
+    sequences = table.sequences
+    lengths = np.diff(sequences.offsets)
+    first = np.empty_like(lengths)
+    assert sequences.time is not None
+    for row, key in enumerate(sequences.keys or ()):
+        times = sequences.time[sequences.offsets[row] : sequences.offsets[row + 1]]
+        # A series that the fit did not see may be forecast as soon as it has a window.
+        unseen = min(fitted.network.shape.window, len(times))
+        first[row] = np.searchsorted(times, ends[key], side="right") if key in ends else unseen
+    if (lengths - first < fitted.horizon).all():
+        raise DataError(
+            "no series has a whole horizon after the end of the fit; scoring the data of the fit would be a leak",
+            where=table.source,
+            expected=f"at least {fitted.horizon} steps after {tail.key_frame(tail.last_times[:, None]).row(0)[-1]}",
+            hint="give the history with the new rows, or use backtest to hold out a part of the data",
+        )
+    return evaluate_from(fitted, table, first, step)
+
+
+def evaluate_from(fitted: FittedForecast, table: SeriesTable, first: IntArray, step: int) -> Evaluation:
+    """Score a fitted model on the steps of a table from `first` on, (series,)."""
+    lengths = np.diff(table.sequences.offsets)
+    rows, positions = origins_between(first, lengths, horizon=fitted.horizon, step=step)
+    if not len(rows):
+        raise DataError(
+            "no whole horizon is left to score",
+            where=table.source,
+            expected=f"{fitted.horizon} steps or more",
+        )
+    errors = _errors(fitted, table, rows, positions)
+    return evaluate_forecasts(errors, _training_frame(table, first), season=fitted.season or 1, step=step)
+
+
+def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, positions: IntArray) -> ErrorTable:
+    """Forecast with the model and every baseline from the same origins."""
+    sequences = table.sequences
+    panel = fitted.panel(table)
+    at = sequences.offsets[rows] + positions
+    ahead = at[:, None] + np.arange(1, fitted.horizon + 1)
+    _refuse_unknown_future(fitted, table, ahead)
+    truth = sequences.values[ahead, 0].astype(np.float64)
+    if sequences.observed is not None:
+        truth = np.where(sequences.observed[ahead, 0], truth, np.nan)
+    assert sequences.time is not None
+    baselines = baseline_forecasts(
+        panel,
+        rows,
+        positions,
+        horizon=fitted.horizon,
+        season=fitted.season,
+        autoregression=fitted.autoregression,
+    )
+    times = table.time_kind.to_series(sequences.time[ahead].reshape(-1), "ds")
+    return ErrorTable(
+        rows=rows,
+        positions=positions,
+        keys=sequences.keys or (),
+        truth=truth,
+        quantiles=fitted.quantiles_at(table, panel, rows, positions),
+        levels=fitted.levels,
+        baselines=baselines,
+        times=times,
+        cutoffs=table.time_kind.to_series(sequences.time[at].repeat(fitted.horizon), "cutoff"),
+    )
+
+
+def _refuse_unknown_future(fitted: FittedForecast, table: SeriesTable, ahead: IntArray) -> None:
+    """Raise where a column that is said to be known ahead is missing in a horizon."""
+    observed, past = table.sequences.observed, len(table.columns.past)
+    if observed is None or not table.columns.future:
+        return
+    known = observed[ahead][..., 1 + past :]
+    if known.all():
+        return
+    origin, step, column = (int(place[0]) for place in np.nonzero(~known))
+    assert table.sequences.time is not None
+    when = table.time_kind.to_series(table.sequences.time[ahead[origin, step]][None], "time")[0]
+    raise DataError(
+        f"the future column {quote_value(table.columns.future[column])} is missing at {when}",
+        where=table.source,
+        expected="a number at every step that is forecast",
+        hint=f"a column that is not known {fitted.horizon} steps ahead belongs in past=",
+    )
+
+
+def _training_frame(table: SeriesTable, first: IntArray) -> pl.DataFrame:
+    """Give `unique_id`, `ds`, `y` of the steps before `first`, (series,), on the regular grid."""
+    sequences = table.sequences
+    keep = [np.arange(a, a + end) for a, end in zip(sequences.offsets[:-1], first, strict=True)]
+    index = np.concatenate(keep)
+    values = sequences.values[index, 0].astype(np.float64)
+    if sequences.observed is not None:
+        values = np.where(sequences.observed[index, 0], values, np.nan)
+    assert sequences.time is not None
+    return pl.DataFrame(
+        {
+            "unique_id": pl.Series(np.array(sequences.keys, dtype=object).repeat(first), dtype=pl.String),
+            "ds": table.time_kind.to_series(sequences.time[index], "ds"),
+            "y": pl.Series(values).fill_nan(None),
+        }
+    )
+
+
+def _joined(parts: list[ErrorTable], keys: tuple[str, ...]) -> ErrorTable:
+    """Put the forecasts of several fits together, in order of series and time."""
+    place = {key: row for row, key in enumerate(keys)}
+    rows = np.concatenate([[place[part.keys[row]] for row in part.rows] for part in parts])
+    positions = np.concatenate([part.positions for part in parts])
+    order = np.lexsort([positions, rows])
+    horizon = parts[0].horizon
+    by_step = (order[:, None] * horizon + np.arange(horizon)).reshape(-1)
+    names = [name for name in parts[0].baselines if all(name in part.baselines for part in parts)]
+    return ErrorTable(
+        rows=rows[order],
+        positions=positions[order],
+        keys=keys,
+        truth=np.concatenate([part.truth for part in parts])[order],
+        quantiles=np.concatenate([part.quantiles for part in parts])[order],
+        levels=parts[0].levels,
+        baselines={name: np.concatenate([part.baselines[name] for part in parts])[order] for name in names},
+        times=pl.concat([part.times for part in parts]).gather(by_step),
+        cutoffs=pl.concat([part.cutoffs for part in parts]).gather(by_step),
+    )

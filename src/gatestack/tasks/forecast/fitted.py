@@ -1,0 +1,178 @@
+"""What a fitted forecaster knows: its network, its view of the data, and the state at the end of each series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatestack.data.calendar import calendar_features
+from gatestack.data.sequences import Sequences
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import DataError, nearest_name, quote_value
+from gatestack.tasks.forecast.autoregression import Autoregression
+from gatestack.tasks.forecast.network import ForecastNetwork
+from gatestack.tasks.forecast.options import Mode
+from gatestack.tasks.forecast.panel import Panel
+from gatestack.tasks.forecast.paths import sample_quantiles
+from gatestack.tasks.forecast.runner import final_state, forecast_at
+from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
+from gatestack.tasks.forecast.state import SeriesState
+from gatestack.training import TrainingRecord
+
+__all__ = ["FittedForecast", "cut_table"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FittedForecast:
+    """Everything that fitting found.
+
+    Attributes:
+        network: in eval mode, on the CPU.
+        horizon: steps ahead of a forecast (the network's own horizon is 1 in the mode `"recursive"`).
+        levels: of the quantiles.
+        mode: `"direct"`, `"windows"` or `"recursive"`.
+        calendar: names of the calendar features.
+        season: of the naive forecast, or None.
+        series_scale: level and scale of each series with `scaling="series"`, else None.
+        autoregression: the linear baseline, fitted on all steps that were given.
+        tail: the last steps of every series, as they were given.
+        state: the state after the last step of every series.
+        record: of the training.
+        seed: of sampled paths.
+    """
+
+    network: ForecastNetwork
+    horizon: int
+    levels: tuple[float, ...]
+    mode: Mode
+    calendar: tuple[str, ...]
+    season: int | None
+    series_scale: SeriesScale | None
+    autoregression: Autoregression
+    tail: SeriesTable
+    state: SeriesState
+    record: TrainingRecord
+    seed: int
+
+    def panel(self, table: SeriesTable) -> Panel:
+        """Prepare a table with the columns of the fit."""
+        return Panel.from_table(table, self._scaling(table), self.calendar)
+
+    def state_after(self, panel: Panel) -> SeriesState:
+        """Run every series to its end."""
+        return final_state(self.network, panel, windows=self.mode == "windows")
+
+    def quantiles_ahead(
+        self, state: SeriesState, table: SeriesTable, future: npt.NDArray[np.float32]
+    ) -> FloatArray:
+        """Forecast the steps after the end of each series.
+
+        Args:
+            state: after the last step of each series.
+            table: the series. future: (series, horizon, future columns) in the user's unit.
+
+        Returns:
+            shape (series, horizon, quantiles), ascending.
+        """
+        times = table.to_wall(table.forecast_times(self.horizon))
+        known = [future]
+        if self.calendar:
+            features = calendar_features(times.reshape(-1), self.calendar)[0]
+            known.append(features.reshape(*times.shape, -1))
+        return self.quantiles_from(
+            state, torch.from_numpy(np.concatenate(known, axis=2)), self._static(table)
+        )
+
+    def quantiles_from(self, state: SeriesState, ahead: torch.Tensor, static: torch.Tensor) -> FloatArray:
+        """Forecast from a state: `ahead` (series, horizon, future columns and calendar), `static` (series, columns)."""
+        if self.mode == "recursive":
+            return sample_quantiles(self.network, state, ahead, static, self.levels, seed=self.seed)
+        return state.forecast(self.network, ahead, static).numpy().astype(np.float64)
+
+    def quantiles_at(
+        self, table: SeriesTable, panel: Panel, rows: IntArray, positions: IntArray
+    ) -> FloatArray:
+        """Forecast from steps inside a table, reading nothing after each but what is known ahead.
+
+        Args:
+            table, panel: the series.
+            rows, positions: (R,); each position must have `horizon` steps after it.
+
+        Returns:
+            shape (R, horizon, quantiles), ascending.
+        """
+        if self.mode != "recursive":
+            windows = self.mode == "windows"
+            return forecast_at(self.network, panel, rows, positions, windows=windows).astype(np.float64)
+        result = np.empty((len(rows), self.horizon, len(self.levels)))
+        past = len(table.columns.past) + 1
+        for position in np.unique(positions):
+            # Sampling needs the state at the origin itself, so the series are run up to each origin anew.
+            here = np.flatnonzero(positions == position)
+            part = cut_table(table, rows[here], np.full(len(here), position + 1))
+            ahead = table.sequences.offsets[rows[here]][:, None] + position + np.arange(1, self.horizon + 1)
+            future = table.sequences.values[ahead][..., past:].astype(np.float32)
+            result[here] = self.quantiles_ahead(self.state_after(self.panel(part)), part, future)
+        return result
+
+    def _static(self, table: SeriesTable) -> torch.Tensor:
+        static = table.sequences.static
+        rows = len(table.sequences)
+        return torch.zeros(rows, 0) if static is None else torch.from_numpy(static.astype(np.float32))
+
+    def _scaling(self, table: SeriesTable) -> ScaleOverTime:
+        keys = table.sequences.keys or ()
+        if self.series_scale is None:
+            return TrailingScale(len(keys), self.network.shape.window)
+        place = {key: row for row, key in enumerate(self.tail.sequences.keys or ())}
+        for key in keys:
+            if key not in place:
+                raise DataError(
+                    f"series {quote_value(key)} was not in the fit, and scaling='series' knows no scale for it",
+                    where=table.source,
+                    expected="a series of the fit",
+                    hint=f"{nearest_name(key, place)}; or fit with Architecture(scaling='window')",
+                )
+        return self.series_scale.take(np.array([place[key] for key in keys]))
+
+
+def cut_table(
+    table: SeriesTable, rows: IntArray, ends: IntArray, begins: IntArray | None = None
+) -> SeriesTable:
+    """Give the steps `begins` … `ends` - 1 of some series of a table.
+
+    Args:
+        table: the series.
+        rows: (N,) which. ends: (N,) steps kept, counted from the start of each. begins: (N,) first step kept.
+    """
+    sequences, offsets = table.sequences, table.sequences.offsets
+    first = np.zeros_like(ends) if begins is None else begins
+    pieces = [
+        np.arange(offsets[row] + a, offsets[row] + b) for row, a, b in zip(rows, first, ends, strict=True)
+    ]
+    # One series, the usual case of large tables, stays a view.
+    index = slice(pieces[0][0], pieces[0][-1] + 1) if len(pieces) == 1 else np.concatenate(pieces)
+    keys = sequences.keys or ()
+    return SeriesTable(
+        sequences=Sequences(
+            values=sequences.values[index],
+            offsets=np.concatenate([[0], np.cumsum(ends - first)]),
+            observed=None if sequences.observed is None else sequences.observed[index],
+            time=None if sequences.time is None else sequences.time[index],
+            static=None if sequences.static is None else sequences.static[rows],
+            keys=tuple(keys[row] for row in rows),
+            names=sequences.names,
+        ),
+        columns=table.columns,
+        frequency=table.frequency,
+        gaps=table.gaps,
+        time_kind=table.time_kind,
+        series_keys=table.series_keys.gather(rows),
+        source=table.source,
+    )

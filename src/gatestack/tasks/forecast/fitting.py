@@ -1,0 +1,275 @@
+"""Fitting a forecaster: from a table to everything that `FittedForecast` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric.utilities import move_data_to_device
+from torch import Tensor, nn
+
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import ArgumentError, DataError, quote_value
+from gatestack.tasks.forecast.autoregression import fit_autoregression
+from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
+from gatestack.tasks.forecast.options import Architecture, Mode
+from gatestack.tasks.forecast.panel import Panel, last_observed
+from gatestack.tasks.forecast.runner import final_state
+from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, quantile_loss, typical_weights
+from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale, series_scale
+from gatestack.tasks.forecast.seasons import default_window, find_seasons
+from gatestack.tasks.forecast.split import origins_between, training_ends
+from gatestack.training import Training, TrainingRecord, train
+
+__all__ = ["FitPlan", "RunFolder", "fit_forecast"]
+
+IntArray = npt.NDArray[np.int64]
+
+# Windows scored at each validation, and how many of them at once.
+_VALIDATION_CHUNKS = 192
+_VALIDATION_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """The settings of a fit, checked; the attributes are those of `Forecaster`."""
+
+    horizon: int
+    widths: tuple[int, ...]
+    window: int | None
+    levels: tuple[float, ...]
+    seasons: tuple[int, ...] | None
+    calendar: tuple[str, ...]
+    mode: Mode
+    architecture: Architecture
+    training: Training
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where a run keeps its checkpoints, whether it goes on from them, and whether it shows its progress."""
+
+    path: Path | None = None
+    resume: bool = False
+    progress: bool | None = None
+
+
+def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder: RunFolder) -> FittedForecast:
+    """Fit network, scaling and baseline on a table.
+
+    Everything that is fitted sees only the training part of each series; its last tenth tells when to stop.
+
+    Args:
+        table: the series. plan: the settings.
+        skip_short: leave out series that are shorter than a window and a horizon, instead of refusing them.
+        folder: of the run.
+
+    Raises:
+        DataError: a series is too short. TrainingError: the loss is not finite.
+    """
+    seasons, window = _seasons_and_window(table, plan)
+    table = _long_enough(table, window + plan.horizon, skip_short)
+    lengths = np.diff(table.sequences.offsets)
+    ends = training_ends(lengths, window=window, horizon=plan.horizon)
+    own_scale = _series_scales(table, ends) if plan.architecture.scaling == "series" else None
+    scaling: ScaleOverTime = TrailingScale(len(lengths), window) if own_scale is None else own_scale
+    panel = Panel.from_table(table, scaling, plan.calendar)
+    network = _make_network(table, panel, ends, plan, seasons, window)
+    record = _train(network, panel, ends, plan, folder)
+    network.eval()
+    baseline = fit_autoregression(panel, lengths, window=window, horizon=plan.horizon, seasons=seasons)
+    kept = np.maximum(lengths - max(window, 3 * plan.horizon), 0)
+    return FittedForecast(
+        network=network,
+        horizon=plan.horizon,
+        levels=plan.levels,
+        mode=plan.mode,
+        calendar=plan.calendar,
+        season=min(seasons, default=None),
+        series_scale=own_scale,
+        autoregression=baseline,
+        tail=cut_table(table, np.arange(len(lengths)), lengths, kept),
+        state=final_state(network, panel, windows=plan.mode == "windows"),
+        record=record,
+        seed=plan.seed,
+    )
+
+
+def _seasons_and_window(table: SeriesTable, plan: FitPlan) -> tuple[tuple[int, ...], int]:
+    sequences = table.sequences
+    lengths = np.diff(sequences.offsets)
+    seasons = plan.seasons
+    if seasons is None:
+        # Nine tenths of each series: the part that the last tenth will validate.
+        training = [
+            last_observed(sequences.values[a:b, 0], _observed(table, a, b))
+            for a, b in zip(sequences.offsets[:-1], sequences.offsets[:-1] + lengths * 9 // 10, strict=True)
+        ]
+        seasons = find_seasons(training, table.frequency.seasons())
+    if plan.window is None:
+        usable = lengths[lengths > 3 * plan.horizon]
+        shortest = int(usable.min() if len(usable) else lengths.max()) * 9 // 10
+        window = default_window(plan.horizon, seasons, shortest)
+    else:
+        window = plan.window
+    too_long = [season for season in seasons if season > window]
+    if too_long and plan.seasons is not None:
+        raise ArgumentError(
+            f"season {too_long[0]} is longer than the window of {window} steps",
+            where="Forecaster",
+            expected="a window that holds the season",
+            hint=f"pass window={too_long[0]} or more, or leave the season out",
+        )
+    return tuple(season for season in seasons if season <= window), window
+
+
+def _observed(table: SeriesTable, begin: int, end: int) -> npt.NDArray[np.bool_]:
+    observed = table.sequences.observed
+    return np.ones(end - begin, dtype=bool) if observed is None else observed[begin:end, 0]
+
+
+def _long_enough(table: SeriesTable, needed: int, skip_short: bool) -> SeriesTable:
+    lengths = np.diff(table.sequences.offsets)
+    short = np.flatnonzero(lengths < needed)
+    if not len(short):
+        return table
+    keys = table.sequences.keys or ()
+    named = ", ".join(f"{quote_value(keys[row])} ({lengths[row]} steps)" for row in short[:3])
+    more = f" and {len(short) - 3} more" if len(short) > 3 else ""
+    if len(short) == len(lengths) or not skip_short:
+        raise DataError(
+            f"{'every series' if len(short) == len(lengths) else 'a series'} is too short: {named}{more}",
+            where=table.source,
+            expected=f"at least {needed} steps, a window and a horizon",
+            hint="pass a smaller window or horizon"
+            + ("" if len(short) == len(lengths) else ", or short_series='skip' to leave such series out"),
+        )
+    rows = np.flatnonzero(lengths >= needed)
+    return cut_table(table, rows, lengths[rows])
+
+
+def _series_scales(table: SeriesTable, ends: IntArray) -> SeriesScale:
+    offsets = table.sequences.offsets
+    parts = [
+        series_scale(table.sequences.values[a : a + end, 0], _observed(table, a, a + int(end)))
+        for a, end in zip(offsets[:-1], ends, strict=True)
+    ]
+    return SeriesScale.join(parts)
+
+
+def _make_network(
+    table: SeriesTable, panel: Panel, ends: IntArray, plan: FitPlan, seasons: tuple[int, ...], window: int
+) -> ForecastNetwork:
+    gaps = panel.covariates_observed is not None or not bool(panel.observed.all())
+    shape = NetworkShape(
+        horizon=1 if plan.mode == "recursive" else plan.horizon,
+        window=window,
+        seasons=seasons,
+        widths=plan.widths,
+        quantiles=len(plan.levels),
+        past=len(table.columns.past),
+        known=len(table.columns.future) + panel.calendar.shape[1],
+        static=panel.static.shape[1],
+        flags=gaps,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        network = ForecastNetwork(shape, plan.architecture)
+    _standardise(network, panel, ends)
+    if plan.architecture.autoregression:
+        start = fit_autoregression(panel, ends, window=window, horizon=shape.horizon, seasons=seasons)
+        network.head.start_from(torch.from_numpy(start.weight).float(), torch.from_numpy(start.bias).float())
+    return network
+
+
+def _standardise(network: ForecastNetwork, panel: Panel, ends: IntArray) -> None:
+    """Set mean and deviation of the covariates from the training part; calendar features stay as they are."""
+    for column in range(panel.covariates.shape[1]):
+        parts = [
+            panel.covariates[a : a + end, column] for a, end in zip(panel.offsets[:-1], ends, strict=True)
+        ]
+        values = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if panel.covariates_observed is not None:
+            seen = [
+                panel.covariates_observed[a : a + end, column]
+                for a, end in zip(panel.offsets[:-1], ends, strict=True)
+            ]
+            values = values[torch.cat(seen)]
+        _set_moments(network.covariate_mean, network.covariate_scale, column, values)
+    for column in range(panel.static.shape[1]):
+        _set_moments(network.static_mean, network.static_scale, column, panel.static[:, column])
+
+
+def _set_moments(mean: Tensor, scale: Tensor, column: int, values: Tensor) -> None:
+    if len(values):
+        mean[column] = values.mean()
+        deviation = float(values.std(correction=0))
+        scale[column] = deviation if deviation > 0 else 1.0
+
+
+def _train(
+    network: ForecastNetwork, panel: Panel, ends: IntArray, plan: FitPlan, folder: RunFolder
+) -> TrainingRecord:
+    weights = typical_weights(panel, ends)
+    sampler = ChunkSampler(
+        panel,
+        ends,
+        network.shape,
+        weights=weights,
+        batch_size=plan.training.batch_size,
+        last_only=plan.mode == "windows",
+        seed=plan.seed,
+    )
+    levels = torch.tensor(plan.levels)
+
+    def loss(network: nn.Module, batch: TrainingBatch) -> Tensor:
+        return quantile_loss(
+            network(batch.chunk, batch.rows, batch.positions), batch, levels.to(batch.truth.device)
+        )
+
+    return train(
+        network,
+        loss,
+        sampler,
+        validate=_validation(panel, ends, network.shape, weights, levels),
+        options=plan.training,
+        seed=plan.seed,
+        folder=folder.path,
+        resume=folder.resume,
+        progress=folder.progress,
+    )
+
+
+def _validation(
+    panel: Panel, ends: IntArray, shape: NetworkShape, weights: Tensor, levels: Tensor
+) -> Callable[[nn.Module], float] | None:
+    """Score the held back end of each series, from evenly spaced origins; None where nothing is held back."""
+    lengths = panel.lengths
+    held_back = np.flatnonzero(ends < lengths)
+    places, origins = origins_between(
+        ends[held_back], lengths[held_back], horizon=shape.horizon, step=1, most=_VALIDATION_CHUNKS
+    )
+    if not len(places):
+        return None
+    rows = held_back[places]
+    begin = np.maximum(origins - shape.window + 1, 0)
+    sampler = ChunkSampler(panel, lengths, shape, weights=weights, batch_size=1, last_only=True, seed=0)
+    parts = [slice(first, first + _VALIDATION_BATCH) for first in range(0, len(rows), _VALIDATION_BATCH)]
+
+    def validate(network: nn.Module) -> float:
+        device = next(network.parameters()).device
+        total = 0.0
+        for part in parts:
+            batch = sampler.batch(rows[part], begin[part], (origins - begin)[part, None])
+            batch = move_data_to_device(batch, device)
+            quantiles = network(batch.chunk, batch.rows, batch.positions)
+            total += float(quantile_loss(quantiles, batch, levels.to(device))) * len(rows[part])
+        return total / len(rows)
+
+    return validate

@@ -1,0 +1,336 @@
+"""The forecaster: from a table of series to forecasts that stand beside their baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import polars as pl
+from sklearn.base import clone
+
+from gatestack.data.frames import Frame, as_polars, like_input
+from gatestack.data.series_future import split_horizon
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import ArgumentError, DataError
+from gatestack.tasks.estimator import Arrays, Estimator
+from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
+from gatestack.tasks.forecast.evaluation import MODEL, Evaluation, interval_columns
+from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.fitting import RunFolder, fit_forecast
+from gatestack.tasks.forecast.options import Architecture, Mode
+from gatestack.tasks.forecast.persistence import fitted_from_data, fitted_to_data
+from gatestack.tasks.forecast.plan import make_plan
+from gatestack.tasks.forecast.stream import ForecastStream
+from gatestack.training import Training
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Forecaster"]
+
+DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+class Forecaster(Estimator):
+    """Forecasts the next steps of one or many series with a stack of recurrent layers.
+
+    The stack reads each series step by step; at any step a head gives quantiles of the next `horizon` steps. The
+    first step ahead therefore reads the last value that is known; `gatestack.tasks.forecast.recency` shows it.
+    The equations stand in `gatestack.tasks.forecast.head` and `scaling`.
+
+    Args:
+        horizon: steps ahead, 1 or more.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first. 0 is not a depth:
+            compare with the baselines that `evaluate` shows.
+        hidden_size: width of each layer, 1 or more.
+        window: steps that one training example reads, 2 or more; None takes the longest of 4 horizons, 2
+            longest and 4 shortest seasons, at most a third of the shortest series.
+        quantiles: levels in (0, 1), ascending, symmetric around 0.5, which must be one of them.
+        max_steps: updates of the weights at most, 1 or more.
+        season: length in steps, several lengths, None for none, or `"auto"` to find them in the training part.
+        calendar: names of calendar features (see `gatestack.data.calendar_features`), or `"auto"`.
+        mode: `"direct"` trains at every step of a pass and carries the state on; `"windows"` reads each window
+            from a zero state; `"recursive"` forecasts one step at a time and samples paths.
+        architecture: cell, dropout, residual connections, scaling, …; None takes the defaults.
+        training: batch size, learning rate, patience, …; None takes the defaults.
+        seed: of initial weights, batches, dropout and sampled paths.
+
+    Attributes:
+        fitted_: what fitting found, a `FittedForecast`.
+
+    Raises:
+        ArgumentError: in `fit`, when an argument is outside its range.
+
+    Example:
+        >>> import numpy as np, polars as pl
+        >>> day = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 12, 31), eager=True)
+        >>> frame = pl.DataFrame({"date": day, "temp": 10 + 5 * np.sin(np.arange(366) * 2 * np.pi / 7)})
+        >>> model = Forecaster(horizon=3, hidden_size=8, max_steps=20).fit(frame, target="temp", time="date")
+        >>> model.predict().columns[:3]
+        ['date', 'gatestack', 'gatestack-lo-50']
+        >>> model.predict().height
+        3
+    """
+
+    kind: ClassVar[str] = "forecaster"
+
+    def __init__(
+        self,
+        horizon: int,
+        *,
+        layers: int | Sequence[int] | Literal["auto"] = 2,
+        hidden_size: int = 64,
+        window: int | None = None,
+        quantiles: Sequence[float] = DEFAULT_QUANTILES,
+        max_steps: int = 1000,
+        season: int | Sequence[int] | Literal["auto"] | None = "auto",
+        calendar: Sequence[str] | Literal["auto"] = (),
+        mode: Mode = "direct",
+        architecture: Architecture | None = None,
+        training: Training | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.layers = layers
+        self.hidden_size = hidden_size
+        self.window = window
+        self.quantiles = quantiles
+        self.max_steps = max_steps
+        self.season = season
+        self.calendar = calendar
+        self.mode = mode
+        self.architecture = architecture
+        self.training = training
+        self.seed = seed
+
+    def fit(
+        self,
+        frame: Frame,
+        *,
+        target: str | None = None,
+        time: str | None = None,
+        series: str | None = None,
+        past: Sequence[str] = (),
+        future: Sequence[str] = (),
+        static: Sequence[str] = (),
+        frequency: str | int | None = None,
+        short_series: Literal["error", "skip"] = "error",
+        run: RunFolder | None = None,
+    ) -> Self:
+        """Learn from a table.
+
+        Args:
+            frame: a path to a CSV or Parquet file, or a pandas, Polars or Arrow frame; one row per series and time.
+            target: column to forecast; None takes `y`.
+            time: column of times or whole numbers; None takes `ds`, or the only column of times.
+            series: column of keys; None takes `unique_id` if there is one, else the table is one series.
+            past: columns known up to now. future: columns known ahead as well. static: one value per series.
+            frequency: the step, such as `"1h"`; None finds it in the times.
+            short_series: `"skip"` leaves out series shorter than a window and a horizon.
+            run: folder for checkpoints, resuming, progress bar.
+
+        Returns:
+            The forecaster itself.
+
+        Raises:
+            DataError: the data cannot be used; names file, row and column.
+            ArgumentError: a column or an option does not exist or is outside its range.
+            TrainingError: the loss is not finite.
+        """
+        if short_series not in ("error", "skip"):
+            raise ArgumentError(
+                f"short_series is {short_series!r}", where="fit", expected="'error' or 'skip'"
+            )
+        table = SeriesTable.from_frame(
+            frame,
+            target=target,
+            time=time,
+            series=series,
+            past=past,
+            future=future,
+            static=static,
+            frequency=frequency,
+        )
+        return self._fit_table(table, skip_short=short_series == "skip", run=run or RunFolder())
+
+    def predict(self, frame: Frame | None = None, *, future: Frame | None = None) -> Any:
+        """Forecast the steps after the end of each series.
+
+        Args:
+            frame: the history to forecast from; None goes on from the data of the fit. Where the model has
+                future columns, rows whose target is missing at the end of each series are taken as `future`.
+            future: the future columns for the next `horizon` steps.
+
+        Returns:
+            A frame of the user's kind (Polars where `frame` is None or a path): the key and time columns, then
+            `gatestack`, `gatestack-lo-50`, `gatestack-hi-50`, … in Nixtla's layout.
+
+        Raises:
+            DataError: other columns than in the fit, or a future value that is missing.
+        """
+        self._check_fitted("predict")
+        fitted = self.fitted_
+        if frame is None:
+            table, state = fitted.tail, fitted.state
+        else:
+            data = as_polars(frame)
+            columns = fitted.tail.columns
+            if columns.future and future is None:
+                data, future = split_horizon(
+                    data, target=columns.target, time=columns.time, series=columns.series
+                )
+            table = self._table_like_fit(data, frame)
+            state = fitted.state_after(fitted.panel(table))
+        if not fitted.tail.columns.future:
+            ahead = np.zeros((len(table.sequences), fitted.horizon, 0), dtype=np.float32)
+        elif future is None:
+            raise DataError(
+                f"the model needs {', '.join(fitted.tail.columns.future)} for the next {fitted.horizon} steps",
+                where="predict",
+                expected="a frame of them as future=",
+            )
+        else:
+            ahead = table.future_values(future, fitted.horizon)
+        quantiles = fitted.quantiles_ahead(state, table, ahead)
+        result = table.forecast_frame(fitted.horizon).with_columns(
+            pl.Series(MODEL, quantiles[..., len(fitted.levels) // 2].reshape(-1)),
+            *[
+                pl.Series(name, quantiles[..., index].reshape(-1))
+                for name, index in interval_columns(fitted.levels).items()
+            ],
+        )
+        return result if frame is None else like_input(result, frame)
+
+    def evaluate(self, frame: Frame, *, step: int = 1) -> Evaluation:
+        """Score the model on what came after the data of its fit, beside the baselines, on the same origins.
+
+        Args:
+            frame: history and what followed; only rows after the end of the fit are forecast.
+            step: steps between two origins, 1 or more.
+
+        Raises:
+            DataError: the frame has no whole horizon after the end of the fit: a score there would be a leak.
+        """
+        self._check_fitted("evaluate")
+        table = self._table_like_fit(as_polars(frame), frame)
+        return evaluate_after(self.fitted_, table, step)
+
+    def backtest(
+        self,
+        frame: Frame,
+        *,
+        target: str | None = None,
+        time: str | None = None,
+        series: str | None = None,
+        past: Sequence[str] = (),
+        future: Sequence[str] = (),
+        static: Sequence[str] = (),
+        frequency: str | int | None = None,
+        origins: Origins | None = None,
+    ) -> Evaluation:
+        """Fit a copy on the first part of a table and score it on the rest, from rolling origins.
+
+        The model itself is not changed. With `Origins(refit=True)` a new copy is fitted at each origin.
+
+        Args:
+            frame, target, time, series, past, future, static, frequency: as in `fit`.
+            origins: how much is held out and how the origins roll; None holds out the last fifth.
+        """
+        table = SeriesTable.from_frame(
+            frame,
+            target=target,
+            time=time,
+            series=series,
+            past=past,
+            future=future,
+            static=static,
+            frequency=frequency,
+        )
+        make_plan(self, table)  # wrong arguments are found before the first fit
+
+        def fit(part: SeriesTable) -> FittedForecast:
+            copy: Forecaster = clone(self)
+            return copy._fit_table(part, skip_short=False, run=RunFolder()).fitted_
+
+        return backtest(table, origins or Origins(), horizon=self.horizon, fit=fit)
+
+    def stream(self, series: str | None = None) -> ForecastStream:
+        """Go on from the end of one series of the fit, one step at a time.
+
+        Args:
+            series: its key; None where the fit had one series.
+
+        Raises:
+            ArgumentError: no such series, or the mode is `"windows"`, which carries no state.
+        """
+        self._check_fitted("stream")
+        return ForecastStream.after_fit(self.fitted_, series)
+
+    def plot(
+        self, *, series: str | None = None, steps: int | None = None, future: Frame | None = None
+    ) -> Figure:
+        """Draw the end of a series and its forecast with bands.
+
+        Args:
+            series: its key; None takes the first.
+            steps: of the history to show, at most those that the model keeps: a window or 3 horizons.
+            future: as in `predict`.
+
+        Returns:
+            A Matplotlib figure.
+        """
+        from gatestack.tasks.forecast.plot import plot_forecast
+
+        return plot_forecast(self.predict(future=future), self.fitted_.tail, series=series, steps=steps)
+
+    def _fit_table(self, table: SeriesTable, *, skip_short: bool, run: RunFolder) -> Self:
+        self.fitted_: FittedForecast = fit_forecast(
+            table, make_plan(self, table), skip_short=skip_short, folder=run
+        )
+        return self
+
+    def _table_like_fit(self, data: pl.DataFrame, frame: Frame) -> SeriesTable:
+        """Read a table with the columns of the fit."""
+        tail = self.fitted_.tail
+        columns = tail.columns
+        table = SeriesTable.from_frame(
+            data,
+            target=columns.target,
+            time=columns.time,
+            series=columns.series,
+            past=columns.past,
+            future=columns.future,
+            static=columns.static,
+            frequency=tail.frequency,
+            source=str(frame) if isinstance(frame, str | Path) else None,
+        )
+        tail.check_same_columns(table)
+        return table
+
+    def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
+        parameters = self.get_params(deep=False)
+        for name in ("architecture", "training"):
+            if parameters[name] is not None:
+                parameters[name] = (
+                    parameters[name].to_dict() if name == "architecture" else parameters[name].model_dump()
+                )
+        model, weights, proof = fitted_to_data(self.fitted_, self.architecture or Architecture())
+        return {"parameters": parameters} | model, weights, proof
+
+    @classmethod
+    def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
+        fitted = fitted_from_data(model, weights, proof)
+        parameters = dict(model["parameters"])
+        for name, read in (
+            ("architecture", Architecture.from_dict),
+            ("training", lambda options: Training(**options)),
+        ):
+            if parameters.get(name) is not None:
+                parameters[name] = read(parameters[name])
+        # JSON has no tuples; scikit-learn compares parameters by value.
+        lists = {name: tuple(value) for name, value in parameters.items() if isinstance(value, list)}
+        forecaster = cls(**parameters | lists)
+        forecaster.fitted_ = fitted
+        return forecaster

@@ -1,0 +1,164 @@
+"""From states to quantiles of the next steps: the head of the forecaster, aligned by construction.
+
+For the forecast made at step t of the value k steps ahead, with m each season and
+φ(k) = m ⌈k / m⌉ - k the steps back from t to the last known step of the same phase as t + k,
+
+    z_k = W_h h_t + Σ_m W_m h_{t-φ(k)} + W_x x_{t+k} + W_v v_k + W_s s + e_k
+    a_k = b_k + A_k · (y_t … y_{t-window+1})                                   linear autoregression
+    q_k = a_k + W_q GELU(z_k)                                                  the median
+    q_k ± running sums of softplus(…)                                          the other quantiles, never crossing
+
+where y are the last values, v_k the last value, a_k and the values at the same phase, all minus `level_t` and
+divided by `scale_t`; x_{t+k} is what is known of step t + k; s are the static columns. Step 1 therefore reads
+the state and the value of step t itself.
+
+Trained at every step of a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
+Forecaster", section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Origins", "QuantileHead", "phase_shifts"]
+
+# Distance between neighbouring quantiles before training, in units of the trailing scale.
+_FIRST_GAP = 0.3
+
+
+class Origins(NamedTuple):
+    """Where forecasts are made in a chunk, with what is known there.
+
+    Shapes: `rows` and `positions` (R,) point into the chunk's series and steps; `future` (R, horizon, known
+    columns), standardised; `static` (R, static columns), standardised.
+    """
+
+    rows: Tensor
+    positions: Tensor
+    future: Tensor
+    static: Tensor
+
+
+def phase_shifts(horizon: int, season: int) -> Tensor:
+    """Find how far back the last step of the same phase lies, for each step ahead.
+
+    Returns:
+        shape (horizon,), whole numbers from 0 to season - 1.
+
+    Example:
+        >>> phase_shifts(horizon=5, season=3)
+        tensor([2, 1, 0, 2, 1])
+    """
+    ahead = torch.arange(1, horizon + 1)
+    return (-ahead) % season
+
+
+class QuantileHead(nn.Module):
+    """Quantiles of the next `horizon` values at any step of a chunk; the equations stand above.
+
+    Args:
+        horizon: steps ahead, 1 or more.
+        window: number of last values that the autoregression reads.
+        seasons: season lengths in steps, each shorter than `window`.
+        state_size: H, width of the stack's output.
+        quantiles: number of quantiles, odd, the middle one being the median.
+        known: columns known of the future. static: static columns.
+        head_size: width of the hidden layer.
+        dropout: share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        window: int,
+        seasons: tuple[int, ...],
+        state_size: int,
+        *,
+        quantiles: int,
+        known: int,
+        static: int,
+        head_size: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.horizon, self.window, self.seasons = horizon, window, seasons
+        self.from_state = nn.Linear(state_size, head_size)
+        self.from_phase = nn.ModuleList(nn.Linear(state_size, head_size, bias=False) for _ in seasons)
+        self.from_values = nn.Linear(2 + 2 * len(seasons), head_size, bias=False)
+        self.from_known = nn.Linear(known, head_size, bias=False) if known else None
+        self.from_static = nn.Linear(static, head_size, bias=False) if static else None
+        self.step_embedding = nn.Parameter(0.1 * torch.randn(horizon, head_size))
+        self.dropout = nn.Dropout(dropout)
+        self.to_quantiles = nn.Linear(head_size, quantiles)
+        # The first forecast is the autoregression; what it lacks is learned.
+        nn.init.zeros_(self.to_quantiles.weight)
+        nn.init.zeros_(self.to_quantiles.bias)
+        self.lag_weight = nn.Parameter(torch.zeros(window, horizon))
+        self.lag_bias = nn.Parameter(torch.zeros(horizon))
+        with torch.no_grad():
+            self.lag_weight[0] = 1.0  # the last value, until `start_from` is called
+        self._shifts = [phase_shifts(horizon, season) for season in seasons]
+
+    @property
+    def reach(self) -> int:
+        """Steps before the origin whose states are read: the longest season less one, or 0."""
+        return max(self.seasons, default=1) - 1
+
+    def start_from(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the linear autoregression: `weight` (window, horizon), newest value first; `bias` (horizon,)."""
+        with torch.no_grad():
+            self.lag_weight.copy_(weight)
+            self.lag_bias.copy_(bias)
+
+    def forward(
+        self, hidden: Tensor, target: Tensor, level: Tensor, scale: Tensor, origins: Origins
+    ) -> Tensor:
+        """Forecast from some steps of a chunk.
+
+        Args:
+            hidden: (N, reach + T, H), states of the chunk's steps after those of `reach` steps before it.
+            target: (N, window - 1 + T), values in the user's unit.
+            level, scale: (R,), at the origins.
+            origins: where the R forecasts are made.
+
+        Returns:
+            shape (R, horizon, quantiles), in units of `scale` around `level`, ascending along the last axis.
+        """
+        rows, positions = origins.rows[:, None], origins.positions[:, None]
+        back = torch.arange(self.window, device=target.device)
+        lags = (target[rows, positions + self.window - 1 - back] - level[:, None]) / scale[
+            :, None
+        ]  # (R, window)
+        base = lags @ self.lag_weight + self.lag_bias  # (R, horizon)
+        values = [lags[:, :1].expand_as(base), base]
+        states = hidden[origins.rows, origins.positions + self.reach]  # (R, H)
+        z = self.from_state(states)[:, None, :] + self.step_embedding  # (R, horizon, head)
+        for project, season, shift in zip(self.from_phase, self.seasons, self._shifts, strict=True):
+            # Projected before it is gathered: T steps are fewer than R origins times their horizon.
+            z = z + project(hidden)[rows, positions + self.reach - shift]
+            season_before = torch.where(shift + season < self.window, shift + season, shift)
+            values += [lags[:, shift], lags[:, season_before]]
+        z = z + self.from_values(torch.stack(values, dim=-1))
+        if self.from_known is not None:
+            z = z + self.from_known(origins.future)
+        if self.from_static is not None:
+            z = z + self.from_static(origins.static)[:, None, :]
+        return _ascending(base, self.to_quantiles(self.dropout(nn.functional.gelu(z))))
+
+
+def _ascending(base: Tensor, raw: Tensor) -> Tensor:
+    """Make quantiles that cannot cross: the median, then sums of positive gaps to both sides.
+
+    Args:
+        base: (R, horizon). raw: (R, horizon, quantiles), the median's correction first.
+    """
+    half = (raw.shape[-1] - 1) // 2
+    median = (base + raw[..., 0])[..., None]
+    gaps = nn.functional.softplus(raw[..., 1:] + math.log(math.expm1(_FIRST_GAP)))
+    above = median + torch.cumsum(gaps[..., :half], dim=-1)
+    below = median - torch.cumsum(gaps[..., half:], dim=-1)
+    return torch.cat([below.flip(-1), median, above], dim=-1)

@@ -1,0 +1,191 @@
+"""The network of the forecaster: standardised inputs, a stack of recurrent layers, a quantile head."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatestack.nn import GRU, LSTM, RNN, Stack
+from gatestack.nn.stack import StackState
+from gatestack.tasks.forecast.head import Origins, QuantileHead
+from gatestack.tasks.forecast.options import Architecture
+from gatestack.tasks.forecast.panel import Chunk
+
+__all__ = ["ForecastNetwork", "NetworkShape"]
+
+_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkShape:
+    """The sizes of a forecaster's network, fixed when it is fitted.
+
+    Attributes:
+        horizon, window: in steps. seasons: season lengths in steps. widths: width of each layer, lowest first.
+        quantiles: number of quantiles. past, known, static: number of columns of each kind; `known` counts the
+            future columns and the calendar features.
+        flags: give the network a second input per column that says where a value is real.
+    """
+
+    horizon: int
+    window: int
+    seasons: tuple[int, ...]
+    widths: tuple[int, ...]
+    quantiles: int
+    past: int
+    known: int
+    static: int
+    flags: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the sizes as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, sizes: dict[str, Any]) -> NetworkShape:
+        """Read what `to_dict` gave."""
+        return cls(**sizes | {name: tuple(sizes[name]) for name in ("seasons", "widths")})
+
+    @property
+    def input_size(self) -> int:
+        """C: the value and its change, the covariates, the static columns, and the flags."""
+        covariates = self.past + self.known
+        return 2 + covariates + self.static + (1 + covariates if self.flags else 0)
+
+
+class ForecastNetwork(nn.Module):
+    """Reads a chunk step by step and forecasts from any of its steps.
+
+    At step t the stack reads the value and its change, both in units of the trailing scale, and the
+    standardised covariates. Values that are not real are read as the mean (0), with a flag where the training
+    data had gaps. Mean and deviation of covariates and static columns are buffers, set from the training part.
+
+    Args:
+        shape: the sizes.
+        architecture: cell, dropout, residual connections, and so on.
+    """
+
+    covariate_mean: Tensor
+    covariate_scale: Tensor
+    static_mean: Tensor
+    static_scale: Tensor
+
+    def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
+        super().__init__()
+        self.shape = shape
+        cell = _CELLS[architecture.cell]
+        layers = [cell(width, initial_state=architecture.initial_state) for width in shape.widths]
+        deep = len(layers) > 1
+        self.stack = Stack(
+            *layers,
+            input_size=shape.input_size,
+            dropout=architecture.dropout if deep else 0.0,
+            variational_dropout=architecture.variational_dropout if deep else 0.0,
+            residual=architecture.residual and deep,
+        )
+        self.head = QuantileHead(
+            shape.horizon,
+            shape.window,
+            shape.seasons,
+            shape.widths[-1],
+            quantiles=shape.quantiles,
+            known=shape.known,
+            static=shape.static,
+            head_size=architecture.head_size,
+            dropout=architecture.dropout,
+        )
+        for name, size in (("covariate", shape.past + shape.known), ("static", shape.static)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_scale", torch.ones(size))
+
+    def forward(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> Tensor:
+        """Run a chunk from a zero state and forecast; shapes as in `forecast`."""
+        hidden, _ = self.states(chunk)
+        return self.forecast(chunk, hidden, rows, positions)
+
+    def inputs(self, chunk: Chunk) -> Tensor:
+        """Give what the stack reads, shape (N, T, C)."""
+        window, steps = self.shape.window, chunk.level.shape[1]
+        value = chunk.target[:, window - 1 :]
+        before = chunk.target[:, window - 2 : -1] if window > 1 else value
+        covariates = self._covariates(chunk)[:, :steps]
+        columns = [
+            ((value - chunk.level) / chunk.scale)[..., None],
+            ((value - before) / chunk.scale)[..., None],
+            covariates,
+            self._static(chunk)[:, None].expand(-1, steps, -1),
+        ]
+        if self.shape.flags:
+            columns += [chunk.observed[..., None], self._covariate_flags(chunk, covariates)]
+        return torch.cat(columns, dim=-1)
+
+    def states(
+        self, chunk: Chunk, state: StackState | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, StackState]:
+        """Run the stack over a chunk.
+
+        Args:
+            chunk: N series of T steps.
+            state: of every layer at the step before the chunk; None starts anew.
+            lengths: (N,) real steps of each row; None when all T are real.
+
+        Returns:
+            The output of the last layer, (N, T, H), and the state of every layer after the last real step.
+        """
+        hidden, after = self.stack(self.inputs(chunk), state, lengths=lengths)
+        return hidden, after
+
+    def forecast(self, chunk: Chunk, hidden: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+        """Forecast from step `positions` of row `rows` of a chunk.
+
+        Args:
+            chunk: as given to `states`.
+            hidden: (N, T, H) from `states`, or (N, reach + T, H) with the states of the steps before the chunk.
+            rows, positions: (R,).
+
+        Returns:
+            Quantiles in the user's unit, (R, horizon, quantiles), ascending.
+        """
+        level, scale = chunk.level[rows, positions], chunk.scale[rows, positions]
+        quantiles = self.head(
+            self._reaching_back(chunk, hidden),
+            chunk.target,
+            level,
+            scale,
+            self._origins(chunk, rows, positions),
+        )
+        return level[:, None, None] + scale[:, None, None] * quantiles
+
+    def _reaching_back(self, chunk: Chunk, hidden: Tensor) -> Tensor:
+        missing = self.head.reach + chunk.level.shape[1] - hidden.shape[1]
+        return nn.functional.pad(hidden, (0, 0, missing, 0)) if missing else hidden
+
+    def _origins(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> Origins:
+        ahead = positions[:, None] + 1 + torch.arange(self.shape.horizon, device=positions.device)
+        future = self._covariates(chunk)[rows[:, None], ahead][..., self.shape.past :]
+        return Origins(rows, positions, future, self._static(chunk)[rows])
+
+    def _covariates(self, chunk: Chunk) -> Tensor:
+        standard = (chunk.covariates - self.covariate_mean) / self.covariate_scale
+        if chunk.covariates_observed is None:
+            return standard
+        # Calendar features, the last columns, are always known.
+        real = nn.functional.pad(
+            chunk.covariates_observed,
+            (0, standard.shape[-1] - chunk.covariates_observed.shape[-1]),
+            value=True,
+        )
+        return torch.where(real, standard, 0.0)
+
+    def _covariate_flags(self, chunk: Chunk, covariates: Tensor) -> Tensor:
+        flags = torch.ones_like(covariates)
+        if chunk.covariates_observed is not None:
+            seen = chunk.covariates_observed[:, : covariates.shape[1]]
+            flags[..., : seen.shape[-1]] = seen.to(flags.dtype)
+        return flags
+
+    def _static(self, chunk: Chunk) -> Tensor:
+        return (chunk.static - self.static_mean) / self.static_scale

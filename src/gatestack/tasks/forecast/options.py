@@ -1,0 +1,91 @@
+"""The choices a forecaster is made of, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from gatestack.errors import ArgumentError, nearest_name
+
+__all__ = ["Architecture", "Cell", "Mode", "Scaling", "check_choice", "check_whole"]
+
+Cell = Literal["lstm", "gru", "rnn"]
+Mode = Literal["direct", "windows", "recursive"]
+Scaling = Literal["window", "series"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What the network of a `Forecaster` is made of, beyond its depth and width.
+
+    Args:
+        cell: `"lstm"`, `"gru"` or `"rnn"`.
+        dropout: share of units dropped between layers and before the head, in [0, 1), drawn anew at each step.
+        variational_dropout: the same with one draw per sequence (Gal & Ghahramani 2016), in [0, 1).
+        residual: add the input of each layer but the lowest to its output; their widths must agree.
+        initial_state: `"zeros"` or `"trained"`.
+        scaling: `"window"` divides by what the last `window` values look like at each step, looking only
+            backwards; `"series"` by mean and deviation of the series' training part.
+        head_size: width of the hidden layer of the head, 1 or more.
+        autoregression: start from the linear autoregression that is fitted beside the model, and learn
+            what it lacks; without it the model starts from the last value.
+
+    Raises:
+        ArgumentError: a value is outside its range.
+
+    Example:
+        >>> Architecture(cell="gru", dropout=0.2).cell
+        'gru'
+    """
+
+    cell: Cell = "lstm"
+    dropout: float = 0.0
+    variational_dropout: float = 0.0
+    residual: bool = False
+    initial_state: Literal["zeros", "trained"] = "zeros"
+    scaling: Scaling = "window"
+    head_size: int = 32
+    autoregression: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("cell", self.cell, get_args(Cell), owner="Architecture")
+        check_choice("scaling", self.scaling, get_args(Scaling), owner="Architecture")
+        check_choice("initial_state", self.initial_state, ("zeros", "trained"), owner="Architecture")
+        check_whole("head_size", self.head_size, owner="Architecture")
+        for name in ("dropout", "variational_dropout"):
+            share = getattr(self, name)
+            if not isinstance(share, int | float) or not 0 <= share < 1:
+                raise ArgumentError(
+                    f"the '{name}' parameter of Architecture is {share!r}", expected="a number in [0, 1)"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the choices as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, choices: dict[str, Any]) -> Architecture:
+        """Read the choices that `to_dict` gave; an unknown name is an `ArgumentError`."""
+        known = [field.name for field in fields(cls)]
+        for name in choices:
+            if name not in known:
+                raise ArgumentError(f"Architecture has no parameter {name!r}", hint=nearest_name(name, known))
+        return cls(**choices)
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...], *, owner: str) -> None:
+    """Raise an `ArgumentError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is {value!r}",
+            expected="one of " + ", ".join(repr(choice) for choice in choices),
+            hint=nearest_name(str(value), choices),
+        )
+
+
+def check_whole(name: str, value: object, *, owner: str, least: int = 1) -> None:
+    """Raise an `ArgumentError` unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is {value!r}", expected=f"a whole number of {least} or more"
+        )

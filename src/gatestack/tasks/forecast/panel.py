@@ -1,0 +1,176 @@
+"""A table of series as the forecaster computes with it: flat tensors over all steps, and chunks cut from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gatestack.data.calendar import calendar_features
+from gatestack.data.series_table import SeriesTable
+from gatestack.tasks.forecast.scaling import ScaleOverTime
+
+__all__ = ["Chunk", "Panel", "last_observed"]
+
+IntArray = npt.NDArray[np.int64]
+
+# Steps over which the scaling of one series is computed at once: bounds the memory of its running sums.
+_SCALING_BLOCK = 65_536
+
+
+class Chunk(NamedTuple):
+    """A piece of N series, T steps long, with what the network may read around it.
+
+    Shapes: `target` (N, window - 1 + T), gaps filled, in the user's unit; `observed`, `level`, `scale` (N, T);
+    `covariates` and `covariates_observed` (N, T + horizon, columns), past columns first, then those that are
+    known of the future; `static` (N, static columns).
+    """
+
+    target: Tensor
+    observed: Tensor
+    level: Tensor
+    scale: Tensor
+    covariates: Tensor
+    covariates_observed: Tensor | None
+    static: Tensor
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All steps of all series, one after the other, as the network needs them.
+
+    Attributes:
+        target: (total,) float32, each gap filled by the last observed value (leading gaps by the first).
+        observed: (total,) bool, True where the target is real.
+        level, scale: (total,) float32, see `scaling.py`.
+        covariates: (total, past + future columns) float32, in the user's unit; 0 where not observed.
+        covariates_observed: (total, columns) bool, or None when every value is real.
+        calendar: (total, calendar features) float32.
+        static: (series, static columns) float32.
+        offsets: (series + 1,) where each series begins.
+        keys: the name of each series.
+        scaling: the running scale of every series after its last step.
+    """
+
+    target: Tensor
+    observed: Tensor
+    level: Tensor
+    scale: Tensor
+    covariates: Tensor
+    covariates_observed: Tensor | None
+    calendar: Tensor
+    static: Tensor
+    offsets: IntArray
+    keys: tuple[str, ...]
+    scaling: ScaleOverTime
+
+    @classmethod
+    def from_table(cls, table: SeriesTable, scaling: ScaleOverTime, calendar: tuple[str, ...] = ()) -> Panel:
+        """Prepare a table.
+
+        Args:
+            table: the series, on a regular grid of steps.
+            scaling: a fresh running scale, one row per series.
+            calendar: names of calendar features, see `gatestack.data.calendar_features`.
+        """
+        sequences = table.sequences
+        values, offsets = sequences.values, sequences.offsets
+        total = len(values)
+        observed = np.ones(total, dtype=bool) if sequences.observed is None else sequences.observed[:, 0]
+        filled, level, scale = (np.empty(total, dtype=np.float32) for _ in range(3))
+        ended = []
+        for row, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+            running = scaling.take(np.array([row]))
+            filled[begin:end] = last_observed(values[begin:end, 0], observed[begin:end])
+            for first in range(begin, end, _SCALING_BLOCK):
+                part = slice(first, min(first + _SCALING_BLOCK, end))
+                moments = running.advance(values[None, part, 0], observed[None, part])
+                level[part], scale[part] = moments[0][0], moments[1][0]
+            # Before the first real value the network reads zeros, whatever fills the gap.
+            leading = slice(
+                begin,
+                begin + (int(np.argmax(observed[begin:end])) if observed[begin:end].any() else end - begin),
+            )
+            level[leading] = filled[leading]
+            ended.append(running)
+        seen = None if sequences.observed is None or sequences.observed.all() else sequences.observed[:, 1:]
+        return cls(
+            target=torch.from_numpy(filled),
+            observed=torch.from_numpy(np.ascontiguousarray(observed)),
+            level=torch.from_numpy(level),
+            scale=torch.from_numpy(scale),
+            covariates=torch.from_numpy(values)[:, 1:],
+            covariates_observed=None if seen is None else torch.from_numpy(seen),
+            calendar=torch.from_numpy(_calendar(table, calendar)),
+            static=torch.from_numpy(_static(table)),
+            offsets=offsets,
+            keys=sequences.keys or tuple(str(row) for row in range(len(sequences))),
+            scaling=scaling.join(ended),
+        )
+
+    @property
+    def lengths(self) -> IntArray:
+        """Number of steps of each series, shape (series,)."""
+        return np.diff(self.offsets)
+
+    def chunk(self, rows: IntArray, begin: IntArray, steps: int, *, window: int, horizon: int) -> Chunk:
+        """Cut a piece of `steps` steps out of the series `rows`, from step `begin` of each.
+
+        Steps before the start of a series repeat its first step, steps after its end its last: callers read
+        only outputs at real steps.
+        """
+        first, last = self.offsets[rows][:, None], self.offsets[rows + 1][:, None] - 1
+        around = first + begin[:, None] + np.arange(1 - window, steps + horizon)
+        index = torch.from_numpy(np.clip(around, first, last))  # (N, window - 1 + T + horizon)
+        inside, ahead = index[:, window - 1 : window - 1 + steps], index[:, window - 1 :]
+        covariates = torch.cat([self.covariates[ahead], self.calendar[ahead]], dim=2)
+        return Chunk(
+            target=self.target[index[:, : window - 1 + steps]],
+            observed=self.observed[inside].float(),
+            level=self.level[inside],
+            scale=self.scale[inside],
+            covariates=covariates,
+            covariates_observed=None if self.covariates_observed is None else self.covariates_observed[ahead],
+            static=self.static[torch.from_numpy(rows)],
+        )
+
+
+def last_observed(
+    values: npt.NDArray[np.floating], observed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Fill each gap with the last observed value, a leading gap with the first.
+
+    Args:
+        values, observed: shape (time,).
+
+    Returns:
+        shape (time,), float32; all 0 when nothing is observed.
+
+    Example:
+        >>> last_observed(np.array([0.0, 2.0, 0.0]), np.array([False, True, False]))
+        array([2., 2., 2.], dtype=float32)
+    """
+    if observed.all():
+        return values.astype(np.float32)
+    if not observed.any():
+        return np.zeros(len(values), dtype=np.float32)
+    source = np.maximum.accumulate(np.where(observed, np.arange(len(values)), 0))
+    first = int(np.argmax(observed))
+    return values[np.maximum(source, first)].astype(np.float32)
+
+
+def _calendar(table: SeriesTable, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    if not names:
+        return np.zeros((len(table.sequences.values), 0), dtype=np.float32)
+    return calendar_features(table.wall_times, names)[0]
+
+
+def _static(table: SeriesTable) -> npt.NDArray[np.float32]:
+    static = table.sequences.static
+    if static is None:
+        return np.zeros((len(table.sequences), 0), dtype=np.float32)
+    return static.astype(np.float32)

@@ -1,0 +1,97 @@
+"""Recursive forecasts: one step is forecast, a value is drawn from it, the series goes on with that value.
+
+The paths of many draws give the quantiles, as in Salinas et al. 2020, "DeepAR: Probabilistic forecasting with
+autoregressive recurrent networks", section 3.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gatestack.tasks.forecast.network import ForecastNetwork
+from gatestack.tasks.forecast.state import SeriesState
+
+__all__ = ["sample_paths", "sample_quantiles"]
+
+_PATHS = 200
+# Series whose paths are run side by side: bounds the memory.
+_ROWS = 16
+
+
+def sample_quantiles(
+    network: ForecastNetwork,
+    state: SeriesState,
+    future: Tensor,
+    static: Tensor,
+    levels: tuple[float, ...],
+    *,
+    seed: int,
+) -> npt.NDArray[np.float64]:
+    """Give the quantiles over 200 sampled paths.
+
+    Args:
+        network: with a horizon of 1. state: after the last step of each of N series.
+        future: (N, horizon, known columns). static: (N, static columns).
+        levels: of the quantiles. seed: of the draws.
+
+    Returns:
+        shape (N, horizon, quantiles).
+    """
+    parts = []
+    for first in range(0, len(future), _ROWS):
+        rows = np.arange(first, min(first + _ROWS, len(future)))
+        paths = sample_paths(
+            network, state.take(rows), future[rows], static[rows], levels, paths=_PATHS, seed=seed + first
+        )
+        parts.append(np.moveaxis(np.quantile(paths, levels, axis=1), 0, -1))
+    return np.concatenate(parts)
+
+
+def sample_paths(
+    network: ForecastNetwork,
+    state: SeriesState,
+    future: Tensor,
+    static: Tensor,
+    levels: tuple[float, ...],
+    *,
+    paths: int,
+    seed: int,
+) -> npt.NDArray[np.float64]:
+    """Draw paths that each series may take.
+
+    Args:
+        network: with a horizon of 1, without past columns.
+        state, future, static, levels, seed: as for `sample_quantiles`.
+        paths: number of paths per series.
+
+    Returns:
+        shape (N, paths, horizon), in the user's unit.
+    """
+    count, horizon = future.shape[:2]
+    rows = np.repeat(np.arange(count), paths)
+    random = np.random.default_rng(seed)
+    going = state.take(rows)
+    constant = static[rows]
+    drawn = np.empty((len(rows), horizon))
+    for step in range(horizon):
+        known = future[rows, step]
+        quantiles = going.forecast(network, known[:, None], constant)[:, 0].numpy()
+        drawn[:, step] = _draw(quantiles, levels, random.random(len(rows)))
+        value = torch.from_numpy(drawn[:, step].astype(np.float32))
+        going = going.advance(network, value, known, None, constant)
+    return drawn.reshape(count, paths, horizon)
+
+
+def _draw(
+    quantiles: npt.NDArray[np.floating], levels: tuple[float, ...], uniform: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Read a value off the piecewise linear quantile function; beyond the outer quantiles it goes on as straight."""
+    edges = np.array(levels)
+    segment = np.clip(np.searchsorted(edges, uniform) - 1, 0, len(edges) - 2)
+    rows = np.arange(len(uniform))
+    low, high = quantiles[rows, segment].astype(np.float64), quantiles[rows, segment + 1].astype(np.float64)
+    share = (uniform - edges[segment]) / (edges[segment + 1] - edges[segment])
+    return low + share * (high - low)

@@ -1,0 +1,206 @@
+"""A fitted forecaster as data: JSON values and named arrays, and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gatestack.data.frequency import Frequency
+from gatestack.data.sequences import Sequences
+from gatestack.data.series_table import SeriesTable
+from gatestack.data.table_columns import Columns
+from gatestack.data.time_column import TimeKind
+from gatestack.errors import ArgumentError, ModelFileError
+from gatestack.tasks.estimator import Arrays, check_proof
+from gatestack.tasks.forecast.autoregression import Autoregression
+from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
+from gatestack.tasks.forecast.options import Architecture, Mode
+from gatestack.tasks.forecast.scaling import SeriesScale
+from gatestack.tasks.forecast.state import SeriesState
+from gatestack.training import TrainingRecord
+
+__all__ = ["fitted_from_data", "fitted_to_data"]
+
+
+class _Network(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    shape: dict[str, Any]
+    architecture: dict[str, Any]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    columns: dict[str, Any]
+    frequency: dict[str, Any]
+    time_kind: dict[str, Any]
+    keys: list[str]
+    key_type: Literal["string", "integer"]
+    source: str
+
+
+class _Fitted(BaseModel):
+    """The part of `model.json` that belongs to a forecaster."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: _Network
+    horizon: int
+    levels: list[float]
+    mode: Mode
+    calendar: list[str]
+    season: int | None
+    table: _Table
+    record: dict[str, Any]
+    seed: int
+
+
+def fitted_to_data(
+    fitted: FittedForecast, architecture: Architecture
+) -> tuple[dict[str, Any], Arrays, Arrays]:
+    """Write a fitted forecaster as JSON values, weights and proof.
+
+    Args:
+        fitted: what fitting found. architecture: of its network.
+
+    Returns:
+        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `scale.…`; and the proof: the
+        quantiles that the state gives.
+    """
+    tail = fitted.tail
+    keys = tail.series_keys
+    model = _Fitted(
+        network=_Network(shape=fitted.network.shape.to_dict(), architecture=architecture.to_dict()),
+        horizon=fitted.horizon,
+        levels=list(fitted.levels),
+        mode=fitted.mode,
+        calendar=list(fitted.calendar),
+        season=fitted.season,
+        table=_Table(
+            columns=asdict(tail.columns),
+            frequency=asdict(tail.frequency),
+            time_kind=asdict(tail.time_kind),
+            keys=[str(key) for key in keys],
+            key_type="integer" if keys.dtype.is_integer() else "string",
+            source=tail.source,
+        ),
+        record=fitted.record.to_dict(),
+        seed=fitted.seed,
+    )
+    weights: Arrays = {
+        f"network.{name}": tensor.numpy() for name, tensor in fitted.network.state_dict().items()
+    }
+    weights |= {f"state.{name}": array for name, array in fitted.state.to_arrays().items()}
+    weights |= {f"tail.{name}": array for name, array in _tail_arrays(tail).items()}
+    weights |= {"baseline.weight": fitted.autoregression.weight, "baseline.bias": fitted.autoregression.bias}
+    if fitted.series_scale is not None:
+        weights |= {f"scale.{name}": array for name, array in fitted.series_scale.state().items()}
+    plain = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    return {"fitted": model.model_dump(mode="json")}, plain, {"quantiles": _proof(fitted)}
+
+
+def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> FittedForecast:
+    """Read what `fitted_to_data` wrote, and check the model against its proof.
+
+    Raises:
+        ModelFileError: a field or an array is missing, unknown, or of the wrong shape; other answers than the proof.
+    """
+    try:
+        return _read(_Fitted.model_validate(model.get("fitted")), weights, proof)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise ModelFileError(f"{place}: {problem['msg']}", where="model.json") from None
+    except (KeyError, TypeError, RuntimeError, ArgumentError) as error:
+        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        raise ModelFileError(
+            f"model.json and weights.safetensors do not belong together: {text}",
+            hint="fit and save the model again",
+        ) from error
+
+
+def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
+    network = ForecastNetwork(
+        NetworkShape.from_dict(model.network.shape), Architecture.from_dict(model.network.architecture)
+    )
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in _part(weights, "network").items()}
+    network.load_state_dict(tensors)
+    network.eval()
+    scale = _part(weights, "scale")
+    fitted = FittedForecast(
+        network=network,
+        horizon=model.horizon,
+        levels=tuple(model.levels),
+        mode=model.mode,
+        calendar=tuple(model.calendar),
+        season=model.season,
+        series_scale=SeriesScale.from_state(scale) if scale else None,
+        autoregression=Autoregression(weights["baseline.weight"], weights["baseline.bias"]),
+        tail=_tail(model.table, _part(weights, "tail")),
+        state=SeriesState.from_arrays(_part(weights, "state")),
+        record=TrainingRecord.from_dict(model.record),
+        seed=model.seed,
+    )
+    if "quantiles" not in proof:
+        raise KeyError("quantiles")
+    check_proof(_proof(fitted), proof["quantiles"], "proof.safetensors")
+    return fitted
+
+
+def _part(weights: Arrays, name: str) -> Arrays:
+    return {key[len(name) + 1 :]: array for key, array in weights.items() if key.startswith(f"{name}.")}
+
+
+def _proof(fitted: FittedForecast) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Forecast from the state of at most 8 series, with covariates at zero."""
+    rows = np.arange(min(8, len(fitted.state.target)))
+    shape = fitted.network.shape
+    future = torch.zeros(len(rows), fitted.horizon, shape.known)
+    return fitted.quantiles_from(fitted.state.take(rows), future, torch.zeros(len(rows), shape.static))
+
+
+def _tail_arrays(tail: SeriesTable) -> Arrays:
+    sequences = tail.sequences
+    arrays: Arrays = {"values": sequences.values, "offsets": sequences.offsets}
+    if sequences.observed is not None:
+        arrays["observed"] = sequences.observed
+    if sequences.static is not None:
+        arrays["static"] = sequences.static
+    if sequences.time is not None:
+        arrays["time"] = sequences.time.astype(np.int64)
+    return arrays
+
+
+def _tail(table: _Table, arrays: Arrays) -> SeriesTable:
+    kind = TimeKind(**table.time_kind)
+    times = arrays["time"].astype(np.int64)
+    columns = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in table.columns.items()
+    }
+    named = Columns(**columns)
+    sequences = Sequences(
+        values=arrays["values"],
+        offsets=arrays["offsets"],
+        observed=arrays.get("observed"),
+        time=times if kind.kind == "integer" else times.astype("datetime64[us]"),
+        static=arrays.get("static"),
+        keys=tuple(table.keys),
+        names=named.features,
+    )
+    keys = [int(key) for key in table.keys] if table.key_type == "integer" else table.keys
+    return SeriesTable(
+        sequences=sequences,
+        columns=named,
+        frequency=Frequency(**table.frequency),
+        gaps=pl.DataFrame(),
+        time_kind=kind,
+        series_keys=pl.Series(named.series or "series", keys),
+        source=table.source,
+    )

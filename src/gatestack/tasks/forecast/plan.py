@@ -1,0 +1,140 @@
+"""Checking the arguments of a forecaster before anything is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+from gatestack.data.calendar import CALENDAR_NAMES, calendar_names_for
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import ArgumentError, nearest_name
+from gatestack.tasks.forecast.fitting import FitPlan
+from gatestack.tasks.forecast.options import Architecture, Mode, check_choice, check_whole
+from gatestack.training import Training
+
+if TYPE_CHECKING:
+    from gatestack.tasks.forecast.forecaster import Forecaster
+
+__all__ = ["make_plan"]
+
+_OWNER = "Forecaster"
+_MOST_LAYERS = 64
+
+Options = TypeVar("Options", Architecture, Training)
+
+
+def make_plan(forecaster: Forecaster, table: SeriesTable) -> FitPlan:
+    """Check every argument of a forecaster against its range and against the table.
+
+    Raises:
+        ArgumentError: names the argument, its value, and what is expected.
+    """
+    for name in ("horizon", "hidden_size", "max_steps"):
+        check_whole(name, getattr(forecaster, name), owner=_OWNER)
+    check_whole("seed", forecaster.seed, owner=_OWNER, least=0)
+    if forecaster.window is not None:
+        check_whole("window", forecaster.window, owner=_OWNER, least=2)
+    check_choice("mode", forecaster.mode, get_args(Mode), owner=_OWNER)
+    if forecaster.mode == "recursive" and table.columns.past:
+        raise ArgumentError(
+            f"mode is 'recursive' with past columns {', '.join(table.columns.past)}",
+            where=_OWNER,
+            expected="no past columns: their values at the steps ahead are not known",
+            hint="use mode='direct', or name them in future= if they are known ahead",
+        )
+    training = _instance("training", forecaster.training, Training)
+    return FitPlan(
+        horizon=forecaster.horizon,
+        widths=_widths(forecaster.layers, forecaster.hidden_size),
+        window=forecaster.window,
+        levels=_levels(forecaster.quantiles),
+        seasons=_seasons(forecaster.season),
+        calendar=_calendar(forecaster.calendar, table),
+        mode=forecaster.mode,
+        architecture=_instance("architecture", forecaster.architecture, Architecture),
+        training=training.model_copy(update={"max_steps": forecaster.max_steps}),
+        seed=forecaster.seed,
+    )
+
+
+def _instance(name: str, value: Options | None, kind: type[Options]) -> Options:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ArgumentError(
+            f"the '{name}' parameter of {_OWNER} is of type {type(value).__name__}",
+            expected=f"a gatestack {kind.__name__}, or None",
+        )
+    return value
+
+
+def _widths(layers: object, hidden_size: int) -> tuple[int, ...]:
+    if layers == "auto":
+        raise ArgumentError(
+            "layers='auto' is not there yet",
+            where=_OWNER,
+            expected="a number of layers or a list of widths",
+            hint="two layers are a good start",
+        )
+    if isinstance(layers, int) and not isinstance(layers, bool):
+        check_whole("layers", layers, owner=_OWNER)
+        widths: tuple[object, ...] = (hidden_size,) * layers
+    elif isinstance(layers, list | tuple) and layers:
+        widths = tuple(layers)
+    else:
+        raise ArgumentError(
+            f"the 'layers' parameter of {_OWNER} is {layers!r}",
+            expected="a whole number of 1 or more, or a list of widths",
+        )
+    if len(widths) > _MOST_LAYERS:
+        raise ArgumentError(f"{len(widths)} layers", where=_OWNER, expected=f"at most {_MOST_LAYERS}")
+    for width in widths:
+        check_whole("layers", width, owner=_OWNER)
+    return tuple(int(width) for width in widths)  # type: ignore[call-overload]
+
+
+def _levels(quantiles: object) -> tuple[float, ...]:
+    rule = "ascending levels in (0, 1), symmetric around 0.5, with 0.5 among them, such as (0.1, 0.5, 0.9)"
+    if not isinstance(quantiles, list | tuple) or not all(
+        isinstance(level, int | float) for level in quantiles
+    ):
+        raise ArgumentError(f"the 'quantiles' parameter of {_OWNER} is {quantiles!r}", expected=rule)
+    levels = tuple(float(level) for level in quantiles)
+    symmetric = all(abs(a + b - 1) < 1e-9 for a, b in zip(levels, reversed(levels), strict=True))
+    ascending = all(a < b for a, b in zip(levels, levels[1:], strict=False))
+    if not (levels and len(levels) % 2 and symmetric and ascending and levels[0] > 0):
+        raise ArgumentError(f"the 'quantiles' parameter of {_OWNER} is {quantiles!r}", expected=rule)
+    return levels
+
+
+def _seasons(season: object) -> tuple[int, ...] | None:
+    if season == "auto":
+        return None
+    if season is None:
+        return ()
+    seasons = tuple(season) if isinstance(season, list | tuple) else (season,)
+    for length in seasons:
+        check_whole("season", length, owner=_OWNER, least=2)
+    return tuple(sorted(set(seasons)))
+
+
+def _calendar(calendar: object, table: SeriesTable) -> tuple[str, ...]:
+    if isinstance(calendar, str):
+        if calendar != "auto":
+            raise ArgumentError(
+                f"the 'calendar' parameter of {_OWNER} is {calendar!r}",
+                expected="'auto' or a list of names",
+                hint="there are: " + ", ".join(CALENDAR_NAMES),
+            )
+        return tuple(calendar_names_for(table.frequency))
+    if not isinstance(calendar, list | tuple):
+        raise ArgumentError(
+            f"the 'calendar' parameter of {_OWNER} is {calendar!r}", expected="'auto' or a list of names"
+        )
+    for name in calendar:
+        if name not in CALENDAR_NAMES:
+            raise ArgumentError(
+                f"there is no calendar feature {name!r}",
+                where=_OWNER,
+                hint=nearest_name(str(name), CALENDAR_NAMES),
+            )
+    return tuple(calendar)

@@ -1,0 +1,72 @@
+"""Does the first step ahead read the last observation? A check by perturbation, for any fitted forecaster.
+
+A head that reads states many steps old gives forecasts that do not move when the newest values do; it is hard
+to see in a plot and costs a quarter to a third of the accuracy on slowly moving series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+if TYPE_CHECKING:
+    from gatestack.tasks.forecast.forecaster import Forecaster
+
+__all__ = ["Recency", "recency"]
+
+
+@dataclass(frozen=True)
+class Recency:
+    """How far forecasts move when one recent value moves by a tenth of the series' scale.
+
+    Attributes:
+        response: (lags, horizon), mean absolute change of step k's median when the value `lag` steps before the
+            origin changes, per unit of change; row 0 is the last observation.
+        reacts: True when step 1 moves with the last observation.
+    """
+
+    response: npt.NDArray[np.float64]
+    reacts: bool
+
+
+def recency(model: Forecaster, lags: int = 3) -> Recency:
+    """Change each of the last `lags` values in turn and see which steps of the forecast move.
+
+    Args:
+        model: fitted. Future, calendar and static columns are held at zero in the check.
+        lags: values to change, 1 or more; at most the steps that the model keeps of its data.
+
+    Returns:
+        The responses.
+
+    Example:
+        >>> import polars as pl
+        >>> from gatestack import Forecaster
+        >>> frame = pl.DataFrame({"ds": range(60), "y": [float(step % 5) for step in range(60)]})
+        >>> model = Forecaster(horizon=2, hidden_size=4, max_steps=5, season=5).fit(frame)
+        >>> recency(model).reacts
+        True
+    """
+    model._check_fitted("recency")
+    fitted = model.fitted_
+    table = fitted.tail
+    lengths = np.diff(table.sequences.offsets)
+    future = torch.zeros(len(lengths), fitted.horizon, fitted.network.shape.known)
+    static = torch.zeros(len(lengths), fitted.network.shape.static)
+    size = 0.1 * fitted.state.scale.numpy()
+
+    def median(lag: int | None) -> npt.NDArray[np.float64]:
+        values = table.sequences.values.copy()
+        if lag is not None:
+            values[table.sequences.offsets[1:] - 1 - lag, 0] += size
+        changed = replace(table, sequences=replace(table.sequences, values=values))
+        state = fitted.state_after(fitted.panel(changed))
+        return fitted.quantiles_from(state, future, static)[..., len(fitted.levels) // 2]
+
+    before = median(None)
+    response = np.stack([np.abs(median(lag) - before).mean(axis=0) / size.mean() for lag in range(lags)])
+    return Recency(response, bool(response[0, 0] > 1e-6))

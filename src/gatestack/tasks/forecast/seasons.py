@@ -1,0 +1,105 @@
+"""Finding the seasons of a table of series, in its training part alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["default_window", "find_seasons"]
+
+FloatArray = npt.NDArray[np.float64]
+
+# A season is one when values a season apart agree better than this, after the trend is taken out …
+_LEAST_CORRELATION = 0.3
+# … and better than values a shorter season apart do by this much.
+_LEAST_GAIN = 0.03
+_MOST_SERIES = 50
+_MOST_STEPS = 20_000
+_LONGEST_SEARCHED = 400
+
+
+def find_seasons(series: Sequence[npt.NDArray[np.floating]], candidates: tuple[int, ...]) -> tuple[int, ...]:
+    """Find which season lengths the data has.
+
+    A candidate m is kept when the correlation of the series with itself m steps earlier, after a moving average
+    of m steps is taken away, has a median of at least 0.3 over the series and beats that of each shorter season
+    kept before.
+
+    Args:
+        series: training parts, gaps filled; each of shape (time,). At most 50 of them, evenly chosen, are read.
+        candidates: lengths in steps that the frequency suggests; empty to search up to 400 steps.
+
+    Returns:
+        The lengths that were kept, shortest first; empty when there is none.
+
+    Example:
+        >>> wave = np.sin(np.arange(200) * 2 * np.pi / 12)
+        >>> find_seasons([wave], candidates=(5, 12))
+        (12,)
+    """
+    stride = max(1, len(series) // _MOST_SERIES)
+    chosen = [np.asarray(values[-_MOST_STEPS:], dtype=np.float64) for values in series[::stride]]
+    if not candidates:
+        candidates = _strongest_lag(chosen)
+    found: list[int] = []
+    best = _LEAST_CORRELATION - _LEAST_GAIN
+    for season in sorted(candidates):
+        agreement = _agreement(chosen, season)
+        if agreement >= best + _LEAST_GAIN:
+            found.append(season)
+            best = agreement
+    return tuple(found)
+
+
+def default_window(horizon: int, seasons: tuple[int, ...], shortest: int) -> int:
+    """Choose how far back the model looks when the user does not say.
+
+    Args:
+        horizon: steps ahead. seasons: lengths in steps. shortest: steps of the shortest training part.
+
+    Returns:
+        The longest of 4 horizons, 2 longest seasons and 4 shortest seasons, at most a third of `shortest`.
+
+    Example:
+        >>> default_window(24, (24,), shortest=5000)
+        96
+    """
+    wanted = max(4 * horizon, 2 * max(seasons, default=1), 4 * min(seasons, default=1), 8)
+    return max(2, min(wanted, shortest // 3))
+
+
+def _agreement(series: list[FloatArray], season: int) -> float:
+    """Give the median over the series of the correlation at lag `season`; -1 where none is long enough."""
+    values = [_correlation(_detrended(part, season), season) for part in series if len(part) >= 3 * season]
+    return float(np.median(values)) if values else -1.0
+
+
+def _detrended(values: FloatArray, season: int) -> FloatArray:
+    kernel = np.ones(season) / season
+    average = np.convolve(values, kernel, mode="valid")
+    first = (season - 1) // 2
+    return values[first : first + len(average)] - average
+
+
+def _correlation(values: FloatArray, lag: int) -> float:
+    now, before = values[lag:], values[:-lag]
+    spread = float(now.std() * before.std())
+    if len(now) < 2 or spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        return 0.0
+    return float(np.mean((now - now.mean()) * (before - before.mean())) / spread)
+
+
+def _strongest_lag(series: list[FloatArray]) -> tuple[int, ...]:
+    """Find the lag at which the changes of the series agree best with themselves, as a candidate."""
+    longest = min(_LONGEST_SEARCHED, max((len(part) for part in series), default=0) // 3)
+    lags = range(2, longest + 1)
+    strength = [
+        float(np.median([_correlation(np.diff(part), lag) for part in series if len(part) > lag + 2]))
+        for lag in lags
+    ]
+    if not strength or max(strength) < _LEAST_CORRELATION:
+        return ()
+    # The first lag as strong as any: its multiples agree just as well.
+    return (next(lag for lag, value in zip(lags, strength, strict=True) if value >= 0.95 * max(strength)),)

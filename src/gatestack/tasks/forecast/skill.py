@@ -1,0 +1,140 @@
+"""Skill: how much lower the model's error is than a baseline's, with an interval from the block bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Skill", "compare", "skill_sentence"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_RESAMPLES = 2000
+_SEED = 0
+_CONFIDENCE = 0.95
+# With so many series whole series are drawn; with fewer, blocks of neighbouring origins.
+_MANY_SERIES = 10
+_FEWEST_UNITS = 4
+
+
+@dataclass(frozen=True)
+class Skill:
+    """How much lower the model's error is than a baseline's.
+
+    Attributes:
+        value: 1 - error of the model / error of the baseline; above 0 the model is better.
+        low, high: bounds of the 95 % interval; None with too few origins to say.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Give the numbers as JSON values."""
+        return asdict(self)
+
+
+def compare(
+    errors: Mapping[str, FloatArray], *, rows: IntArray, scale: FloatArray, model: str, block: int
+) -> dict[str, Skill]:
+    """Compare the model with each baseline.
+
+    Errors of neighbouring origins are alike, so an interval that took them for independent would be too narrow.
+    With fewer than ten series, blocks of neighbouring origins are drawn with replacement (Künsch 1989, "The
+    jackknife and the bootstrap for general stationary observations"); with more, whole series are.
+
+    Args:
+        errors: absolute errors (R, horizon) of each model, NaN where there is no truth.
+        rows: (R,) series of each origin, in order of time within a series.
+        scale: (series,) divides the errors of each series, so that series count alike.
+        model: which of `errors` is compared with the others.
+        block: origins in a block.
+
+    Returns:
+        For each baseline its `Skill`.
+    """
+    sums = {name: _scaled_sums(error, scale[rows]) for name, error in errors.items()}
+    many = len(np.unique(rows)) >= _MANY_SERIES
+    unit = np.unique(rows, return_inverse=True)[1] if many else _order_in_series(rows)
+    units = int(unit.max()) + 1
+    per_unit = {name: np.bincount(unit, total, units) for name, total in sums.items()}
+    drawn = _draw(units, 1 if many else min(block, units)) if units >= _FEWEST_UNITS else None
+    own = per_unit.pop(model)
+    return {name: _skill(own, other, drawn) for name, other in per_unit.items()}
+
+
+def skill_sentence(skill: Mapping[str, Skill], origins: int) -> str:
+    """Say in one sentence how the model stands against the best of its baselines.
+
+    Args:
+        skill: of the model against each baseline.
+        origins: number of origins.
+
+    Example:
+        >>> skill_sentence({"drift": Skill(0.12, 0.05, 0.2)}, origins=40)
+        'Over 40 origins the scaled error is 12.0 % lower than that of the best baseline, drift (95 % interval: 5.0 to 20.0 % lower).'
+    """
+    best = min(skill, key=lambda name: skill[name].value)
+    value, low, high = skill[best].value, skill[best].low, skill[best].high
+    start = f"Over {origins} origin{'s' if origins != 1 else ''} the scaled error is {_percent(value)} than that of "
+    start += f"the best baseline, {best}"
+    if low is None or high is None:
+        return f"{start}; there are too few origins for an interval."
+    interval = f"(95 % interval: {_range(low, high)})"
+    if low > 0:
+        return f"{start} {interval}."
+    if high < 0:
+        return f"The model loses: {start[0].lower()}{start[1:]} {interval}. Use the baseline."
+    return f"{start}, but the two cannot be told apart {interval}."
+
+
+def _percent(value: float) -> str:
+    return f"{abs(100 * value):.1f} % {'lower' if value >= 0 else 'higher'}"
+
+
+def _range(low: float, high: float) -> str:
+    if low > 0:
+        return f"{100 * low:.1f} to {100 * high:.1f} % lower"
+    if high < 0:
+        return f"{-100 * high:.1f} to {-100 * low:.1f} % higher"
+    return f"{_percent(low)} to {_percent(high)}"
+
+
+def _scaled_sums(error: FloatArray, scale: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(error), error, 0.0).sum(axis=1) / scale
+
+
+def _order_in_series(rows: IntArray) -> IntArray:
+    """Number the origins of each series 0, 1, …; origins of the same number are drawn together."""
+    order = np.empty(len(rows), dtype=np.int64)
+    for row in np.unique(rows):
+        here = np.flatnonzero(rows == row)
+        order[here] = np.arange(len(here))
+    return order
+
+
+def _draw(units: int, block: int) -> IntArray:
+    """Draw blocks with replacement, around the end, until there are as many units as before."""
+    random = np.random.default_rng(_SEED)
+    starts = random.integers(0, units, (_RESAMPLES, -(-units // block)))
+    return ((starts[..., None] + np.arange(block)) % units).reshape(_RESAMPLES, -1)[:, :units]
+
+
+def _skill(own: FloatArray, other: FloatArray, drawn: IntArray | None) -> Skill:
+    value = float(_lower_by(own.sum(), other.sum()))
+    if drawn is None:
+        return Skill(value, None, None)
+    resampled = _lower_by(own[drawn].sum(axis=1), other[drawn].sum(axis=1))
+    low, high = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return Skill(value, float(low), float(high))
+
+
+def _lower_by(own: FloatArray | np.float64, other: FloatArray | np.float64) -> FloatArray:
+    """Give 1 - own / other; two errors of 0 are alike."""
+    both_zero = (own == 0) & (other == 0)
+    return np.where(both_zero, 0.0, 1 - own / np.maximum(other, np.finfo(np.float64).tiny))

@@ -1,0 +1,152 @@
+"""A forecaster that runs: one step in, one forecast out, in constant memory, with a state that can be kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatestack.data.calendar import calendar_features
+from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
+from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
+from gatestack.tasks.forecast.state import SeriesState
+
+if TYPE_CHECKING:
+    from gatestack.tasks.forecast.fitted import FittedForecast
+
+__all__ = ["ForecastStream"]
+
+
+class ForecastStream:
+    """Goes on from the end of a series, one step at a time; made by `Forecaster.stream`.
+
+    A step fed here moves the state exactly as the same step in a longer table does.
+
+    Attributes:
+        steps: number of steps fed so far.
+        state: the state after the last of them; arrays that can be stored (`state.to_arrays()`).
+
+    Example:
+        >>> import polars as pl
+        >>> from gatestack import Forecaster
+        >>> frame = pl.DataFrame({"ds": range(60), "y": [float(step % 5) for step in range(60)]})
+        >>> model = Forecaster(horizon=2, hidden_size=4, max_steps=5, season=5).fit(frame)
+        >>> stream = model.stream()
+        >>> sorted(stream.step({"y": 0.0}))[:2]
+        ['gatestack', 'gatestack-hi-50']
+    """
+
+    def __init__(self, fitted: FittedForecast, row: int, state: SeriesState) -> None:
+        self._fitted = fitted
+        self._row = row
+        self.state = state
+        self.steps = 0
+
+    @classmethod
+    def after_fit(cls, fitted: FittedForecast, series: str | None) -> ForecastStream:
+        """Start at the end of a series of the fit; see `Forecaster.stream`."""
+        if fitted.mode == "windows":
+            raise ArgumentError(
+                "mode is 'windows', which starts every window from a zero state",
+                where="stream",
+                expected="mode 'direct' or 'recursive'",
+            )
+        keys = fitted.tail.sequences.keys or ()
+        if series is None and len(keys) > 1:
+            raise ArgumentError(
+                f"the model was fitted on {len(keys)} series",
+                where="stream",
+                expected="the key of one as series=",
+            )
+        if series is not None and series not in keys:
+            raise ArgumentError(
+                f"there is no series {quote_value(series)}", where="stream", hint=nearest_name(series, keys)
+            )
+        row = 0 if series is None else keys.index(series)
+        return cls(fitted, row, fitted.state.take(np.array([row])))
+
+    def step(
+        self, values: Mapping[str, float | None], future: Mapping[str, npt.ArrayLike] | None = None
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Feed the next step and forecast the `horizon` steps after it.
+
+        Args:
+            values: the target and the past and future columns of this step; None or NaN where one is missing.
+            future: the future columns for the next `horizon` steps, each of shape (horizon,).
+
+        Returns:
+            `gatestack` and the bounds of its intervals, each of shape (horizon,).
+
+        Raises:
+            DataError: a column is missing, unknown, or not finite; the state stays as it was.
+        """
+        columns = self._fitted.tail.columns
+        known = self._known_ahead(columns.future, future or {})
+        row = np.array([self._number(values, name) for name in columns.features], dtype=np.float32)
+        for name in values:
+            if name not in columns.features:
+                raise DataError(
+                    f"there is no column {name!r}", where="step", hint=nearest_name(name, columns.features)
+                )
+        covariates = np.concatenate([row[1:], self._calendar(self.steps + 1, 1)[0]])
+        seen = torch.from_numpy(~np.isnan(covariates))[None]
+        static = self._fitted.tail.sequences.static
+        constant = np.zeros((1, 0)) if static is None else static[[self._row]]
+        constants = torch.from_numpy(constant.astype(np.float32))
+        self.state = self.state.advance(
+            self._fitted.network,
+            torch.from_numpy(row[:1]),
+            torch.from_numpy(np.nan_to_num(covariates))[None],
+            seen,
+            constants,
+        )
+        self.steps += 1
+        ahead = np.concatenate([known, self._calendar(self.steps + 1, self._fitted.horizon)], axis=1)
+        quantiles = self._fitted.quantiles_from(self.state, torch.from_numpy(ahead)[None], constants)[0]
+        levels = self._fitted.levels
+        bounds = {name: quantiles[:, index] for name, index in interval_columns(levels).items()}
+        return {MODEL: quantiles[:, len(levels) // 2]} | bounds
+
+    def _number(self, values: Mapping[str, float | None], name: str) -> float:
+        if name not in values:
+            raise DataError(
+                f"the column {name!r} is missing",
+                where="step",
+                expected="every column of the fit, None where its value is not known",
+            )
+        value = values[name]
+        if value is None:
+            return math.nan
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or math.isinf(value):
+            raise DataError(
+                f"{name} is {quote_value(value)}", where="step", expected="a finite number, or None"
+            )
+        return float(value)
+
+    def _known_ahead(
+        self, names: tuple[str, ...], future: Mapping[str, npt.ArrayLike]
+    ) -> npt.NDArray[np.float32]:
+        horizon = self._fitted.horizon
+        known = np.empty((horizon, len(names)), dtype=np.float32)
+        for column, name in enumerate(names):
+            ahead = np.asarray(future.get(name, ()), dtype=np.float32)
+            if ahead.shape != (horizon,) or not np.isfinite(ahead).all():
+                raise DataError(
+                    f"future values of {name!r} have shape {ahead.shape}",
+                    where="step",
+                    expected=f"({horizon},), all finite",
+                )
+            known[:, column] = ahead
+        return known
+
+    def _calendar(self, first: int, steps: int) -> npt.NDArray[np.float32]:
+        """Give the calendar features of steps after the end of the fit, counted from 1, shape (steps, features)."""
+        if not self._fitted.calendar:
+            return np.zeros((steps, 0), dtype=np.float32)
+        tail = self._fitted.tail
+        times = tail.frequency.advance(tail.last_times[self._row], np.arange(first, first + steps))
+        return calendar_features(tail.to_wall(times), self._fitted.calendar)[0]
