@@ -95,10 +95,11 @@ def future_values(
     rows = np.flatnonzero(inside)
     cell = numbers[rows].astype(np.int64) * horizon + steps[rows] - 1
     _refuse_wrong_rows(table, cell, rows, horizon, times, where)
-    used = data[rows]
+    column = np.empty(data.height, dtype=np.float32)
     flat = result.reshape(count * horizon, -1)
     for index, name in enumerate(columns.future):
-        write_number_column(used[name], flat[:, index], cell, role="future", source=None)
+        write_number_column(data[name], column, role="future", source=where)
+        flat[cell, index] = column[rows]
         missing = np.isnan(flat[:, index])
         if missing.any():
             series, step = divmod(int(np.argmax(missing)), horizon)

@@ -66,7 +66,7 @@ def resolve_columns(
     """Find the role of each column.
 
     What is not named is recognised: `unique_id`, `ds` and `y` by name (Nixtla's layout); else the only
-    temporal column, or the only one with a name of time whose values look like times.
+    temporal column; else the only one with a name of time or with text that reads as time.
 
     Args:
         frame: the table.
@@ -154,25 +154,23 @@ def _find_time(frame: pl.DataFrame, taken: set[str], where: str) -> str:
     if len(temporal) == 1:
         return temporal[0]
     named = [name for name in free if name.strip().lower() in TIME_NAMES]
-    found = temporal or [
-        name for name in named if looks_like_time(frame[name]) or frame[name].dtype.is_integer()
-    ]
+    found = (
+        temporal
+        or [name for name in named if looks_like_time(frame[name]) or frame[name].dtype.is_integer()]
+        or [name for name in free if looks_like_time(frame[name])]
+    )
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(found)
         raise ArgumentError(
-            f"{len(found)} columns may be the time: {listed}",
+            f"{len(found)} columns may be the time: {', '.join(found)}",
             where=where,
             hint=f"name one, for instance time={found[0]!r}",
         )
-    like = [name for name in free if looks_like_time(frame[name])]
-    hint = f"column {like[0]!r} looks like one: pass time={like[0]!r}; " if like else ""
     raise ArgumentError(
         "no time column was found",
         where=where,
         expected=f"a column of dates, or one named {', '.join(TIME_NAMES)}",
-        hint=hint
-        + "name it with time='<column>'. Whole numbers will do: frame.with_row_index('time') in Polars, "
+        hint="name it with time='<column>'. Whole numbers will do: frame.with_row_index('time') in Polars, "
         "frame.reset_index() in pandas",
     )
