@@ -15,13 +15,48 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gatestack.data.calendar import CALENDAR_NAMES, calendar_features
+    from gatestack.data.frames import as_polars, like_input
+    from gatestack.data.frequency import Frequency
+    from gatestack.data.frequency_inference import infer_frequency
+    from gatestack.data.read import MISSING_TOKENS, read_table
     from gatestack.data.sequences import Sequences
+    from gatestack.data.series_future import split_horizon
+    from gatestack.data.series_table import SeriesTable
+    from gatestack.data.table_columns import Columns
+    from gatestack.data.time_column import TimeKind
 
-__all__ = ["Sequences"]
+__all__ = [
+    "CALENDAR_NAMES",
+    "MISSING_TOKENS",
+    "Columns",
+    "Frequency",
+    "Sequences",
+    "SeriesTable",
+    "TimeKind",
+    "as_polars",
+    "calendar_features",
+    "infer_frequency",
+    "like_input",
+    "read_table",
+    "split_horizon",
+]
 
 # Where each public name lives.
 _HOMES = {
+    "CALENDAR_NAMES": "gatestack.data.calendar",
+    "MISSING_TOKENS": "gatestack.data.read",
+    "Columns": "gatestack.data.table_columns",
+    "Frequency": "gatestack.data.frequency",
     "Sequences": "gatestack.data.sequences",
+    "SeriesTable": "gatestack.data.series_table",
+    "TimeKind": "gatestack.data.time_column",
+    "as_polars": "gatestack.data.frames",
+    "calendar_features": "gatestack.data.calendar",
+    "infer_frequency": "gatestack.data.frequency_inference",
+    "like_input": "gatestack.data.frames",
+    "read_table": "gatestack.data.read",
+    "split_horizon": "gatestack.data.series_future",
 }
 
 
