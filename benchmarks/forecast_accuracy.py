@@ -21,7 +21,7 @@ from protocol.contenders import GATESTACK, KINDS, chosen_peers
 from protocol.jobs import Budget, Contender, run_job
 from protocol.machine import describe_machine
 from protocol.problems import PROBLEMS, Problem, read_problem
-from protocol.results import Row, trained_row
+from protocol.results import Row, trained_rows
 from protocol.scores import score
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +79,7 @@ def main() -> None:
     budget = Budget(updates=arguments.updates)
     problems = [read_problem(name, arguments.split, arguments.data) for name in arguments.problems]
 
-    def one(work: tuple[Problem, Contender, int]) -> Row:
+    def one(work: tuple[Problem, Contender, int]) -> list[Row]:
         problem, contender, seed = work
         answer = run_job(
             problem,
@@ -90,7 +90,7 @@ def main() -> None:
             environments=arguments.peers,
             say=f"{problem.name}: {contender.label}, seed {seed}",
         )
-        return trained_row(problem, contender.label, KINDS[contender.label], seed, answer, contender.options)
+        return trained_rows(problem, contender, KINDS[contender.label], seed, answer)
 
     work = [
         (problem, contender, seed)
@@ -99,7 +99,7 @@ def main() -> None:
         for contender in _contenders(problem, arguments.models)
     ]
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        rows = list(pool.map(one, work))
+        rows = [row for rows in pool.map(one, work) for row in rows]
     for problem in problems:
         rows += baseline_rows(problem)
 

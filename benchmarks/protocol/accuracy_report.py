@@ -20,6 +20,8 @@ What to know before reading the numbers:
 - Every model sees the target only, reads the same window, makes the same number of updates of the same
   number of windows, and forecasts the same (origin, step) pairs. It is fitted once, on what lies before the
   test part.
+- "Gatestack Forecaster, carried" is the same fit with its state carried on from the start of the series, as
+  in a stream: it may remember more than the window. No verdict rests on it.
 - Gatestack runs at one setting for all problems. Each peer runs at the setting that did best on the
   validation split of *that* problem ([peer_settings.md](peer_settings.md)), which favours the peers.
 - The recurrent models are equally wide and deep. NHITS has no recurrent layer and keeps its own default

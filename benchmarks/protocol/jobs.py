@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -57,10 +59,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class Answer:
-    """Forecasts (origins, horizon) and the facts about the fit that gave them."""
+    """Forecasts (origins, horizon) and the facts about the fit that gave them.
+
+    Attributes:
+        others: further forecasts of the same fit, by name (`forecasts-<name>.npz`).
+    """
 
     forecasts: np.ndarray
     facts: dict[str, Any]
+    others: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def _settings(problem: Problem, contender: Contender, budget: Budget, seed: int) -> dict[str, Any]:
@@ -81,21 +88,33 @@ def _settings(problem: Problem, contender: Contender, budget: Budget, seed: int)
     }
 
 
+@functools.cache
+def _own_sources() -> list[Path]:
+    """Gatestack's own files that a forecast depends on; a peer's version is pinned instead."""
+    home = Path(str(importlib.util.find_spec("gatestack").origin)).parent
+    folders = ("data", "kernels", "nn", "training", "tasks")
+    return [path for folder in folders for path in sorted((home / folder).rglob("*.py"))]
+
+
 def _fingerprint(contender: Contender, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     """A name for the answer; it changes with the settings, the data, the origins, and the peer's code."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in sorted(arrays):
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    for script in (f"{contender.peer}_peer.py", "job_io.py"):
+    scripts = [PEERS_FOLDER / f"{contender.peer}_peer.py", PEERS_FOLDER / "job_io.py"]
+    for script in scripts + (_own_sources() if contender.peer == "gatestack" else []):
         # The syntax tree and not the text: a comment or a line break changes no answer.
-        digest.update(ast.dump(ast.parse((PEERS_FOLDER / script).read_text(encoding="utf-8"))).encode())
+        digest.update(ast.dump(ast.parse(script.read_text(encoding="utf-8"))).encode())
     return digest.hexdigest()[:12]
 
 
 def _read_answer(folder: Path) -> Answer:
-    with np.load(folder / "forecasts.npz") as arrays:
-        forecasts = arrays["forecasts"]
-    return Answer(forecasts, json.loads((folder / "answer.json").read_text(encoding="utf-8")))
+    forecasts = {}
+    for path in folder.glob("forecasts*.npz"):
+        with np.load(path) as arrays:
+            forecasts[path.stem.removeprefix("forecasts").removeprefix("-")] = arrays["forecasts"]
+    facts = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    return Answer(forecasts.pop(""), facts, forecasts)
 
 
 def run_job(

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from protocol.jobs import Answer
+from protocol.jobs import Answer, Contender
 from protocol.problems import Problem
 from protocol.scores import Scores, score
 
-__all__ = ["Row", "Summary", "summarise", "trained_row"]
+__all__ = ["Row", "Summary", "summarise", "trained_rows"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Row:
     """Scores of one model on one problem with one seed.
 
     Attributes:
-        kind: "recurrent", "network" or "baseline".
+        kind: "recurrent", "network" (no recurrence), "baseline", or "variant" (other forecasts of a fit).
         seed: None for a model without randomness.
         facts: loss, parameters, seconds, versions, options.
     """
@@ -61,12 +61,18 @@ class Summary:
     facts: dict[str, Any]
 
 
-def trained_row(problem: Problem, label: str, kind: str, seed: int, answer: Answer, options: Any) -> Row:
-    """The row of a trained model; the times of single updates stay out of the committed file."""
+def trained_rows(problem: Problem, contender: Contender, kind: str, seed: int, answer: Answer) -> list[Row]:
+    """The row of a trained model, and one for each further set of forecasts that it gave.
+
+    The times of single updates stay out of the committed file.
+    """
     facts = {name: value for name, value in answer.facts.items() if name != "seconds_per_update"}
-    return Row(
-        problem.name, label, kind, seed, score(problem, answer.forecasts), {**facts, "options": options}
-    )
+    facts["options"] = contender.options
+    rows = [Row(problem.name, contender.label, kind, seed, score(problem, answer.forecasts), facts)]
+    for name, forecasts in answer.others.items():
+        label = f"{contender.label}, {name}"
+        rows.append(Row(problem.name, label, "variant", seed, score(problem, forecasts), facts))
+    return rows
 
 
 def _spread(values: list[float]) -> tuple[float, float, float]:
