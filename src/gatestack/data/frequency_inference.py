@@ -12,7 +12,10 @@ from gatestack.data.frequency import Frequency, FrequencyUnit, TimeArray
 from gatestack.data.zones import to_wall
 from gatestack.errors import ArgumentError, DataError
 
-__all__ = ["infer_frequency"]
+__all__ = ["BLOCK_ROWS", "infer_frequency"]
+
+# Long time indexes are looked at in blocks, so that a check needs little memory beside the data.
+BLOCK_ROWS = 1 << 18
 
 _DAY_US = 86_400_000_000
 # So many equal, wider steps in a row are another frequency, not gaps.
@@ -68,7 +71,7 @@ def infer_frequency(
         )
     unit, counted, month_end = _unit_of(times, inside, zone)
     differences = np.diff(counted)
-    within = differences[inside]
+    within = differences if inside.all() else differences[inside]
     if np.any(within <= 0):
         raise ArgumentError(
             "the times do not increase", where=where, expected="increasing times in each series"
@@ -90,10 +93,9 @@ def _unit_of(
         return "step", np.asarray(times, dtype=np.int64), False
     stamps = np.asarray(times, dtype="datetime64[us]")
     wall = to_wall(stamps, zone)
-    wall_us = wall.astype(np.int64)
-    clock = wall_us % _DAY_US
-    if np.any((np.diff(clock) != 0) & inside):
-        return "microsecond", stamps.astype(np.int64), False
+    wall_us = wall.view(np.int64)
+    if not _one_clock(wall_us, inside):
+        return "microsecond", stamps.view(np.int64), False
     days = wall_us // _DAY_US
     apart = np.diff(days)[inside]
     if apart.min() >= 28:
@@ -115,6 +117,15 @@ def _unit_of(
             monday, day_of_week = np.divmod(days + 3, 7)
             return "business day", monday * 5 + day_of_week, False
     return "day", days, False
+
+
+def _one_clock(wall_us: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]) -> bool:
+    """True when each series keeps one time of day."""
+    for start in range(0, len(inside), BLOCK_ROWS):
+        clock = wall_us[start : start + BLOCK_ROWS + 1] % _DAY_US
+        if np.any((np.diff(clock) != 0) & inside[start : start + BLOCK_ROWS]):
+            return False
+    return True
 
 
 def _most_common(differences: npt.NDArray[np.int64]) -> int:
@@ -153,13 +164,18 @@ class _Judge:
         return f"between {show_time(self.times[index])} and {show_time(self.times[index + 1])}"
 
     def refuse_off_grid(self) -> None:
-        odd = np.flatnonzero(self.inside & (self.differences % self.frequency.every != 0))
-        if odd.size:
-            first = int(odd[0])
+        every, odd, first = self.frequency.every, 0, -1
+        for start in range(0, len(self.inside), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            found = np.flatnonzero(self.inside[block] & (self.differences[block] % every != 0))
+            if found.size and first < 0:
+                first = start + int(found[0])
+            odd += found.size
+        if odd:
             raise DataError(
                 f"the step {self._span(first)} is not a whole number of the most common step, "
                 f"{self.frequency.label}"
-                f" ({odd.size:,} such {'place' if odd.size == 1 else 'places'})",
+                f" ({odd:,} such {'place' if odd == 1 else 'places'})",
                 where=self._place(first),
                 expected="times on one regular grid; gaps are allowed",
                 hint="bring the times to one grid first, for instance by rounding or averaging per hour "
@@ -168,6 +184,8 @@ class _Judge:
 
     def refuse_other_steps(self) -> None:
         """Refuse a series whose own most common step is another than the common one."""
+        if len(self.bounds) == 2:
+            return
         common = np.concatenate([[0], np.cumsum(self.inside & (self.differences == self.frequency.every))])
         starts, ends = self.bounds[:-1], np.maximum(self.bounds[1:] - 1, self.bounds[:-1])
         limit = len(common) - 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.data.frequency import Frequency, TimeArray
-from gatestack.data.frequency_inference import infer_frequency, show_time
+from gatestack.data.frequency_inference import BLOCK_ROWS, infer_frequency, show_time
 from gatestack.data.places import row_place, rows_place
 from gatestack.data.time_column import TimeKind
 from gatestack.data.zones import to_wall
@@ -117,7 +117,8 @@ class SeriesGrid:
         """
         order = None if np.all(numbers[1:] >= numbers[:-1]) else np.argsort(numbers, kind="stable")
         sorted_times = times if order is None else times[order]
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=len(keys)))]).astype(np.int64)
+        rows = np.bincount(numbers, minlength=len(keys)) if len(keys) > 1 else np.array([len(times)])
+        bounds = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
         where = f"{source or 'frame'}, column {quote_value(column)}"
         _refuse_disorder(sorted_times, bounds, order, keys, column, source, kind)
         if frequency is None:
@@ -149,9 +150,8 @@ class SeriesGrid:
     ) -> SeriesGrid:
         counts = np.diff(bounds)
         first = times[bounds[:-1]]
-        steps, exact = frequency.steps_and_exact(np.repeat(first, counts), times)
-        if not exact.all():
-            odd = int(np.argmin(exact))
+        steps, odd = _steps_from_first(times, bounds, frequency)
+        if odd is not None:
             row = odd if order is None else int(order[odd])
             place, value = row_place(source, row, column, value=show_time(times[odd]))
             start = first[np.searchsorted(bounds, odd, side="right") - 1]
@@ -189,6 +189,20 @@ class SeriesGrid:
         places = np.empty(len(times), dtype=np.int64)
         places[order] = on_grid
         return cls(frequency, offsets, grid_times, places, gaps)
+
+
+def _steps_from_first(
+    times: TimeArray, bounds: npt.NDArray[np.int64], frequency: Frequency
+) -> tuple[npt.NDArray[np.int64], int | None]:
+    """Count the steps of each row from the first of its series; and the first row off the grid, if any."""
+    steps = np.empty(len(times), dtype=np.int64)
+    for start in range(0, len(times), BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, len(times))
+        series = np.searchsorted(bounds, np.arange(start, stop), side="right") - 1
+        steps[start:stop], exact = frequency.steps_and_exact(times[bounds[series]], times[start:stop])
+        if not exact.all():
+            return steps, start + int(np.argmin(exact))
+    return steps, None
 
 
 def _settle(frequency: Frequency, times: TimeArray) -> Frequency:
@@ -250,15 +264,15 @@ def _report_gaps(
     keys: tuple[str, ...],
     kind: TimeKind,
 ) -> pl.DataFrame:
-    apart = np.diff(steps)
-    apart[bounds[1:-1] - 1] = 1
-    before = np.flatnonzero(apart > 1)
+    wide = steps[1:] > steps[:-1] + 1
+    wide[bounds[1:-1] - 1] = False
+    before = np.flatnonzero(wide)
     series = np.searchsorted(bounds, before, side="right") - 1
     return pl.DataFrame(
         {
             "series": pl.Series([keys[number] for number in series], dtype=pl.String),
             "from": kind.to_series(times[before], "from"),
             "to": kind.to_series(times[before + 1], "to"),
-            "missing_steps": pl.Series(apart[before] - 1, dtype=pl.Int64),
+            "missing_steps": pl.Series(steps[before + 1] - steps[before] - 1, dtype=pl.Int64),
         }
     )
