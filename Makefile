@@ -25,7 +25,7 @@ demo: $(VENV)/.installed  ## a real weather series: fit, backtest against the ba
 	$(VENV)/bin/gatestack demo
 
 test: $(VENV)/.installed-test  ## all tests but the slow ones
-	$(RUN) -m pytest
+	$(RUN) -m pytest --durations=10
 
 test-slow: $(VENV)/.installed-test  ## the slow tests only
 	$(RUN) -m pytest -m slow
