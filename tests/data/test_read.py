@@ -255,3 +255,25 @@ def test_the_scan_does_not_depend_on_the_chunk(
     assert scan.sound == (rows is not None)
     if rows is not None:
         assert scan.rows == rows
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "dtype"),
+    [
+        ("1", "2", pl.Int64),
+        ("1", "2.5", pl.Float64),
+        ("1", "wet", pl.String),
+        ("2.5", "wet", pl.String),
+        ("true", "wet", pl.String),
+        ("NA", "2.5", pl.Float64),
+        ("NA", "wet", pl.String),
+        ("wet", "1", pl.String),
+        ("1", "NA", pl.Int64),
+        ("1", "9" * 30, pl.Int128),
+    ],
+)
+def test_types_come_from_all_rows(tmp_path: Path, early: str, late: str, dtype: pl.DataType) -> None:
+    frame = read_table(write(tmp_path, "a,b\n" + f"1,{early}\n" * 11_000 + f"1,{late}\n"))
+    assert frame["b"].dtype == dtype
+    whole = pl.read_csv(tmp_path / "rain.csv", infer_schema_length=None, null_values=list(MISSING_TOKENS))
+    assert frame.equals(whole)

@@ -110,6 +110,14 @@ def test_finer_than_a_microsecond_is_refused() -> None:
     assert "row 1 (from 0)" in str(caught.value)
 
 
+def test_dates_written_as_whole_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="are dates: 20240131") as caught:
+        read_time(pl.Series("ds", [20240131, 20240201]))
+    assert "%Y%m%d" in (caught.value.hint or "")
+    times, _ = read_time(pl.Series("ds", [20240131, 20240132]))  # no date: counts steps
+    assert times.tolist() == [20240131, 20240132]
+
+
 def test_words_do_not_look_like_time() -> None:
     for values in (["sun"], ["1.5"], [None], ["H1"]):
         assert not looks_like_time(pl.Series(values, dtype=pl.String))

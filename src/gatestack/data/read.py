@@ -40,6 +40,7 @@ _PARQUET_MARK = b"PAR1"
 _LONGEST_HEADER_BYTES = 1 << 24
 _UNPACKED_LIMIT_BYTES = 1 << 30
 _UNPACKED_RATIO = 100
+_GUESS_ROWS = 10_000
 
 
 def read_table(
@@ -218,8 +219,9 @@ def _parse(
     max_cell_bytes: int,
 ) -> pl.DataFrame:
     reason = "its rows do not match what was counted"
-    # Typed first; when a type guessed from all rows still does not hold, everything as text.
-    for typed in (True, False):
+    # Types guessed from the first rows are right when all rows can be read with them: guessing from all rows
+    # takes six times as long. Where not even that holds (a number too long), everything is kept as text.
+    for typed, guess_rows in ((True, _GUESS_ROWS), (True, None), (False, None)):
         try:
             frame = pl.read_csv(
                 file,
@@ -227,17 +229,27 @@ def _parse(
                 decimal_comma=decimal_comma and separator != ",",
                 null_values=list(MISSING_TOKENS),
                 infer_schema=typed,
-                infer_schema_length=None,
+                infer_schema_length=guess_rows,
                 n_rows=rows,
             )
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
+            continue
+        if guess_rows is not None and frame.height > guess_rows and _has_unguessed_column(frame, guess_rows):
             continue
         if rows is None or frame.height == rows:
             return frame.rename(dict(zip(frame.columns, names, strict=True)))
     _diagnose(file, source, separator, names, max_cell_bytes)
     raise DataError(
         f"the table cannot be read ({reason})", where=source, hint="write the file again as plain CSV"
+    )
+
+
+def _has_unguessed_column(frame: pl.DataFrame, rows: int) -> bool:
+    """True when a column had nothing to guess from: its first rows are all missing, so it became text."""
+    return any(
+        column.dtype == pl.String and column.head(rows).null_count() == rows
+        for column in frame.iter_columns()
     )
 
 

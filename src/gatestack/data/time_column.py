@@ -115,6 +115,7 @@ def read_time(column: pl.Series, *, source: str | None = None) -> tuple[TimeArra
             hint="fill the time in, or remove the rows",
         )
     if dtype.is_integer():
+        _refuse_dates_as_numbers(column, source)
         kind = TimeKind("integer", integer=str(dtype))
         return column.cast(pl.Int64).to_numpy(), kind
     if dtype == pl.Date:
@@ -128,6 +129,22 @@ def read_time(column: pl.Series, *, source: str | None = None) -> tuple[TimeArra
         where=row_place(source, 0, column.name)[0],
         expected="dates, date times, whole numbers, or text such as 2024-01-31",
         hint="convert the column to dates first",
+    )
+
+
+def _refuse_dates_as_numbers(column: pl.Series, source: str | None) -> None:
+    """Refuse 20240131: counted as whole numbers, 20240201 would come 70 steps later."""
+    if not len(column) or not 19000101 <= int(column[0]) <= 21001231:
+        return
+    dates = column.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+    if dates.null_count():
+        return
+    raise DataError(
+        f"the whole numbers of the time column are dates: {column[0]}",
+        where=row_place(source, 0, column.name)[0],
+        expected="dates, or whole numbers that count steps",
+        hint="turn them into dates: frame.with_columns(polars.col(name).cast(str).str.to_date('%Y%m%d')) in "
+        "Polars, pandas.to_datetime(frame[name], format='%Y%m%d') in pandas",
     )
 
 
