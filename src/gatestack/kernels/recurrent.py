@@ -131,8 +131,8 @@ def _run(
     """Run one of torch's recurrent operators -> output (N, T, D·H), final states (D, N, H) each."""
     batch, time = x.shape[:2]
     if batch == 0 or time == 0 or (lengths is not None and not lengths.any()):
-        # No step to compute. Sums over nothing keep the results tied to the inputs, so that a loss over an empty
-        # batch has a backward pass, and gradients of zero.
+        # No step to compute. Sums over nothing keep the results tied to the inputs, so that a loss over an
+        # empty batch has a backward pass, and gradients of zero.
         tie = x[:, :0].sum() + sum(parameter[:0].sum() for direction in weights for parameter in direction)
         width = sum(weight_hh.shape[1] for _, weight_hh, _, _ in weights)
         return x.new_zeros(batch, time, width) + tie, tuple(state + tie for state in states)
