@@ -51,7 +51,7 @@ def train(
     second one raises KeyboardInterrupt at once.
 
     Args:
-        network: its parameters are changed. Afterwards it is in eval mode, on the device it came from, and has
+        network: its parameters are changed. Afterwards it is in eval mode on the device it came from, and has
             the weights of the best validation, or the last ones without `validate`.
         loss: gets the network and a batch, returns a scalar. It should call `network(…)`, not its methods.
         sampler: gets the number of the step, from 0, and returns its batch: tensors in tuples, mappings or
@@ -129,6 +129,7 @@ class _Run:
         self.model = self.fabric.setup_module(network)
         self.optimizer = make_optimizer(network, options)
         self.fabric_optimizer = cast("_FabricOptimizer", self.fabric.setup_optimizers(self.optimizer))
+        network.zero_grad()  # an earlier run that failed may have left gradients
         self.watch = LossWatch(network, self.device)
         self.state = RunState()
         self.checkpoints: CheckpointFolder | None = None
@@ -161,7 +162,7 @@ class _Run:
     def go(self, report: ProgressReport) -> None:
         """Step until a reason to stop; the checkpoint of the last step is written."""
         state, options = self.state, self.options
-        self.network.train()
+        self.model.train()
         with StopRequest() as stop:
             while state.stopped_by is None and not stop.requested:
                 self.step()
@@ -225,10 +226,10 @@ class _Run:
 
     def validated(self, validate: Callable[[nn.Module], float]) -> float:
         """Return the validation loss, leaving mode and random numbers as they were."""
-        self.network.eval()
+        self.model.eval()
         with torch.no_grad(), torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             value = float(validate(self.model))
-        self.network.train()
+        self.model.train()
         if not math.isfinite(value):
             raise TrainingError(
                 f"the validation loss is {value:g}",
