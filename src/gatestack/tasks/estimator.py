@@ -30,7 +30,7 @@ class Estimator(BaseEstimator, ABC):
     kind: ClassVar[str]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
+        super().__init_subclass__(**options)  # type: ignore[no-untyped-call]
         if "kind" in cls.__dict__:
             _KINDS[cls.kind] = cls
 

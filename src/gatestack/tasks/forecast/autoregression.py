@@ -1,10 +1,11 @@
 """A linear autoregression of the scaled values, one set of weights for all series and each step ahead.
 
-    (y_{t+k} - level_t) / scale_t = b_k + Σ_{j=0}^{window-1} A_{jk} (y_{t-j} - level_t) / scale_t
+    (y_{t+k} - level_t) / scale_t = b_k + Σ_{j<window} A_{jk} (y_{t-j} - level_t) / scale_t
+                                        + A_{window,k} (long_level_t - level_t) / scale_t
 
-found by ridge regression towards a naive forecast: the level of the window, the last value, or the value at the
-same phase of the last season. For each step ahead, the penalty and the naive forecast that predict the last fifth of
-the origins best are chosen. It is a baseline, and where the network starts from.
+found by ridge regression towards a naive forecast: the level of the window, the last value, or the value at
+the same phase of the last season. For each step ahead, the penalty and the naive forecast are chosen by
+cross-validation over five contiguous parts of time. It is a baseline, and where the network starts from.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _MOST_ORIGINS = 20_000
+_FOLDS = 5
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -33,7 +35,7 @@ class Autoregression:
     """The fitted weights.
 
     Attributes:
-        weight: (window, horizon), newest value first.
+        weight: (window + 1, horizon), newest value first, last the mean of all values so far.
         bias: (horizon,).
     """
 
@@ -46,19 +48,19 @@ class Autoregression:
         Returns:
             shape (origins, horizon), in the user's unit.
         """
-        lags, level, scale = lags_at(panel, rows, positions, len(self.weight))
+        lags, level, scale = lags_at(panel, rows, positions, len(self.weight) - 1)
         return level[:, None] + scale[:, None] * (lags @ self.weight + self.bias)
 
 
 def lags_at(
     panel: Panel, rows: IntArray, positions: IntArray, window: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give the scaled lags (origins, window), newest first, with level and scale (origins,)."""
+    """Give the regressors (origins, window + 1), newest value first, with level and scale (origins,)."""
     at = panel.offsets[rows] + positions
     back = np.maximum(at[:, None] - np.arange(window), panel.offsets[rows][:, None])
-    level, scale = (moment.numpy()[at].astype(np.float64) for moment in (panel.level, panel.scale))
-    lags = (panel.target.numpy()[back] - level[:, None]) / scale[:, None]
-    return lags, level, scale
+    level, scale, long_level, _ = panel.moments.numpy()[at].astype(np.float64).T
+    values = np.concatenate([panel.target.numpy()[back], long_level[:, None]], axis=1)
+    return (values - level[:, None]) / scale[:, None], level, scale
 
 
 def fit_autoregression(
@@ -67,8 +69,11 @@ def fit_autoregression(
     """Fit on the first `ends` steps of each series.
 
     Args:
-        panel: the series. ends: (series,) steps that may be used, targets included.
-        window: lags, 1 or more. horizon: steps ahead, 1 or more. seasons: lengths, each at most `window`.
+        panel: the series.
+        ends: (series,) steps that may be used, targets included.
+        window: lags, 1 or more.
+        horizon: steps ahead, 1 or more.
+        seasons: lengths, each at most `window`.
 
     Returns:
         The weights; those of the last value where there are too few origins to fit any.
@@ -76,9 +81,9 @@ def fit_autoregression(
     rows, positions = _origins(ends, window, horizon)
     lags, level, scale = lags_at(panel, rows, positions, window)
     ahead = panel.offsets[rows][:, None] + positions[:, None] + np.arange(1, horizon + 1)
-    whole = panel.observed.numpy()[ahead].all(axis=1)
+    whole = panel.observed.numpy()[ahead].all(axis=1) & (positions >= panel.first_observed[rows])
     if whole.sum() < 10:
-        last_value = np.zeros((window, horizon))
+        last_value = np.zeros((window + 1, horizon))
         last_value[0] = 1.0
         return Autoregression(last_value, np.zeros(horizon))
     truth = (panel.target.numpy()[ahead] - level[:, None]) / scale[:, None]
@@ -86,30 +91,32 @@ def fit_autoregression(
     weight = np.minimum(scale * typical_weights(panel, ends).numpy()[rows], 10.0)
     x = np.concatenate([lags, np.ones((len(lags), 1))], axis=1) * weight[:, None]
     y = truth * weight[:, None]
-    late = positions >= np.quantile(positions / ends[rows], 0.8) * ends[rows]
+    fold = (positions * _FOLDS // ends[rows])[whole]
+    gram, moment = x[whole].T @ x[whole], x[whole].T @ y[whole]
     priors = _naive_weights(window, horizon, seasons)
-    best = _choose(x, y, priors, early=whole & ~late, late=whole & late)
-    solutions = [_ridge(x[whole], y[whole] - x[whole] @ prior, _PENALTIES) for prior in priors]
-    weight = np.empty((window + 1, horizon))
+    best = _choose(x[whole], y[whole], fold, gram, moment, priors)
+    solutions = [_ridge(gram, moment - gram @ prior, _PENALTIES) for prior in priors]
+    weight = np.empty((window + 2, horizon))
     for step, (prior, penalty) in enumerate(best):
         weight[:, step] = priors[prior][:, step] + solutions[prior][penalty][:, step]
     return Autoregression(weight[:-1], weight[-1])
 
 
 def _naive_weights(window: int, horizon: int, seasons: tuple[int, ...]) -> list[FloatArray]:
-    """Give the naive forecasts as weights (window + 1, horizon): the level, the last value, each last season."""
-    level, last = np.zeros((window + 1, horizon)), np.zeros((window + 1, horizon))
-    last[0] = 1.0
+    """Give the naive forecasts as weights (window + 2, horizon): level, last value, mean, last seasons."""
+    shape = (window + 2, horizon)
+    level, last, usual = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    last[0], usual[window] = 1.0, 1.0
     seasonal = []
     for season in seasons:
-        weight = np.zeros((window + 1, horizon))
+        weight = np.zeros(shape)
         weight[phase_shifts(horizon, season).numpy(), np.arange(horizon)] = 1.0
         seasonal.append(weight)
-    return [level, last, *seasonal]
+    return [level, last, usual, *seasonal]
 
 
 def _origins(ends: IntArray, window: int, horizon: int) -> tuple[IntArray, IntArray]:
-    """Choose evenly spaced origins with their whole horizon inside `ends`, and a full window where there is one."""
+    """Choose evenly spaced origins with their horizon inside `ends`, and a full window where there is one."""
     first = np.minimum(window, ends // 2)
     count = np.maximum(ends - horizon - first, 0)
     stride = max(1, int(np.ceil(count.sum() / _MOST_ORIGINS)))
@@ -119,30 +126,39 @@ def _origins(ends: IntArray, window: int, horizon: int) -> tuple[IntArray, IntAr
 
 
 def _choose(
-    x: FloatArray, y: FloatArray, priors: list[FloatArray], *, early: BoolArray, late: BoolArray
+    x: FloatArray,
+    y: FloatArray,
+    fold: IntArray,
+    gram: FloatArray,
+    moment: FloatArray,
+    priors: list[FloatArray],
 ) -> list[tuple[int, int]]:
-    """Choose the naive forecast and the penalty of each step ahead, as indices."""
-    if early.sum() < 2 or late.sum() < 1:
-        return [(1, len(_PENALTIES) - 1)] * y.shape[1]
-    errors = np.empty((len(priors), len(_PENALTIES), y.shape[1]))
-    for number, prior in enumerate(priors):
-        solutions = _ridge(x[early], y[early] - x[early] @ prior, _PENALTIES)
-        for penalty, solution in enumerate(solutions):
-            errors[number, penalty] = np.abs(x[late] @ (prior + solution) - y[late]).mean(axis=0)
+    """Choose the naive forecast and the penalty of each step ahead, as indices, by cross-validation.
+
+    The folds are contiguous parts of time; `gram` and `moment` are x'x and x'y over all of them.
+    """
+    errors = np.zeros((len(priors), len(_PENALTIES), y.shape[1]))
+    for number in range(_FOLDS):
+        held = fold == number
+        x_held, y_held = x[held], y[held]
+        rest_gram, rest_moment = gram - x_held.T @ x_held, moment - x_held.T @ y_held
+        for prior, weight in enumerate(priors):
+            solutions = _ridge(rest_gram, rest_moment - rest_gram @ weight, _PENALTIES)
+            for penalty, solution in enumerate(solutions):
+                errors[prior, penalty] += np.abs(x_held @ (weight + solution) - y_held).sum(axis=0)
     flat = errors.reshape(-1, y.shape[1]).argmin(axis=0)
     return [divmod(int(index), len(_PENALTIES)) for index in flat]
 
 
-def _ridge(x: FloatArray, y: FloatArray, penalties: tuple[float, ...]) -> list[FloatArray]:
-    """Solve for each penalty at the cost of one eigendecomposition; the last column, the bias, is hardly penalised."""
-    shrink = np.ones(x.shape[1])
+def _ridge(gram: FloatArray, moment: FloatArray, penalties: tuple[float, ...]) -> list[FloatArray]:
+    """Solve for each penalty with one eigendecomposition; the bias, the last row, is hardly penalised."""
+    shrink = np.ones(len(gram))
     shrink[-1] = 1e-3
-    scaled = x / np.sqrt(shrink)
-    values, vectors = np.linalg.eigh(scaled.T @ scaled / len(x))
-    projected = vectors.T @ (scaled.T @ y / len(x))
+    root = np.sqrt(shrink)
+    values, vectors = np.linalg.eigh(gram / root / root[:, None])
+    projected = vectors.T @ (moment / root[:, None])
     unit = float(np.mean(values)) or 1.0
     return [
-        (vectors @ (projected / (np.maximum(values, 0.0) + penalty * unit)[:, None]))
-        / np.sqrt(shrink)[:, None]
+        (vectors @ (projected / (np.maximum(values, 0.0) + penalty * unit)[:, None])) / root[:, None]
         for penalty in penalties
     ]

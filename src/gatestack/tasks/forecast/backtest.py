@@ -27,7 +27,8 @@ class Origins:
     """How the origins of a backtest roll.
 
     Args:
-        test: share of each series that is held out, in (0, 1), or a number of steps, 1 or more.
+        test: share of each series that is held out, in (0, 1) and at least a horizon; or a number of steps,
+            at least a horizon.
         step: steps between two origins of a series, 1 or more; None takes the horizon.
         refit: fit anew at each origin on everything before it. Slow: one fit per origin.
 
@@ -52,13 +53,17 @@ class Origins:
             check_whole("step", self.step, owner="Origins")
 
     def first_steps(self, lengths: IntArray, horizon: int) -> IntArray:
-        """Give the first step of each series that is held out, (series,)."""
-        held = (
-            np.round(self.test * lengths)
-            if isinstance(self.test, float)
-            else np.full_like(lengths, self.test)
-        )
-        return np.maximum(lengths - np.maximum(held.astype(np.int64), horizon), 0)
+        """Give the first step of each series that is held out, (series,); 0 where that is all of it."""
+        if isinstance(self.test, float):
+            held = np.maximum(np.round(self.test * lengths).astype(np.int64), horizon)
+        elif self.test < horizon:
+            raise ArgumentError(
+                f"the 'test' parameter of Origins is {self.test}",
+                expected=f"at least the horizon, {horizon} steps, or a share of each series",
+            )
+        else:
+            held = np.full_like(lengths, self.test)
+        return np.maximum(lengths - held, 0)
 
 
 def backtest(
@@ -67,7 +72,9 @@ def backtest(
     """Fit on what lies before the held out part of each series and score on the rest.
 
     Args:
-        table: the series. origins: how they roll. horizon: steps ahead.
+        table: the series.
+        origins: how they roll.
+        horizon: steps ahead.
         fit: makes a fitted forecaster from a table.
     """
     lengths = np.diff(table.sequences.offsets)
@@ -108,17 +115,17 @@ def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> Eva
     sequences = table.sequences
     lengths = np.diff(sequences.offsets)
     first = np.empty_like(lengths)
-    assert sequences.time is not None
     for row, key in enumerate(sequences.keys or ()):
-        times = sequences.time[sequences.offsets[row] : sequences.offsets[row + 1]]
+        times = table.times[sequences.offsets[row] : sequences.offsets[row + 1]]
         # A series that the fit did not see may be forecast as soon as it has a window.
         unseen = min(fitted.network.shape.window, len(times))
         first[row] = np.searchsorted(times, ends[key], side="right") if key in ends else unseen
     if (lengths - first < fitted.horizon).all():
         raise DataError(
-            "no series has a whole horizon after the end of the fit; scoring the data of the fit would be a leak",
+            "no series has a whole horizon after the end of the fit; to score the fit's own data is a leak",
             where=table.source,
-            expected=f"at least {fitted.horizon} steps after {tail.key_frame(tail.last_times[:, None]).row(0)[-1]}",
+            expected=f"{fitted.horizon} steps or more after "
+            f"{tail.time_kind.to_series(tail.last_times[:1], 'end')[0]}",
             hint="give the history with the new rows, or use backtest to hold out a part of the data",
         )
     return evaluate_from(fitted, table, first, step)
@@ -148,7 +155,6 @@ def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, position
     truth = sequences.values[ahead, 0].astype(np.float64)
     if sequences.observed is not None:
         truth = np.where(sequences.observed[ahead, 0], truth, np.nan)
-    assert sequences.time is not None
     baselines = baseline_forecasts(
         panel,
         rows,
@@ -157,7 +163,6 @@ def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, position
         season=fitted.season,
         autoregression=fitted.autoregression,
     )
-    times = table.time_kind.to_series(sequences.time[ahead].reshape(-1), "ds")
     return ErrorTable(
         rows=rows,
         positions=positions,
@@ -166,8 +171,8 @@ def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, position
         quantiles=fitted.quantiles_at(table, panel, rows, positions),
         levels=fitted.levels,
         baselines=baselines,
-        times=times,
-        cutoffs=table.time_kind.to_series(sequences.time[at].repeat(fitted.horizon), "cutoff"),
+        times=table.time_kind.to_series(table.times[ahead].reshape(-1), "ds"),
+        cutoffs=table.time_kind.to_series(table.times[at].repeat(fitted.horizon), "cutoff"),
     )
 
 
@@ -180,8 +185,7 @@ def _refuse_unknown_future(fitted: FittedForecast, table: SeriesTable, ahead: In
     if known.all():
         return
     origin, step, column = (int(place[0]) for place in np.nonzero(~known))
-    assert table.sequences.time is not None
-    when = table.time_kind.to_series(table.sequences.time[ahead[origin, step]][None], "time")[0]
+    when = table.time_kind.to_series(table.times[ahead[origin, step]][None], "time")[0]
     raise DataError(
         f"the future column {quote_value(table.columns.future[column])} is missing at {when}",
         where=table.source,
@@ -198,11 +202,10 @@ def _training_frame(table: SeriesTable, first: IntArray) -> pl.DataFrame:
     values = sequences.values[index, 0].astype(np.float64)
     if sequences.observed is not None:
         values = np.where(sequences.observed[index, 0], values, np.nan)
-    assert sequences.time is not None
     return pl.DataFrame(
         {
-            "unique_id": pl.Series(np.array(sequences.keys, dtype=object).repeat(first), dtype=pl.String),
-            "ds": table.time_kind.to_series(sequences.time[index], "ds"),
+            "unique_id": _repeated(sequences.keys or (), np.arange(len(first)).repeat(first)),
+            "ds": table.time_kind.to_series(table.times[index], "ds"),
             "y": pl.Series(values).fill_nan(None),
         }
     )
@@ -228,3 +231,7 @@ def _joined(parts: list[ErrorTable], keys: tuple[str, ...]) -> ErrorTable:
         times=pl.concat([part.times for part in parts]).gather(by_step),
         cutoffs=pl.concat([part.cutoffs for part in parts]).gather(by_step),
     )
+
+
+def _repeated(keys: tuple[str, ...], rows: IntArray) -> pl.Series:
+    return pl.Series(keys, dtype=pl.String).gather(rows)

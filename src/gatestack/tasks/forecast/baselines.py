@@ -36,7 +36,8 @@ def baseline_forecasts(
 
     Args:
         panel: the series; nothing after a position is read for its forecast.
-        rows, positions: (R,).
+        rows: (R,) series.
+        positions: (R,) step of each origin.
         horizon: steps ahead.
         season: length in steps, or None.
         autoregression: fitted on the training part.
@@ -44,15 +45,15 @@ def baseline_forecasts(
     Returns:
         For each name of `BASELINES` an array (R, horizon) in the user's unit.
     """
-    values = panel.target.numpy().astype(np.float64)
+    values = panel.target.numpy()
     begin = panel.offsets[rows]
     now = begin + positions
-    last = values[now][:, None]
+    last = values[now].astype(np.float64)[:, None]
     ahead = np.arange(1, horizon + 1)
     forecasts = {"last_value": np.repeat(last, horizon, axis=1)}
     if season is not None:
         at = now[:, None] - phase_shifts(horizon, season).numpy()
-        forecasts["seasonal_naive"] = values[np.maximum(at, begin[:, None])]
+        forecasts["seasonal_naive"] = values[np.maximum(at, begin[:, None])].astype(np.float64)
     slope = (last - values[begin][:, None]) / np.maximum(positions, 1)[:, None]
     forecasts["drift"] = last + slope * ahead
     forecasts["linear"] = autoregression.forecast(panel, rows, positions)

@@ -47,7 +47,7 @@ class ErrorTable:
     @property
     def horizon(self) -> int:
         """Steps ahead."""
-        return self.truth.shape[1]
+        return int(self.truth.shape[1])
 
     @property
     def points(self) -> dict[str, FloatArray]:
@@ -56,17 +56,17 @@ class ErrorTable:
 
     def frame(self, *, series: str = "unique_id", time: str = "ds", target: str = "y") -> pl.DataFrame:
         """Give one row per origin and step: key, time, cutoff, truth, forecasts, bounds of the intervals."""
-        horizon = self.horizon
+        rows = self.rows.repeat(self.horizon)
         columns = {
-            series: pl.Series(np.array(self.keys, dtype=object)[self.rows].repeat(horizon), dtype=pl.String),
+            series: pl.Series(self.keys, dtype=pl.String).gather(rows),
             time: self.times,
             "cutoff": self.cutoffs,
             target: pl.Series(self.truth.reshape(-1)).fill_nan(None),
+            MODEL: pl.Series(self.points[MODEL].reshape(-1)),
         }
-        columns |= {MODEL: self.points[MODEL].reshape(-1)}
         for name, index in interval_columns(self.levels).items():
-            columns[name] = self.quantiles[..., index].reshape(-1)
-        columns |= {name: point.reshape(-1) for name, point in self.baselines.items()}
+            columns[name] = pl.Series(self.quantiles[..., index].reshape(-1))
+        columns |= {name: pl.Series(point.reshape(-1)) for name, point in self.baselines.items()}
         return pl.DataFrame(columns)
 
 
@@ -76,7 +76,8 @@ class Evaluation:
 
     Attributes:
         forecasts: one row per origin and step, with truth, model, intervals and baselines.
-        scores: one row per model: `mae`, `rmse`, `smape`, `mase`, `scaled_crps`, `coverage-…`; means over series.
+        scores: one row per model: `mae`, `rmse`, `smape`, `mase`, `scaled_crps`, `coverage-…`; means over the
+            series.
         by_step: `step` and the mean absolute error of each model at that step ahead.
         skill: for each baseline, how much lower the model's mean absolute scaled error is.
         sentence: the result in words.
@@ -119,7 +120,7 @@ def interval_columns(levels: tuple[float, ...]) -> dict[str, int]:
     count = len(levels)
     names: dict[str, int] = {}
     for low in reversed(range(count // 2)):
-        percent = f"{100 * (levels[count - 1 - low] - levels[low]):.4g}"
+        percent = f"{round(100 * (levels[count - 1 - low] - levels[low]), 6):.10g}"
         names |= {f"{MODEL}-lo-{percent}": low, f"{MODEL}-hi-{percent}": count - 1 - low}
     return names
 
@@ -156,7 +157,8 @@ def evaluate_forecasts(errors: ErrorTable, training: pl.DataFrame, *, season: in
 
 def _mean_by_step(error: FloatArray) -> FloatArray:
     known = np.isfinite(error)
-    return np.where(known, np.abs(error), 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    mean: FloatArray = np.where(known, np.abs(error), 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean
 
 
 def _scores(
@@ -171,13 +173,14 @@ def _scores(
         "mase": losses.mase(plain, names, season, training),
         "scaled_crps": _scaled_crps(plain, names, levels),
     }
-    scores = {metric: [_mean_over_series(table[name]) for name in names] for metric, table in tables.items()}
+    scores: dict[str, list[float | None]] = {
+        metric: [_mean_over_series(table[name]) for name in names] for metric, table in tables.items()
+    }
     for name in interval_columns(levels):
         if "-lo-" in name:
             percent = name.rsplit("-", 1)[1]
-            inside = plain[MODEL + "-lo-" + percent] <= plain["y"]
-            inside &= plain["y"] <= plain[MODEL + "-hi-" + percent]
-            scores[f"coverage-{percent}"] = [inside.mean(), *[None] * (len(names) - 1)]
+            inside = losses.coverage(plain, [MODEL], percent)[MODEL]  # type: ignore[arg-type]
+            scores[f"coverage-{percent}"] = [_mean_over_series(inside), *[None] * (len(names) - 1)]
     return pl.DataFrame({"model": names} | scores)
 
 

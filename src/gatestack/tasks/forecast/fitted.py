@@ -1,4 +1,4 @@
-"""What a fitted forecaster knows: its network, its view of the data, and the state at the end of each series."""
+"""What a fitted forecaster knows: its network, the end of the data, and the state of each series."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.autoregression import Autoregression
 from gatestack.tasks.forecast.network import ForecastNetwork
-from gatestack.tasks.forecast.options import Mode
+from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel
 from gatestack.tasks.forecast.paths import sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
-from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
+from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, make_scaling
 from gatestack.tasks.forecast.state import SeriesState
 from gatestack.training import TrainingRecord
 
@@ -39,7 +39,8 @@ class FittedForecast:
         mode: `"direct"`, `"windows"` or `"recursive"`.
         calendar: names of the calendar features.
         season: of the naive forecast, or None.
-        series_scale: level and scale of each series with `scaling="series"`, else None.
+        architecture: of the network.
+        usual: level and scale of the training part of each series.
         autoregression: the linear baseline, fitted on all steps that were given.
         tail: the last steps of every series, as they were given.
         state: the state after the last step of every series.
@@ -53,7 +54,8 @@ class FittedForecast:
     mode: Mode
     calendar: tuple[str, ...]
     season: int | None
-    series_scale: SeriesScale | None
+    architecture: Architecture
+    usual: SeriesScale
     autoregression: Autoregression
     tail: SeriesTable
     state: SeriesState
@@ -75,7 +77,8 @@ class FittedForecast:
 
         Args:
             state: after the last step of each series.
-            table: the series. future: (series, horizon, future columns) in the user's unit.
+            table: the series.
+            future: (series, horizon, future columns) in the user's unit.
 
         Returns:
             shape (series, horizon, quantiles), ascending.
@@ -90,7 +93,16 @@ class FittedForecast:
         )
 
     def quantiles_from(self, state: SeriesState, ahead: torch.Tensor, static: torch.Tensor) -> FloatArray:
-        """Forecast from a state: `ahead` (series, horizon, future columns and calendar), `static` (series, columns)."""
+        """Forecast from a state.
+
+        Args:
+            state: after the last step of each series.
+            ahead: (series, horizon, future columns and calendar features).
+            static: (series, static columns).
+
+        Returns:
+            shape (series, horizon, quantiles), ascending.
+        """
         if self.mode == "recursive":
             return sample_quantiles(self.network, state, ahead, static, self.levels, seed=self.seed)
         return state.forecast(self.network, ahead, static).numpy().astype(np.float64)
@@ -101,8 +113,10 @@ class FittedForecast:
         """Forecast from steps inside a table, reading nothing after each but what is known ahead.
 
         Args:
-            table, panel: the series.
-            rows, positions: (R,); each position must have `horizon` steps after it.
+            table: the series.
+            panel: the same series, prepared.
+            rows: (R,) series.
+            positions: (R,) step of each origin, which must have `horizon` steps after it.
 
         Returns:
             shape (R, horizon, quantiles), ascending.
@@ -127,37 +141,49 @@ class FittedForecast:
         return torch.zeros(rows, 0) if static is None else torch.from_numpy(static.astype(np.float32))
 
     def _scaling(self, table: SeriesTable) -> ScaleOverTime:
+        """Give the scaling of a table; series that the fit did not see have no usual level."""
         keys = table.sequences.keys or ()
-        if self.series_scale is None:
-            return TrailingScale(len(keys), self.network.shape.window)
         place = {key: row for row, key in enumerate(self.tail.sequences.keys or ())}
-        for key in keys:
-            if key not in place:
-                raise DataError(
-                    f"series {quote_value(key)} was not in the fit, and scaling='series' knows no scale for it",
-                    where=table.source,
-                    expected="a series of the fit",
-                    hint=f"{nearest_name(key, place)}; or fit with Architecture(scaling='window')",
-                )
-        return self.series_scale.take(np.array([place[key] for key in keys]))
+        unseen = [key for key in keys if key not in place]
+        if unseen and self.architecture.scaling == "series":
+            raise DataError(
+                f"series {quote_value(unseen[0])} was not in the fit: scaling='series' knows no scale for it",
+                where=table.source,
+                expected="a series of the fit",
+                hint=f"{nearest_name(unseen[0], place)}; or fit with Architecture(scaling='window')",
+            )
+        rows = np.array([place.get(key, -1) for key in keys])
+        known = self.usual.take(rows)
+        usual = SeriesScale(*(np.where(rows < 0, np.nan, moment) for moment in (known.level, known.scale)))
+        return make_scaling(self.architecture.scaling, usual, self.network.shape.window)
 
 
 def cut_table(
-    table: SeriesTable, rows: IntArray, ends: IntArray, begins: IntArray | None = None
+    table: SeriesTable,
+    rows: IntArray,
+    ends: IntArray,
+    begins: IntArray | None = None,
+    *,
+    copy: bool = False,
 ) -> SeriesTable:
     """Give the steps `begins` … `ends` - 1 of some series of a table.
 
     Args:
         table: the series.
-        rows: (N,) which. ends: (N,) steps kept, counted from the start of each. begins: (N,) first step kept.
+        rows: (N,) which.
+        ends: (N,) the step after the last that is kept, counted from the start of each.
+        begins: (N,) the first step that is kept; None keeps all before `ends`.
+        copy: never a view, so that the whole table need not stay in memory.
     """
     sequences, offsets = table.sequences, table.sequences.offsets
     first = np.zeros_like(ends) if begins is None else begins
-    pieces = [
-        np.arange(offsets[row] + a, offsets[row] + b) for row, a, b in zip(rows, first, ends, strict=True)
-    ]
-    # One series, the usual case of large tables, stays a view.
-    index = slice(pieces[0][0], pieces[0][-1] + 1) if len(pieces) == 1 else np.concatenate(pieces)
+    begin, end = offsets[rows] + first, offsets[rows] + ends
+    index: slice | IntArray
+    if not copy and (begin[1:] == end[:-1]).all():
+        # One series, the usual case of large tables, or whole neighbours: a view.
+        index = slice(int(begin[0]), int(end[-1]))
+    else:
+        index = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
     keys = sequences.keys or ()
     return SeriesTable(
         sequences=Sequences(

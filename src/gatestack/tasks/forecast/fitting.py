@@ -21,8 +21,8 @@ from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, last_observed
 from gatestack.tasks.forecast.runner import final_state
 from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, quantile_loss, typical_weights
-from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale, series_scale
-from gatestack.tasks.forecast.seasons import default_window, find_seasons
+from gatestack.tasks.forecast.scaling import SeriesScale, make_scaling, series_scale
+from gatestack.tasks.forecast.seasons import MOST_SERIES, MOST_STEPS, default_window, find_seasons
 from gatestack.tasks.forecast.split import origins_between, training_ends
 from gatestack.training import Training, TrainingRecord, train
 
@@ -66,7 +66,8 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
     Everything that is fitted sees only the training part of each series; its last tenth tells when to stop.
 
     Args:
-        table: the series. plan: the settings.
+        table: the series.
+        plan: the settings.
         skip_short: leave out series that are shorter than a window and a horizon, instead of refusing them.
         folder: of the run.
 
@@ -77,9 +78,8 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
     table = _long_enough(table, window + plan.horizon, skip_short)
     lengths = np.diff(table.sequences.offsets)
     ends = training_ends(lengths, window=window, horizon=plan.horizon)
-    own_scale = _series_scales(table, ends) if plan.architecture.scaling == "series" else None
-    scaling: ScaleOverTime = TrailingScale(len(lengths), window) if own_scale is None else own_scale
-    panel = Panel.from_table(table, scaling, plan.calendar)
+    usual = _usual(table, ends)
+    panel = Panel.from_table(table, make_scaling(plan.architecture.scaling, usual, window), plan.calendar)
     network = _make_network(table, panel, ends, plan, seasons, window)
     record = _train(network, panel, ends, plan, folder)
     network.eval()
@@ -92,9 +92,10 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
         mode=plan.mode,
         calendar=plan.calendar,
         season=min(seasons, default=None),
-        series_scale=own_scale,
+        architecture=plan.architecture,
+        usual=usual,
         autoregression=baseline,
-        tail=cut_table(table, np.arange(len(lengths)), lengths, kept),
+        tail=cut_table(table, np.arange(len(lengths)), lengths, kept, copy=True),
         state=final_state(network, panel, windows=plan.mode == "windows"),
         record=record,
         seed=plan.seed,
@@ -106,10 +107,14 @@ def _seasons_and_window(table: SeriesTable, plan: FitPlan) -> tuple[tuple[int, .
     lengths = np.diff(sequences.offsets)
     seasons = plan.seasons
     if seasons is None:
-        # Nine tenths of each series: the part that the last tenth will validate.
+        # Nine tenths of each series: the last tenth will validate.
+        ends = sequences.offsets[:-1] + lengths * 9 // 10
+        begins = np.maximum(sequences.offsets[:-1], ends - MOST_STEPS)
         training = [
-            last_observed(sequences.values[a:b, 0], _observed(table, a, b))
-            for a, b in zip(sequences.offsets[:-1], sequences.offsets[:-1] + lengths * 9 // 10, strict=True)
+            last_observed(
+                sequences.values[begins[row] : ends[row], 0], _observed(table, begins[row], ends[row])
+            )
+            for row in range(0, len(ends), max(1, len(ends) // MOST_SERIES))
         ]
         seasons = find_seasons(training, table.frequency.seasons())
     if plan.window is None:
@@ -154,7 +159,7 @@ def _long_enough(table: SeriesTable, needed: int, skip_short: bool) -> SeriesTab
     return cut_table(table, rows, lengths[rows])
 
 
-def _series_scales(table: SeriesTable, ends: IntArray) -> SeriesScale:
+def _usual(table: SeriesTable, ends: IntArray) -> SeriesScale:
     offsets = table.sequences.offsets
     parts = [
         series_scale(table.sequences.values[a : a + end, 0], _observed(table, a, a + int(end)))
@@ -249,12 +254,15 @@ def _train(
 def _validation(
     panel: Panel, ends: IntArray, shape: NetworkShape, weights: Tensor, levels: Tensor
 ) -> Callable[[nn.Module], float] | None:
-    """Score the held back end of each series, from evenly spaced origins; None where nothing is held back."""
+    """Score the held back end of each series from evenly spaced origins; None where no truth is held back."""
     lengths = panel.lengths
     held_back = np.flatnonzero(ends < lengths)
     places, origins = origins_between(
         ends[held_back], lengths[held_back], horizon=shape.horizon, step=1, most=_VALIDATION_CHUNKS
     )
+    ahead = (panel.offsets[held_back[places]] + origins)[:, None] + np.arange(1, shape.horizon + 1)
+    known = panel.observed.numpy()[ahead].any(axis=1) & (origins >= panel.first_observed[held_back[places]])
+    places, origins = places[known], origins[known]
     if not len(places):
         return None
     rows = held_back[places]

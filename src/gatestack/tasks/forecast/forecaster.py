@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
-import polars as pl
 from sklearn.base import clone
 
-from gatestack.data.frames import Frame, as_polars, like_input
-from gatestack.data.series_future import split_horizon
+from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import ArgumentError, DataError
+from gatestack.errors import ArgumentError
 from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
-from gatestack.tasks.forecast.evaluation import MODEL, Evaluation, interval_columns
+from gatestack.tasks.forecast.evaluation import Evaluation
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import RunFolder, fit_forecast
-from gatestack.tasks.forecast.options import Architecture, Mode
-from gatestack.tasks.forecast.persistence import fitted_from_data, fitted_to_data
+from gatestack.tasks.forecast.options import Architecture, Mode, check_instance
+from gatestack.tasks.forecast.persistence import (
+    fitted_from_data,
+    fitted_to_data,
+    parameters_from_data,
+    parameters_to_data,
+)
 from gatestack.tasks.forecast.plan import make_plan
+from gatestack.tasks.forecast.prediction import predict_frame, read_like_fit
 from gatestack.tasks.forecast.stream import ForecastStream
 from gatestack.training import Training
 
@@ -36,23 +38,23 @@ DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 class Forecaster(Estimator):
     """Forecasts the next steps of one or many series with a stack of recurrent layers.
 
-    The stack reads each series step by step; at any step a head gives quantiles of the next `horizon` steps. The
-    first step ahead therefore reads the last value that is known; `gatestack.tasks.forecast.recency` shows it.
-    The equations stand in `gatestack.tasks.forecast.head` and `scaling`.
+    The stack reads each series step by step; at any step a head gives quantiles of the next `horizon` steps.
+    The first step ahead therefore reads the last value that is known; `gatestack.tasks.forecast.recency`
+    shows it. The equations stand in `gatestack.tasks.forecast.head` and `scaling`.
 
     Args:
         horizon: steps ahead, 1 or more.
-        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first. 0 is not a depth:
-            compare with the baselines that `evaluate` shows.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first.
         hidden_size: width of each layer, 1 or more.
         window: steps that one training example reads, 2 or more; None takes the longest of 4 horizons, 2
             longest and 4 shortest seasons, at most a third of the shortest series.
         quantiles: levels in (0, 1), ascending, symmetric around 0.5, which must be one of them.
         max_steps: updates of the weights at most, 1 or more.
-        season: length in steps, several lengths, None for none, or `"auto"` to find them in the training part.
+        season: length in steps, several lengths, None for none, or `"auto"` to find them in the training
+            part.
         calendar: names of calendar features (see `gatestack.data.calendar_features`), or `"auto"`.
-        mode: `"direct"` trains at every step of a pass and carries the state on; `"windows"` reads each window
-            from a zero state; `"recursive"` forecasts one step at a time and samples paths.
+        mode: `"direct"` trains at every step of a pass and carries the state on; `"windows"` reads each
+            window from a zero state; `"recursive"` forecasts one step at a time and samples paths.
         architecture: cell, dropout, residual connections, scaling, …; None takes the defaults.
         training: batch size, learning rate, patience, …; None takes the defaults.
         seed: of initial weights, batches, dropout and sampled paths.
@@ -122,11 +124,14 @@ class Forecaster(Estimator):
         """Learn from a table.
 
         Args:
-            frame: a path to a CSV or Parquet file, or a pandas, Polars or Arrow frame; one row per series and time.
+            frame: path of a CSV or Parquet file, or a pandas, Polars or Arrow frame, a row per series and
+                time.
             target: column to forecast; None takes `y`.
             time: column of times or whole numbers; None takes `ds`, or the only column of times.
             series: column of keys; None takes `unique_id` if there is one, else the table is one series.
-            past: columns known up to now. future: columns known ahead as well. static: one value per series.
+            past: columns known up to now.
+            future: columns known ahead as well.
+            static: columns with one value per series.
             frequency: the step, such as `"1h"`; None finds it in the times.
             short_series: `"skip"` leaves out series shorter than a window and a horizon.
             run: folder for checkpoints, resuming, progress bar.
@@ -153,55 +158,29 @@ class Forecaster(Estimator):
             static=static,
             frequency=frequency,
         )
-        return self._fit_table(table, skip_short=short_series == "skip", run=run or RunFolder())
+        return self._fit_table(
+            table,
+            skip_short=short_series == "skip",
+            run=check_instance("run", run, RunFolder, owner="fit"),
+        )
 
     def predict(self, frame: Frame | None = None, *, future: Frame | None = None) -> Any:
         """Forecast the steps after the end of each series.
 
         Args:
             frame: the history to forecast from; None goes on from the data of the fit. Where the model has
-                future columns, rows whose target is missing at the end of each series are taken as `future`.
+                future columns, rows at the end of a series without a target are taken as `future`.
             future: the future columns for the next `horizon` steps.
 
         Returns:
-            A frame of the user's kind (Polars where `frame` is None or a path): the key and time columns, then
+            A frame of the user's kind (Polars where `frame` is None or a path): key and time columns, then
             `gatestack`, `gatestack-lo-50`, `gatestack-hi-50`, … in Nixtla's layout.
 
         Raises:
             DataError: other columns than in the fit, or a future value that is missing.
         """
         self._check_fitted("predict")
-        fitted = self.fitted_
-        if frame is None:
-            table, state = fitted.tail, fitted.state
-        else:
-            data = as_polars(frame)
-            columns = fitted.tail.columns
-            if columns.future and future is None:
-                data, future = split_horizon(
-                    data, target=columns.target, time=columns.time, series=columns.series
-                )
-            table = self._table_like_fit(data, frame)
-            state = fitted.state_after(fitted.panel(table))
-        if not fitted.tail.columns.future:
-            ahead = np.zeros((len(table.sequences), fitted.horizon, 0), dtype=np.float32)
-        elif future is None:
-            raise DataError(
-                f"the model needs {', '.join(fitted.tail.columns.future)} for the next {fitted.horizon} steps",
-                where="predict",
-                expected="a frame of them as future=",
-            )
-        else:
-            ahead = table.future_values(future, fitted.horizon)
-        quantiles = fitted.quantiles_ahead(state, table, ahead)
-        result = table.forecast_frame(fitted.horizon).with_columns(
-            pl.Series(MODEL, quantiles[..., len(fitted.levels) // 2].reshape(-1)),
-            *[
-                pl.Series(name, quantiles[..., index].reshape(-1))
-                for name, index in interval_columns(fitted.levels).items()
-            ],
-        )
-        return result if frame is None else like_input(result, frame)
+        return predict_frame(self.fitted_, frame, future)
 
     def evaluate(self, frame: Frame, *, step: int = 1) -> Evaluation:
         """Score the model on what came after the data of its fit, beside the baselines, on the same origins.
@@ -211,10 +190,10 @@ class Forecaster(Estimator):
             step: steps between two origins, 1 or more.
 
         Raises:
-            DataError: the frame has no whole horizon after the end of the fit: a score there would be a leak.
+            DataError: no whole horizon lies after the end of the fit: a score would be a leak.
         """
         self._check_fitted("evaluate")
-        table = self._table_like_fit(as_polars(frame), frame)
+        table = read_like_fit(self.fitted_, as_polars(frame), frame)
         return evaluate_after(self.fitted_, table, step)
 
     def backtest(
@@ -228,15 +207,29 @@ class Forecaster(Estimator):
         future: Sequence[str] = (),
         static: Sequence[str] = (),
         frequency: str | int | None = None,
+        short_series: Literal["error", "skip"] = "error",
         origins: Origins | None = None,
+        run: RunFolder | None = None,
     ) -> Evaluation:
         """Fit a copy on the first part of a table and score it on the rest, from rolling origins.
 
         The model itself is not changed. With `Origins(refit=True)` a new copy is fitted at each origin.
 
         Args:
-            frame, target, time, series, past, future, static, frequency: as in `fit`.
+            frame: the table, as in `fit`.
+            target: as in `fit`.
+            time: as in `fit`.
+            series: as in `fit`.
+            past: as in `fit`.
+            future: as in `fit`.
+            static: as in `fit`.
+            frequency: as in `fit`.
+            short_series: as in `fit`.
             origins: how much is held out and how the origins roll; None holds out the last fifth.
+            run: whether to show the progress; a backtest keeps no checkpoints.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C during a fit; the scores of a model that is half trained would mislead.
         """
         table = SeriesTable.from_frame(
             frame,
@@ -251,10 +244,15 @@ class Forecaster(Estimator):
         make_plan(self, table)  # wrong arguments are found before the first fit
 
         def fit(part: SeriesTable) -> FittedForecast:
-            copy: Forecaster = clone(self)
-            return copy._fit_table(part, skip_short=False, run=RunFolder()).fitted_
+            copy: Forecaster = clone(self)  # type: ignore[no-untyped-call]
+            progress = RunFolder(progress=run.progress if run else None)
+            fitted = copy._fit_table(part, skip_short=short_series == "skip", run=progress).fitted_
+            if fitted.record.stopped_by == "interrupt":
+                raise KeyboardInterrupt
+            return fitted
 
-        return backtest(table, origins or Origins(), horizon=self.horizon, fit=fit)
+        rolling = check_instance("origins", origins, Origins, owner="backtest")
+        return backtest(table, rolling, horizon=self.horizon, fit=fit)
 
     def stream(self, series: str | None = None) -> ForecastStream:
         """Go on from the end of one series of the fit, one step at a time.
@@ -291,46 +289,15 @@ class Forecaster(Estimator):
         )
         return self
 
-    def _table_like_fit(self, data: pl.DataFrame, frame: Frame) -> SeriesTable:
-        """Read a table with the columns of the fit."""
-        tail = self.fitted_.tail
-        columns = tail.columns
-        table = SeriesTable.from_frame(
-            data,
-            target=columns.target,
-            time=columns.time,
-            series=columns.series,
-            past=columns.past,
-            future=columns.future,
-            static=columns.static,
-            frequency=tail.frequency,
-            source=str(frame) if isinstance(frame, str | Path) else None,
-        )
-        tail.check_same_columns(table)
-        return table
-
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
-        parameters = self.get_params(deep=False)
-        for name in ("architecture", "training"):
-            if parameters[name] is not None:
-                parameters[name] = (
-                    parameters[name].to_dict() if name == "architecture" else parameters[name].model_dump()
-                )
-        model, weights, proof = fitted_to_data(self.fitted_, self.architecture or Architecture())
+        parameters = parameters_to_data(self.get_params(deep=False))  # type: ignore[no-untyped-call]
+        model, weights, proof = fitted_to_data(self.fitted_)
         return {"parameters": parameters} | model, weights, proof
 
     @classmethod
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
         fitted = fitted_from_data(model, weights, proof)
-        parameters = dict(model["parameters"])
-        for name, read in (
-            ("architecture", Architecture.from_dict),
-            ("training", lambda options: Training(**options)),
-        ):
-            if parameters.get(name) is not None:
-                parameters[name] = read(parameters[name])
-        # JSON has no tuples; scikit-learn compares parameters by value.
-        lists = {name: tuple(value) for name, value in parameters.items() if isinstance(value, list)}
-        forecaster = cls(**parameters | lists)
+        names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
+        forecaster = cls(**parameters_from_data(model.get("parameters"), names))
         forecaster.fitted_ = fitted
         return forecaster

@@ -4,13 +4,13 @@ For the forecast made at step t of the value k steps ahead, with m each season a
 φ(k) = m ⌈k / m⌉ - k the steps back from t to the last known step of the same phase as t + k,
 
     z_k = W_h h_t + Σ_m W_m h_{t-φ(k)} + W_x x_{t+k} + W_v v_k + W_s s + e_k
-    a_k = b_k + A_k · (y_t … y_{t-window+1})                                   linear autoregression
+    a_k = b_k + A_k · (y_t … y_{t-window+1}, ȳ_t)                              linear autoregression
     q_k = a_k + W_q GELU(z_k)                                                  the median
     q_k ± running sums of softplus(…)                                          the other quantiles, never crossing
 
-where y are the last values, v_k the last value, a_k and the values at the same phase, all minus `level_t` and
-divided by `scale_t`; x_{t+k} is what is known of step t + k; s are the static columns. Step 1 therefore reads
-the state and the value of step t itself.
+where y are the last values, ȳ the mean of all so far, v_k the last value, ȳ, a_k and the values at the
+same phase, all minus `level_t` and divided by `scale_t`; x_{t+k} is what is known of step t + k; s are the static
+columns. Step 1 therefore reads the state and the value of step t itself.
 
 Trained at every step of a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
 Forecaster", section 3.
@@ -66,7 +66,8 @@ class QuantileHead(nn.Module):
         seasons: season lengths in steps, each shorter than `window`.
         state_size: H, width of the stack's output.
         quantiles: number of quantiles, odd, the middle one being the median.
-        known: columns known of the future. static: static columns.
+        known: columns known of the future.
+        static: static columns.
         head_size: width of the hidden layer.
         dropout: share of hidden units dropped in training.
     """
@@ -88,7 +89,7 @@ class QuantileHead(nn.Module):
         self.horizon, self.window, self.seasons = horizon, window, seasons
         self.from_state = nn.Linear(state_size, head_size)
         self.from_phase = nn.ModuleList(nn.Linear(state_size, head_size, bias=False) for _ in seasons)
-        self.from_values = nn.Linear(2 + 2 * len(seasons), head_size, bias=False)
+        self.from_values = nn.Linear(3 + 2 * len(seasons), head_size, bias=False)
         self.from_known = nn.Linear(known, head_size, bias=False) if known else None
         self.from_static = nn.Linear(static, head_size, bias=False) if static else None
         self.step_embedding = nn.Parameter(0.1 * torch.randn(horizon, head_size))
@@ -97,11 +98,13 @@ class QuantileHead(nn.Module):
         # The first forecast is the autoregression; what it lacks is learned.
         nn.init.zeros_(self.to_quantiles.weight)
         nn.init.zeros_(self.to_quantiles.bias)
-        self.lag_weight = nn.Parameter(torch.zeros(window, horizon))
+        self.lag_weight = nn.Parameter(torch.zeros(window + 1, horizon))
         self.lag_bias = nn.Parameter(torch.zeros(horizon))
         with torch.no_grad():
             self.lag_weight[0] = 1.0  # the last value, until `start_from` is called
-        self._shifts = [phase_shifts(horizon, season) for season in seasons]
+        # Buffers, so that they move to the device with the weights; not stored, since they follow from sizes.
+        for season in seasons:
+            self.register_buffer(f"shift_{season}", phase_shifts(horizon, season), persistent=False)
 
     @property
     def reach(self) -> int:
@@ -109,20 +112,23 @@ class QuantileHead(nn.Module):
         return max(self.seasons, default=1) - 1
 
     def start_from(self, weight: Tensor, bias: Tensor) -> None:
-        """Set the linear autoregression: `weight` (window, horizon), newest value first; `bias` (horizon,)."""
+        """Set the linear autoregression.
+
+        Args:
+            weight: (window + 1, horizon), newest value first, last the mean of all so far.
+            bias: (horizon,).
+        """
         with torch.no_grad():
             self.lag_weight.copy_(weight)
             self.lag_bias.copy_(bias)
 
-    def forward(
-        self, hidden: Tensor, target: Tensor, level: Tensor, scale: Tensor, origins: Origins
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, target: Tensor, moments: Tensor, origins: Origins) -> Tensor:
         """Forecast from some steps of a chunk.
 
         Args:
             hidden: (N, reach + T, H), states of the chunk's steps after those of `reach` steps before it.
             target: (N, window - 1 + T), values in the user's unit.
-            level, scale: (R,), at the origins.
+            moments: (R, 4), at the origins.
             origins: where the R forecasts are made.
 
         Returns:
@@ -130,14 +136,15 @@ class QuantileHead(nn.Module):
         """
         rows, positions = origins.rows[:, None], origins.positions[:, None]
         back = torch.arange(self.window, device=target.device)
-        lags = (target[rows, positions + self.window - 1 - back] - level[:, None]) / scale[
-            :, None
-        ]  # (R, window)
-        base = lags @ self.lag_weight + self.lag_bias  # (R, horizon)
-        values = [lags[:, :1].expand_as(base), base]
+        level, scale = moments[:, :1], moments[:, 1:2]
+        lags = (target[rows, positions + self.window - 1 - back] - level) / scale  # (R, window)
+        usual = (moments[:, 2:3] - level) / scale  # (R, 1)
+        base = torch.cat([lags, usual], dim=1) @ self.lag_weight + self.lag_bias  # (R, horizon)
+        values = [lags[:, :1].expand_as(base), usual.expand_as(base), base]
         states = hidden[origins.rows, origins.positions + self.reach]  # (R, H)
         z = self.from_state(states)[:, None, :] + self.step_embedding  # (R, horizon, head)
-        for project, season, shift in zip(self.from_phase, self.seasons, self._shifts, strict=True):
+        for project, season in zip(self.from_phase, self.seasons, strict=True):
+            shift = self.get_buffer(f"shift_{season}")
             # Projected before it is gathered: T steps are fewer than R origins times their horizon.
             z = z + project(hidden)[rows, positions + self.reach - shift]
             season_before = torch.where(shift + season < self.window, shift + season, shift)
@@ -154,7 +161,8 @@ def _ascending(base: Tensor, raw: Tensor) -> Tensor:
     """Make quantiles that cannot cross: the median, then sums of positive gaps to both sides.
 
     Args:
-        base: (R, horizon). raw: (R, horizon, quantiles), the median's correction first.
+        base: (R, horizon).
+        raw: (R, horizon, quantiles), the median's correction first.
     """
     half = (raw.shape[-1] - 1) // 2
     median = (base + raw[..., 0])[..., None]

@@ -24,9 +24,14 @@ class NetworkShape:
     """The sizes of a forecaster's network, fixed when it is fitted.
 
     Attributes:
-        horizon, window: in steps. seasons: season lengths in steps. widths: width of each layer, lowest first.
-        quantiles: number of quantiles. past, known, static: number of columns of each kind; `known` counts the
-            future columns and the calendar features.
+        horizon: steps ahead.
+        window: steps that a training example reads.
+        seasons: lengths in steps.
+        widths: width of each layer, lowest first.
+        quantiles: number of quantiles.
+        past: number of past columns.
+        known: number of future columns and calendar features.
+        static: number of static columns.
         flags: give the network a second input per column that says where a value is real.
     """
 
@@ -51,17 +56,18 @@ class NetworkShape:
 
     @property
     def input_size(self) -> int:
-        """C: the value and its change, the covariates, the static columns, and the flags."""
+        """C: the value, its change, its place in the long run, covariates, static columns, and flags."""
         covariates = self.past + self.known
-        return 2 + covariates + self.static + (1 + covariates if self.flags else 0)
+        return 3 + covariates + self.static + (1 + covariates if self.flags else 0)
 
 
 class ForecastNetwork(nn.Module):
     """Reads a chunk step by step and forecasts from any of its steps.
 
-    At step t the stack reads the value and its change, both in units of the trailing scale, and the
-    standardised covariates. Values that are not real are read as the mean (0), with a flag where the training
-    data had gaps. Mean and deviation of covariates and static columns are buffers, set from the training part.
+    At step t the stack reads the value and its change in units of the trailing scale, the value in units of
+    the long-run scale, and the standardised covariates. A missing target is read as the last value before it,
+    a missing covariate as its mean (0), each with a flag where the data of the fit had gaps. Mean and deviation
+    of covariates and static columns are buffers, set from the training part.
 
     Args:
         shape: the sizes.
@@ -102,19 +108,25 @@ class ForecastNetwork(nn.Module):
             self.register_buffer(f"{name}_scale", torch.ones(size))
 
     def forward(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> Tensor:
-        """Run a chunk from a zero state and forecast; shapes as in `forecast`."""
+        """Run a chunk from the first state and forecast; shapes as in `forecast`."""
         hidden, _ = self.states(chunk)
         return self.forecast(chunk, hidden, rows, positions)
 
+    def first_state(self, rows: int) -> StackState:
+        """Give the state of every layer before the first step of `rows` series."""
+        nothing = self.covariate_mean.new_zeros(rows, 1, self.shape.input_size)
+        _, layers = self.stack(nothing, lengths=[0] * rows)
+        first: StackState = layers
+        return first
+
     def inputs(self, chunk: Chunk) -> Tensor:
         """Give what the stack reads, shape (N, T, C)."""
-        window, steps = self.shape.window, chunk.level.shape[1]
+        window, steps = self.shape.window, chunk.moments.shape[1]
         value = chunk.target[:, window - 1 :]
         before = chunk.target[:, window - 2 : -1] if window > 1 else value
         covariates = self._covariates(chunk)[:, :steps]
         columns = [
-            ((value - chunk.level) / chunk.scale)[..., None],
-            ((value - before) / chunk.scale)[..., None],
+            *self._values(value, before, chunk.moments),
             covariates,
             self._static(chunk)[:, None].expand(-1, steps, -1),
         ]
@@ -143,24 +155,32 @@ class ForecastNetwork(nn.Module):
 
         Args:
             chunk: as given to `states`.
-            hidden: (N, T, H) from `states`, or (N, reach + T, H) with the states of the steps before the chunk.
-            rows, positions: (R,).
+            hidden: (N, T, H) from `states`, or (N, reach + T, H) with the states of the steps before it.
+            rows: (R,) rows of the chunk.
+            positions: (R,) steps of the chunk.
 
         Returns:
             Quantiles in the user's unit, (R, horizon, quantiles), ascending.
         """
-        level, scale = chunk.level[rows, positions], chunk.scale[rows, positions]
+        moments = chunk.moments[rows, positions]
         quantiles = self.head(
             self._reaching_back(chunk, hidden),
             chunk.target,
-            level,
-            scale,
+            moments,
             self._origins(chunk, rows, positions),
         )
-        return level[:, None, None] + scale[:, None, None] * quantiles
+        level, scale = moments[:, 0, None, None], moments[:, 1, None, None]
+        in_unit: Tensor = level + scale * quantiles
+        return in_unit
+
+    @staticmethod
+    def _values(value: Tensor, before: Tensor, moments: Tensor) -> list[Tensor]:
+        level, scale, long_level, long_scale = moments.unbind(-1)
+        own = [(value - level) / scale, (value - before) / scale, (value - long_level) / long_scale]
+        return [column[..., None] for column in own]
 
     def _reaching_back(self, chunk: Chunk, hidden: Tensor) -> Tensor:
-        missing = self.head.reach + chunk.level.shape[1] - hidden.shape[1]
+        missing = self.head.reach + chunk.moments.shape[1] - hidden.shape[1]
         return nn.functional.pad(hidden, (0, 0, missing, 0)) if missing else hidden
 
     def _origins(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> Origins:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
 
 from gatestack.errors import ArgumentError, nearest_name
 
-__all__ = ["Architecture", "Cell", "Mode", "Scaling", "check_choice", "check_whole"]
+__all__ = ["Architecture", "Cell", "Mode", "Scaling", "check_choice", "check_instance", "check_whole"]
 
 Cell = Literal["lstm", "gru", "rnn"]
 Mode = Literal["direct", "windows", "recursive"]
 Scaling = Literal["window", "series"]
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +23,9 @@ class Architecture:
 
     Args:
         cell: `"lstm"`, `"gru"` or `"rnn"`.
-        dropout: share of units dropped between layers and before the head, in [0, 1), drawn anew at each step.
-        variational_dropout: the same with one draw per sequence (Gal & Ghahramani 2016), in [0, 1).
+        dropout: share of units dropped between layers and in the head, in [0, 1), drawn anew at each step.
+        variational_dropout: share of units dropped between layers, with one draw per sequence (Gal &
+            Ghahramani 2016), in [0, 1).
         residual: add the input of each layer but the lowest to its output; their widths must agree.
         initial_state: `"zeros"` or `"trained"`.
         scaling: `"window"` divides by what the last `window` values look like at each step, looking only
@@ -52,9 +56,15 @@ class Architecture:
         check_choice("scaling", self.scaling, get_args(Scaling), owner="Architecture")
         check_choice("initial_state", self.initial_state, ("zeros", "trained"), owner="Architecture")
         check_whole("head_size", self.head_size, owner="Architecture")
+        for name in ("residual", "autoregression"):
+            if not isinstance(getattr(self, name), bool):
+                raise ArgumentError(
+                    f"the '{name}' parameter of Architecture is {getattr(self, name)!r}",
+                    expected="True or False",
+                )
         for name in ("dropout", "variational_dropout"):
             share = getattr(self, name)
-            if not isinstance(share, int | float) or not 0 <= share < 1:
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
                 raise ArgumentError(
                     f"the '{name}' parameter of Architecture is {share!r}", expected="a number in [0, 1)"
                 )
@@ -65,11 +75,24 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, choices: dict[str, Any]) -> Architecture:
-        """Read the choices that `to_dict` gave; an unknown name is an `ArgumentError`."""
+        """Read the choices that `to_dict` gave, or some of them.
+
+        Raises:
+            ArgumentError: an unknown name (the nearest is offered), or a value outside its range.
+
+        Example:
+            >>> Architecture.from_dict({"cells": "gru"})
+            Traceback (most recent call last):
+            gatestack.errors.ArgumentError: Architecture: there is no option 'cells'
+            <BLANKLINE>
+            hint: did you mean 'cell'?
+        """
         known = [field.name for field in fields(cls)]
         for name in choices:
             if name not in known:
-                raise ArgumentError(f"Architecture has no parameter {name!r}", hint=nearest_name(name, known))
+                raise ArgumentError(
+                    f"there is no option {name!r}", where="Architecture", hint=nearest_name(name, known)
+                )
         return cls(**choices)
 
 
@@ -85,7 +108,19 @@ def check_choice(name: str, value: object, choices: tuple[str, ...], *, owner: s
 
 def check_whole(name: str, value: object, *, owner: str, least: int = 1) -> None:
     """Raise an `ArgumentError` unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ArgumentError(
             f"the '{name}' parameter of {owner} is {value!r}", expected=f"a whole number of {least} or more"
         )
+
+
+def check_instance(name: str, value: Options | None, kind: type[Options], *, owner: str) -> Options:
+    """Give `value`, or the defaults of `kind` for None; raise an `ArgumentError` for anything else."""
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is of type {type(value).__name__}",
+            expected=f"a {kind.__name__} of gatestack, or None",
+        )
+    return value

@@ -1,7 +1,8 @@
-"""A table of series as the forecaster computes with it: flat tensors over all steps, and chunks cut from them."""
+"""A table of series as the forecaster computes with it: flat tensors over all steps, and chunks of them."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,28 +13,27 @@ from torch import Tensor
 
 from gatestack.data.calendar import calendar_features
 from gatestack.data.series_table import SeriesTable
-from gatestack.tasks.forecast.scaling import ScaleOverTime
+from gatestack.tasks.forecast.scaling import LEVELS, MOMENTS, ScaleOverTime
 
 __all__ = ["Chunk", "Panel", "last_observed"]
 
 IntArray = npt.NDArray[np.int64]
 
 # Steps over which the scaling of one series is computed at once: bounds the memory of its running sums.
-_SCALING_BLOCK = 65_536
+_SCALING_BLOCK = 16_384
 
 
 class Chunk(NamedTuple):
     """A piece of N series, T steps long, with what the network may read around it.
 
-    Shapes: `target` (N, window - 1 + T), gaps filled, in the user's unit; `observed`, `level`, `scale` (N, T);
-    `covariates` and `covariates_observed` (N, T + horizon, columns), past columns first, then those that are
-    known of the future; `static` (N, static columns).
+    Shapes: `target` (N, window - 1 + T), gaps filled, in the user's unit; `observed` (N, T); `moments`
+    (N, T, 4); `covariates` and `covariates_observed` (N, T + horizon, columns), past columns first, then
+    those known of the future; `static` (N, static columns).
     """
 
     target: Tensor
     observed: Tensor
-    level: Tensor
-    scale: Tensor
+    moments: Tensor
     covariates: Tensor
     covariates_observed: Tensor | None
     static: Tensor
@@ -46,7 +46,8 @@ class Panel:
     Attributes:
         target: (total,) float32, each gap filled by the last observed value (leading gaps by the first).
         observed: (total,) bool, True where the target is real.
-        level, scale: (total,) float32, see `scaling.py`.
+        moments: (total, 4) float32, see `scaling.py`.
+        first_observed: (series,) the first step with a real target; no forecast is made before it.
         covariates: (total, past + future columns) float32, in the user's unit; 0 where not observed.
         covariates_observed: (total, columns) bool, or None when every value is real.
         calendar: (total, calendar features) float32.
@@ -58,8 +59,8 @@ class Panel:
 
     target: Tensor
     observed: Tensor
-    level: Tensor
-    scale: Tensor
+    moments: Tensor
+    first_observed: IntArray
     covariates: Tensor
     covariates_observed: Tensor | None
     calendar: Tensor
@@ -81,28 +82,27 @@ class Panel:
         values, offsets = sequences.values, sequences.offsets
         total = len(values)
         observed = np.ones(total, dtype=bool) if sequences.observed is None else sequences.observed[:, 0]
-        filled, level, scale = (np.empty(total, dtype=np.float32) for _ in range(3))
+        filled, moments = np.empty(total, dtype=np.float32), np.empty((total, len(MOMENTS)), dtype=np.float32)
+        first_observed = np.diff(offsets)
         ended = []
-        for row, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        for row, (begin, end) in enumerate(itertools.pairwise(offsets)):
             running = scaling.take(np.array([row]))
             filled[begin:end] = last_observed(values[begin:end, 0], observed[begin:end])
             for first in range(begin, end, _SCALING_BLOCK):
                 part = slice(first, min(first + _SCALING_BLOCK, end))
-                moments = running.advance(values[None, part, 0], observed[None, part])
-                level[part], scale[part] = moments[0][0], moments[1][0]
+                moments[part] = running.advance(values[None, part, 0], observed[None, part])[0]
             # Before the first real value the network reads zeros, whatever fills the gap.
-            leading = slice(
-                begin,
-                begin + (int(np.argmax(observed[begin:end])) if observed[begin:end].any() else end - begin),
-            )
-            level[leading] = filled[leading]
+            if observed[begin:end].any():
+                first_observed[row] = np.argmax(observed[begin:end])
+            leading = slice(begin, begin + first_observed[row])
+            moments[leading, LEVELS] = filled[leading, None]
             ended.append(running)
         seen = None if sequences.observed is None or sequences.observed.all() else sequences.observed[:, 1:]
         return cls(
             target=torch.from_numpy(filled),
             observed=torch.from_numpy(np.ascontiguousarray(observed)),
-            level=torch.from_numpy(level),
-            scale=torch.from_numpy(scale),
+            moments=torch.from_numpy(moments),
+            first_observed=first_observed,
             covariates=torch.from_numpy(values)[:, 1:],
             covariates_observed=None if seen is None else torch.from_numpy(seen),
             calendar=torch.from_numpy(_calendar(table, calendar)),
@@ -131,8 +131,7 @@ class Panel:
         return Chunk(
             target=self.target[index[:, : window - 1 + steps]],
             observed=self.observed[inside].float(),
-            level=self.level[inside],
-            scale=self.scale[inside],
+            moments=self.moments[inside],
             covariates=covariates,
             covariates_observed=None if self.covariates_observed is None else self.covariates_observed[ahead],
             static=self.static[torch.from_numpy(rows)],
@@ -145,7 +144,8 @@ def last_observed(
     """Fill each gap with the last observed value, a leading gap with the first.
 
     Args:
-        values, observed: shape (time,).
+        values: shape (time,).
+        observed: shape (time,), True where a value is real.
 
     Returns:
         shape (time,), float32; all 0 when nothing is observed.

@@ -33,9 +33,12 @@ def sample_quantiles(
     """Give the quantiles over 200 sampled paths.
 
     Args:
-        network: with a horizon of 1. state: after the last step of each of N series.
-        future: (N, horizon, known columns). static: (N, static columns).
-        levels: of the quantiles. seed: of the draws.
+        network: with a horizon of 1.
+        state: after the last step of each of N series.
+        future: (N, horizon, known columns).
+        static: (N, static columns).
+        levels: of the quantiles.
+        seed: of the draws.
 
     Returns:
         shape (N, horizon, quantiles).
@@ -44,7 +47,7 @@ def sample_quantiles(
     for first in range(0, len(future), _ROWS):
         rows = np.arange(first, min(first + _ROWS, len(future)))
         paths = sample_paths(
-            network, state.take(rows), future[rows], static[rows], levels, paths=_PATHS, seed=seed + first
+            network, state.take(rows), future[rows], static[rows], levels, paths=_PATHS, seed=seed
         )
         parts.append(np.moveaxis(np.quantile(paths, levels, axis=1), 0, -1))
     return np.concatenate(parts)
@@ -64,11 +67,16 @@ def sample_paths(
 
     Args:
         network: with a horizon of 1, without past columns.
-        state, future, static, levels, seed: as for `sample_quantiles`.
+        state: after the last step of each of N series.
+        future: (N, horizon, known columns).
+        static: (N, static columns).
+        levels: of the network's quantiles.
         paths: number of paths per series.
+        seed: of the draws.
 
     Returns:
-        shape (N, paths, horizon), in the user's unit.
+        shape (N, paths, horizon), in the user's unit. All series share the random numbers of a path, so that
+        a series has the same forecast alone and among others.
     """
     count, horizon = future.shape[:2]
     rows = np.repeat(np.arange(count), paths)
@@ -79,7 +87,7 @@ def sample_paths(
     for step in range(horizon):
         known = future[rows, step]
         quantiles = going.forecast(network, known[:, None], constant)[:, 0].numpy()
-        drawn[:, step] = _draw(quantiles, levels, random.random(len(rows)))
+        drawn[:, step] = _draw(quantiles, levels, np.tile(random.random(paths), count))
         value = torch.from_numpy(drawn[:, step].astype(np.float32))
         going = going.advance(network, value, known, None, constant)
     return drawn.reshape(count, paths, horizon)
@@ -88,10 +96,11 @@ def sample_paths(
 def _draw(
     quantiles: npt.NDArray[np.floating], levels: tuple[float, ...], uniform: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Read a value off the piecewise linear quantile function; beyond the outer quantiles it goes on as straight."""
+    """Read values off the piecewise linear quantile function, whose outer pieces go on beyond its ends."""
     edges = np.array(levels)
     segment = np.clip(np.searchsorted(edges, uniform) - 1, 0, len(edges) - 2)
     rows = np.arange(len(uniform))
     low, high = quantiles[rows, segment].astype(np.float64), quantiles[rows, segment + 1].astype(np.float64)
     share = (uniform - edges[segment]) / (edges[segment + 1] - edges[segment])
-    return low + share * (high - low)
+    values: npt.NDArray[np.float64] = low + share * (high - low)
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -23,9 +24,9 @@ from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.scaling import SeriesScale
 from gatestack.tasks.forecast.state import SeriesState
-from gatestack.training import TrainingRecord
+from gatestack.training import Training, TrainingRecord
 
-__all__ = ["fitted_from_data", "fitted_to_data"]
+__all__ = ["fitted_from_data", "fitted_to_data", "parameters_from_data", "parameters_to_data"]
 
 
 class _Network(BaseModel):
@@ -62,22 +63,20 @@ class _Fitted(BaseModel):
     seed: int
 
 
-def fitted_to_data(
-    fitted: FittedForecast, architecture: Architecture
-) -> tuple[dict[str, Any], Arrays, Arrays]:
+def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arrays]:
     """Write a fitted forecaster as JSON values, weights and proof.
 
     Args:
-        fitted: what fitting found. architecture: of its network.
+        fitted: what fitting found.
 
     Returns:
-        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `scale.…`; and the proof: the
-        quantiles that the state gives.
+        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `usual.…`; and the
+        proof: the quantiles that the state gives.
     """
     tail = fitted.tail
     keys = tail.series_keys
     model = _Fitted(
-        network=_Network(shape=fitted.network.shape.to_dict(), architecture=architecture.to_dict()),
+        network=_Network(shape=fitted.network.shape.to_dict(), architecture=fitted.architecture.to_dict()),
         horizon=fitted.horizon,
         levels=list(fitted.levels),
         mode=fitted.mode,
@@ -100,8 +99,7 @@ def fitted_to_data(
     weights |= {f"state.{name}": array for name, array in fitted.state.to_arrays().items()}
     weights |= {f"tail.{name}": array for name, array in _tail_arrays(tail).items()}
     weights |= {"baseline.weight": fitted.autoregression.weight, "baseline.bias": fitted.autoregression.bias}
-    if fitted.series_scale is not None:
-        weights |= {f"scale.{name}": array for name, array in fitted.series_scale.state().items()}
+    weights |= {f"usual.{name}": array for name, array in fitted.usual.state().items()}
     plain = {name: np.ascontiguousarray(array) for name, array in weights.items()}
     return {"fitted": model.model_dump(mode="json")}, plain, {"quantiles": _proof(fitted)}
 
@@ -110,7 +108,8 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
     """Read what `fitted_to_data` wrote, and check the model against its proof.
 
     Raises:
-        ModelFileError: a field or an array is missing, unknown, or of the wrong shape; other answers than the proof.
+        ModelFileError: a field or an array is missing, unknown, or of the wrong shape; or the answers are not
+            those of the proof.
     """
     try:
         return _read(_Fitted.model_validate(model.get("fitted")), weights, proof)
@@ -118,7 +117,9 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
         problem = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise ModelFileError(f"{place}: {problem['msg']}", where="model.json") from None
-    except (KeyError, TypeError, RuntimeError, ArgumentError) as error:
+    except (KeyError, TypeError, IndexError, RuntimeError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
         text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
         raise ModelFileError(
             f"model.json and weights.safetensors do not belong together: {text}",
@@ -126,14 +127,52 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
         ) from error
 
 
+def parameters_to_data(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Write the parameters of a forecaster as JSON values; only those training options that were set."""
+    plain = dict(parameters)
+    if plain["architecture"] is not None:
+        plain["architecture"] = plain["architecture"].to_dict()
+    if plain["training"] is not None:
+        plain["training"] = plain["training"].model_dump(exclude_unset=True)
+    return {name: _plain(value) for name, value in plain.items()}
+
+
+def parameters_from_data(parameters: object, names: Sequence[str]) -> dict[str, Any]:
+    """Read what `parameters_to_data` wrote.
+
+    Raises:
+        ModelFileError: a parameter is missing, unknown, or not one that can be read.
+    """
+    if not isinstance(parameters, dict) or set(parameters) != set(names):
+        found = sorted(parameters) if isinstance(parameters, dict) else type(parameters).__name__
+        raise ModelFileError(f"parameters: {found}", where="model.json", expected=", ".join(sorted(names)))
+    # JSON has no tuples; scikit-learn compares parameters by value.
+    read: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()
+    }
+    try:
+        if read["architecture"] is not None:
+            read["architecture"] = Architecture.from_dict(read["architecture"])
+        if read["training"] is not None:
+            read["training"] = Training(**read["training"])
+    except (ArgumentError, TypeError) as error:
+        raise ModelFileError(f"parameters: {error}", where="model.json") from error
+    return read
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers and tuples into what JSON has."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
-    network = ForecastNetwork(
-        NetworkShape.from_dict(model.network.shape), Architecture.from_dict(model.network.architecture)
-    )
+    architecture = Architecture.from_dict(model.network.architecture)
+    network = ForecastNetwork(NetworkShape.from_dict(model.network.shape), architecture)
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in _part(weights, "network").items()}
     network.load_state_dict(tensors)
     network.eval()
-    scale = _part(weights, "scale")
     fitted = FittedForecast(
         network=network,
         horizon=model.horizon,
@@ -141,7 +180,8 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
         mode=model.mode,
         calendar=tuple(model.calendar),
         season=model.season,
-        series_scale=SeriesScale.from_state(scale) if scale else None,
+        architecture=architecture,
+        usual=SeriesScale.from_state(_part(weights, "usual")),
         autoregression=Autoregression(weights["baseline.weight"], weights["baseline.bias"]),
         tail=_tail(model.table, _part(weights, "tail")),
         state=SeriesState.from_arrays(_part(weights, "state")),
@@ -181,10 +221,10 @@ def _tail_arrays(tail: SeriesTable) -> Arrays:
 def _tail(table: _Table, arrays: Arrays) -> SeriesTable:
     kind = TimeKind(**table.time_kind)
     times = arrays["time"].astype(np.int64)
-    columns = {
+    groups: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in table.columns.items()
     }
-    named = Columns(**columns)
+    named = Columns(**groups)
     sequences = Sequences(
         values=arrays["values"],
         offsets=arrays["offsets"],

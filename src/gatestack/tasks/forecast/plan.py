@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, get_args
+import itertools
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
 
 from gatestack.data.calendar import CALENDAR_NAMES, calendar_names_for
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, nearest_name
 from gatestack.tasks.forecast.fitting import FitPlan
-from gatestack.tasks.forecast.options import Architecture, Mode, check_choice, check_whole
+from gatestack.tasks.forecast.options import Architecture, Mode, check_choice, check_instance, check_whole
 from gatestack.training import Training
 
 if TYPE_CHECKING:
@@ -18,8 +21,6 @@ __all__ = ["make_plan"]
 
 _OWNER = "Forecaster"
 _MOST_LAYERS = 64
-
-Options = TypeVar("Options", Architecture, Training)
 
 
 def make_plan(forecaster: Forecaster, table: SeriesTable) -> FitPlan:
@@ -41,43 +42,47 @@ def make_plan(forecaster: Forecaster, table: SeriesTable) -> FitPlan:
             expected="no past columns: their values at the steps ahead are not known",
             hint="use mode='direct', or name them in future= if they are known ahead",
         )
-    training = _instance("training", forecaster.training, Training)
+    levels = _levels(forecaster.quantiles)
+    if forecaster.mode == "recursive" and len(levels) == 1:
+        raise ArgumentError(
+            f"mode is 'recursive' with the quantiles {levels}",
+            where=_OWNER,
+            expected="three quantiles or more, to draw values from",
+        )
+    training = check_instance("training", forecaster.training, Training, owner=_OWNER)
+    said = training.max_steps if "max_steps" in training.model_fields_set else forecaster.max_steps
+    if said != forecaster.max_steps:
+        raise ArgumentError(
+            f"max_steps is {forecaster.max_steps} for Forecaster and {said} for its Training",
+            where=_OWNER,
+            expected="one number",
+            hint="pass max_steps to Forecaster and leave it out of Training",
+        )
     return FitPlan(
-        horizon=forecaster.horizon,
+        horizon=int(forecaster.horizon),
         widths=_widths(forecaster.layers, forecaster.hidden_size),
-        window=forecaster.window,
-        levels=_levels(forecaster.quantiles),
+        window=None if forecaster.window is None else int(forecaster.window),
+        levels=levels,
         seasons=_seasons(forecaster.season),
         calendar=_calendar(forecaster.calendar, table),
         mode=forecaster.mode,
-        architecture=_instance("architecture", forecaster.architecture, Architecture),
-        training=training.model_copy(update={"max_steps": forecaster.max_steps}),
-        seed=forecaster.seed,
+        architecture=check_instance("architecture", forecaster.architecture, Architecture, owner=_OWNER),
+        training=training.model_copy(update={"max_steps": int(forecaster.max_steps)}),
+        seed=int(forecaster.seed),
     )
 
 
-def _instance(name: str, value: Options | None, kind: type[Options]) -> Options:
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        raise ArgumentError(
-            f"the '{name}' parameter of {_OWNER} is of type {type(value).__name__}",
-            expected=f"a gatestack {kind.__name__}, or None",
-        )
-    return value
-
-
 def _widths(layers: object, hidden_size: int) -> tuple[int, ...]:
-    if layers == "auto":
+    if isinstance(layers, str) and layers == "auto":
         raise ArgumentError(
             "layers='auto' is not there yet",
             where=_OWNER,
             expected="a number of layers or a list of widths",
             hint="two layers are a good start",
         )
-    if isinstance(layers, int) and not isinstance(layers, bool):
+    if isinstance(layers, int | np.integer) and not isinstance(layers, bool):
         check_whole("layers", layers, owner=_OWNER)
-        widths: tuple[object, ...] = (hidden_size,) * layers
+        widths: tuple[int, ...] = (hidden_size,) * min(int(layers), _MOST_LAYERS + 1)
     elif isinstance(layers, list | tuple) and layers:
         widths = tuple(layers)
     else:
@@ -86,35 +91,38 @@ def _widths(layers: object, hidden_size: int) -> tuple[int, ...]:
             expected="a whole number of 1 or more, or a list of widths",
         )
     if len(widths) > _MOST_LAYERS:
-        raise ArgumentError(f"{len(widths)} layers", where=_OWNER, expected=f"at most {_MOST_LAYERS}")
+        raise ArgumentError(
+            f"the 'layers' parameter of {_OWNER} asks for more than {_MOST_LAYERS} layers",
+            expected=f"at most {_MOST_LAYERS}",
+        )
     for width in widths:
         check_whole("layers", width, owner=_OWNER)
-    return tuple(int(width) for width in widths)  # type: ignore[call-overload]
+    return tuple(int(width) for width in widths)
 
 
 def _levels(quantiles: object) -> tuple[float, ...]:
     rule = "ascending levels in (0, 1), symmetric around 0.5, with 0.5 among them, such as (0.1, 0.5, 0.9)"
     if not isinstance(quantiles, list | tuple) or not all(
-        isinstance(level, int | float) for level in quantiles
+        isinstance(level, float | np.floating) for level in quantiles
     ):
         raise ArgumentError(f"the 'quantiles' parameter of {_OWNER} is {quantiles!r}", expected=rule)
     levels = tuple(float(level) for level in quantiles)
     symmetric = all(abs(a + b - 1) < 1e-9 for a, b in zip(levels, reversed(levels), strict=True))
-    ascending = all(a < b for a, b in zip(levels, levels[1:], strict=False))
+    ascending = all(a < b for a, b in itertools.pairwise(levels))
     if not (levels and len(levels) % 2 and symmetric and ascending and levels[0] > 0):
         raise ArgumentError(f"the 'quantiles' parameter of {_OWNER} is {quantiles!r}", expected=rule)
     return levels
 
 
 def _seasons(season: object) -> tuple[int, ...] | None:
-    if season == "auto":
+    if isinstance(season, str) and season == "auto":
         return None
     if season is None:
         return ()
     seasons = tuple(season) if isinstance(season, list | tuple) else (season,)
     for length in seasons:
         check_whole("season", length, owner=_OWNER, least=2)
-    return tuple(sorted(set(seasons)))
+    return tuple(sorted({int(length) for length in seasons}))
 
 
 def _calendar(calendar: object, table: SeriesTable) -> tuple[str, ...]:

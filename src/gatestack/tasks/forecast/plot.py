@@ -41,13 +41,12 @@ def plot_forecast(
     values = tail.sequences.values[first:end, 0].astype(np.float64)
     if tail.sequences.observed is not None:
         values = np.where(tail.sequences.observed[first:end, 0], values, np.nan)
-    assert tail.sequences.time is not None
     horizon = forecast.height // len(keys)
     part = forecast.slice(row * horizon, horizon)
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(
-        tail.time_kind.to_series(tail.sequences.time[first:end], "time").to_numpy(),
+        tail.time_kind.to_series(tail.times[first:end], "time").to_numpy(),
         values,
         color=HISTORY_COLOUR,
         linewidth=1.2,
@@ -66,7 +65,9 @@ def draw_bands(axes: Axes, part: pl.DataFrame, time: str) -> None:
     """Draw the median and the central intervals of one forecast.
 
     Args:
-        axes: to draw on. part: rows of one series and one origin. time: name of the time column.
+        axes: to draw on.
+        part: rows of one series and one origin.
+        time: name of the time column.
     """
     times = part[time].to_numpy()
     percents = sorted(
@@ -88,6 +89,6 @@ def draw_bands(axes: Axes, part: pl.DataFrame, time: str) -> None:
         label="median",
     )
     if part[time].dtype.is_temporal():
-        locator = mdates.AutoDateLocator()
+        locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

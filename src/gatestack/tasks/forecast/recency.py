@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gatestack.errors import ArgumentError
+
 if TYPE_CHECKING:
     from gatestack.tasks.forecast.forecaster import Forecaster
 
@@ -24,8 +26,8 @@ class Recency:
     """How far forecasts move when one recent value moves by a tenth of the series' scale.
 
     Attributes:
-        response: (lags, horizon), mean absolute change of step k's median when the value `lag` steps before the
-            origin changes, per unit of change; row 0 is the last observation.
+        response: (lags, horizon), mean absolute change of step k's median when the value `lag` steps before
+            the origin changes, per unit of change; row 0 is the last observation.
         reacts: True when step 1 moves with the last observation.
     """
 
@@ -38,10 +40,14 @@ def recency(model: Forecaster, lags: int = 3) -> Recency:
 
     Args:
         model: fitted. Future, calendar and static columns are held at zero in the check.
-        lags: values to change, 1 or more; at most the steps that the model keeps of its data.
+        lags: values to change, 1 or more; at most the steps that the model keeps of its data. Where one is
+            missing, the last value before it stands for it.
 
     Returns:
         The responses.
+
+    Raises:
+        ArgumentError: `lags` is out of its range.
 
     Example:
         >>> import polars as pl
@@ -55,15 +61,27 @@ def recency(model: Forecaster, lags: int = 3) -> Recency:
     fitted = model.fitted_
     table = fitted.tail
     lengths = np.diff(table.sequences.offsets)
+    if isinstance(lags, bool) or not isinstance(lags, int) or not 1 <= lags <= lengths.min():
+        raise ArgumentError(
+            f"lags is {lags!r}",
+            where="recency",
+            expected=f"a whole number from 1 to {lengths.min()}, the steps that the model keeps",
+        )
+    filled = table.sequences.values.copy()
+    filled[:, 0] = fitted.panel(table).target.numpy()
+    observed = table.sequences.observed
+    if observed is not None:
+        observed = observed.copy()
+        observed[:, 0] = True
     future = torch.zeros(len(lengths), fitted.horizon, fitted.network.shape.known)
     static = torch.zeros(len(lengths), fitted.network.shape.static)
-    size = 0.1 * fitted.state.scale.numpy()
+    size = 0.1 * fitted.state.moments[:, 1].numpy()
 
     def median(lag: int | None) -> npt.NDArray[np.float64]:
-        values = table.sequences.values.copy()
+        values = filled.copy()
         if lag is not None:
             values[table.sequences.offsets[1:] - 1 - lag, 0] += size
-        changed = replace(table, sequences=replace(table.sequences, values=values))
+        changed = replace(table, sequences=replace(table.sequences, values=values, observed=observed))
         state = fitted.state_after(fitted.panel(changed))
         return fitted.quantiles_from(state, future, static)[..., len(fitted.levels) // 2]
 

@@ -1,8 +1,8 @@
-"""Running a fitted network over whole series: forecasts from any of their steps, and the state after the last.
+"""Running a fitted network over whole series: forecasts from any step, and the state after the last.
 
 The state is carried from the first step of a series to its last, so that a forecast made here is the one a
-stream makes that was fed the same steps one by one. In the mode `"windows"` each forecast reads the last `window`
-steps from a zero state instead.
+stream makes that was fed the same steps one by one. In the mode `"windows"` each forecast reads the last
+`window` steps from a zero state instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gatestack.nn.stack import StackState
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.panel import Chunk, Panel
 from gatestack.tasks.forecast.state import SeriesState
@@ -39,7 +38,8 @@ def forecast_at(
     Args:
         network: in eval mode.
         panel: the series; covariates known of the future must reach `horizon` steps past each position.
-        rows, positions: (R,).
+        rows: (R,) series.
+        positions: (R,) step of each origin.
         windows: run each forecast's own window from a zero state.
 
     Returns:
@@ -65,10 +65,10 @@ def forecast_at(
                 (positions[here] >= block.begin) & (positions[here] < block.begin + _STEPS)
             )
             for first in range(0, len(inside), _FORECASTS):
-                part = inside[first : first + _FORECASTS]
-                at = torch.from_numpy(positions[here[part]] - block.begin)
-                row = torch.from_numpy(row_in_group[part])
-                result[here[part]] = network.forecast(block.chunk, block.hidden, row, at).numpy()
+                some = inside[first : first + _FORECASTS]
+                at = torch.from_numpy(positions[here[some]] - block.begin)
+                row = torch.from_numpy(row_in_group[some])
+                result[here[some]] = network.forecast(block.chunk, block.hidden, row, at).numpy()
     return result
 
 
@@ -77,7 +77,8 @@ def final_state(network: ForecastNetwork, panel: Panel, *, windows: bool = False
     """Run every series to its end.
 
     Args:
-        network: in eval mode. panel: the series.
+        network: in eval mode.
+        panel: the series.
         windows: run only the last `window` steps of each, from a zero state.
 
     Returns:
@@ -126,8 +127,8 @@ class _Run:
         self._skipped = np.zeros_like(group) if skipped is None else skipped
         remaining = panel.lengths[group] - self._skipped
         self._lengths = remaining if steps is None else np.minimum(remaining, steps)
-        self._layers: StackState | None = None
         shape = network.shape
+        self._layers = network.first_state(len(group))
         # The state before the first step is zero, also where the head looks back past it.
         self._tail = torch.zeros(len(group), network.head.reach + 1, shape.widths[-1])
 
@@ -148,15 +149,13 @@ class _Run:
 
     def state(self) -> SeriesState:
         """Give the state after the last step; every series must have run to its end."""
-        assert self._layers is not None  # a series has at least one step
         panel, window = self._panel, self._network.shape.window
         first, last = panel.offsets[self._group], panel.offsets[self._group + 1] - 1
         back = torch.from_numpy(np.maximum(last[:, None] - np.arange(window)[::-1], first[:, None]))
         at = torch.from_numpy(last)
         return SeriesState(
             target=panel.target[back],
-            level=panel.level[at],
-            scale=panel.scale[at],
+            moments=panel.moments[at],
             hidden=self._tail,
             layers=self._layers,
             scaling=panel.scaling.take(self._group),

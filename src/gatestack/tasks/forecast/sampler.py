@@ -37,9 +37,9 @@ class TrainingBatch(NamedTuple):
 class ChunkSampler:
     """Draws the batch of each step from (seed, step), so that an interrupted run needs no sampler state.
 
-    A chunk is `window` steps of one series, started from a zero state. In a chunk, `origins_per_chunk` steps drawn
-    from all of them are scored (with `"windows"` only the last): neighbouring origins share nearly all of
-    their truth, and scoring every one of them costs several times as much for the same accuracy.
+    A chunk is `window` steps of one series, started from a zero state. In a chunk, `origins_per_chunk` steps
+    drawn from all of them are scored (with `"windows"` only the last): neighbouring origins share nearly all
+    of their truth, and scoring every one of them costs several times as much for the same accuracy.
 
     Args:
         panel: the series.
@@ -84,13 +84,16 @@ class ChunkSampler:
         """Give the batch of some chunks.
 
         Args:
-            rows: (N,) series. begin: (N,) first step of each chunk.
+            rows: (N,) series.
+            begin: (N,) first step of each chunk.
             positions: (N, K) steps of each chunk that are scored.
         """
         window, horizon = self._shape.window, self._shape.horizon
         chunk = self._panel.chunk(rows, begin, window, window=window, horizon=horizon)
         ahead = (begin[:, None] + positions)[..., None] + np.arange(1, horizon + 1)  # (N, K, horizon)
         inside = ahead < self._ends[rows][:, None, None]
+        # Before the first real value there is nothing to forecast from.
+        inside &= (begin[:, None] + positions >= self._panel.first_observed[rows][:, None])[..., None]
         index = torch.from_numpy(self._panel.offsets[rows][:, None, None] + np.where(inside, ahead, 0))
         real = self._panel.observed[index] & torch.from_numpy(inside)
         weight = real * self._weights[torch.from_numpy(rows)][:, None, None]

@@ -1,13 +1,16 @@
 """Scaling that looks only backwards: what a value is worth, judged by the values before it.
 
-At step t of a series, with the last `window` values (w of them observed) and all values up to t,
+At step t of a series, with the observed ones of the last `window` values,
 
-    level_t = mean(y_{t-window+1} … y_t)
-    scale_t = sqrt(var(y_{t-window+1} … y_t) + (0.05)² var(y_0 … y_t) + (1e-5 level_t)² + 1e-16)
+    long_level_t = mean(training part), or mean(y_0 … y_t) of a series that the fit did not see
+    long_scale_t = sqrt(var(the same) + (1e-5 long_level_t)² + 1e-36)
+    level_t      = mean(y_{t-window+1} … y_t)
+    scale_t      = sqrt(var(y_{t-window+1} … y_t) + (0.05 long_scale_t)² + (1e-5 level_t)² + 1e-36)
 
-Nothing here is fitted, so nothing can leak from the future. The second term keeps a long flat stretch from
-blowing up the next small change; the last two keep a constant series finite. A stream that carries a
-`TrailingScale` finds the same numbers as a pass over the whole series: they are the same code.
+Values are brought to `level` and `scale`; where they stand in the long run tells how far the present is from
+the usual. Nothing else is fitted, and that on the training part alone, so nothing can leak from the future. The second term keeps a
+long flat stretch from blowing up the next small change; the last two keep a constant series finite. A stream
+that carries a `TrailingScale` finds the same numbers as a pass over the whole series: they are the same code.
 """
 
 from __future__ import annotations
@@ -18,23 +21,27 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ScaleOverTime", "SeriesScale", "TrailingScale", "series_scale"]
+__all__ = ["LEVELS", "MOMENTS", "ScaleOverTime", "SeriesScale", "TrailingScale", "make_scaling", "series_scale"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+MOMENTS = ("level", "scale", "long_level", "long_scale")
+"""What is found at each step, in the order of the last axis of every array and tensor called `moments`."""
+
+LEVELS = slice(0, None, 2)
+"""Where the levels are among them; the scales are the others."""
+
 # Share of the whole series' deviation below which a window's deviation does not fall.
 _LONG_RUN_SHARE = 0.05
 _LEVEL_SHARE = 1e-5
-_SMALLEST_VARIANCE = 1e-16
+_SMALLEST_VARIANCE = 1e-36
 
 
 class ScaleOverTime(Protocol):
     """What the panel and the stream need of a scaling: the two ways below, in one shape."""
 
-    def advance(
-        self, values: npt.NDArray[np.floating], observed: BoolArray
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def advance(self, values: npt.NDArray[np.floating], observed: BoolArray) -> npt.NDArray[np.float32]:
         """Go on by some steps; see `TrailingScale.advance`."""
         ...
 
@@ -58,16 +65,19 @@ class TrailingScale:
     Args:
         rows: number of series.
         window: number of steps looked back over, the present one included, 1 or more.
+        usual: long-run level and scale of each series, NaN where the fit did not see it; None knows none.
 
     Example:
         >>> scale = TrailingScale(rows=1, window=2)
-        >>> level, _ = scale.advance(np.array([[1.0, 3.0, 5.0]]), np.ones((1, 3), dtype=bool))
-        >>> level
+        >>> moments = scale.advance(np.array([[1.0, 3.0, 5.0]]), np.ones((1, 3), dtype=bool))
+        >>> moments[..., MOMENTS.index("level")]
         array([[1., 2., 4.]], dtype=float32)
     """
 
-    def __init__(self, rows: int, window: int) -> None:
+    def __init__(self, rows: int, window: int, usual: SeriesScale | None = None) -> None:
         self.window = window
+        self.usual_level = np.full(rows, np.nan) if usual is None else usual.level
+        self.usual_scale = np.full(rows, np.nan) if usual is None else usual.scale
         # Sums are taken around the first observed value, so that a large offset costs no digits.
         self.origin = np.zeros(rows)
         self.started = np.zeros(rows, dtype=bool)
@@ -76,9 +86,7 @@ class TrailingScale:
         # Count, sum and sum of squares over the whole series so far.
         self.sums = np.zeros((3, rows))
 
-    def advance(
-        self, values: npt.NDArray[np.floating], observed: BoolArray
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def advance(self, values: npt.NDArray[np.floating], observed: BoolArray) -> npt.NDArray[np.float32]:
         """Go on by some steps.
 
         Args:
@@ -86,7 +94,8 @@ class TrailingScale:
             observed: shape (rows, steps), True where a value is real.
 
         Returns:
-            `level` and `scale`, each (rows, steps), float32; 0 and 1 before the first observed value.
+            The `MOMENTS` at each step, (rows, steps, 4); before the first observed value levels are 0 and
+            scales 1.
         """
         self._start(values, observed)
         centred = np.where(observed, values - self.origin[:, None], 0.0)
@@ -96,14 +105,20 @@ class TrailingScale:
         running = [
             sums[:, None] + np.cumsum(added, axis=1) for sums, added in zip(self.sums, new, strict=True)
         ]
-        recent = [self._trailing(terms) for terms in (seen.astype(np.float64), known, known * known)]
+        # Sums over the window are taken around what is near, so that a series far from its first value loses
+        # no digits either.
+        near = known.sum(axis=1, keepdims=True) / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        local = np.where(seen, known - near, 0.0)
+        recent = [self._trailing(terms) for terms in (seen.astype(np.float64), local, local * local)]
         self.recent, self.recent_seen = known[:, -self.window :], seen[:, -self.window :]
         self.sums = np.stack([sums[:, -1] for sums in running])
-        return self._level_and_scale(recent, running)
+        return self._moments(recent, running, near)
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Give everything that is carried, as arrays."""
         return {
+            "usual_level": self.usual_level,
+            "usual_scale": self.usual_scale,
             "origin": self.origin,
             "started": self.started,
             "recent": self.recent,
@@ -146,18 +161,21 @@ class TrailingScale:
         sums = np.cumsum(terms, axis=1)
         return sums[:, self.window :] - sums[:, : -self.window]
 
-    def _level_and_scale(
-        self, recent: list[FloatArray], running: list[FloatArray]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        long_mean, long_variance = _moments(*running)
-        mean, variance = _moments(*recent)
+    def _moments(
+        self, recent: list[FloatArray], running: list[FloatArray], near: FloatArray
+    ) -> npt.NDArray[np.float32]:
+        own_mean, own_variance = _mean_and_variance(*running)
+        mean, variance = _mean_and_variance(*recent)
+        origin, unseen = self.origin[:, None], np.isnan(self.usual_level)[:, None]
+        long_level = np.where(unseen, origin + own_mean, self.usual_level[:, None])
+        long_scale = np.where(unseen, _root(own_variance, long_level), self.usual_scale[:, None])
         # A window without a single observed value keeps to the long run.
         empty = recent[0] < 0.5
-        level = self.origin[:, None] + np.where(empty, long_mean, mean)
-        variance = np.where(empty, long_variance, variance) + _LONG_RUN_SHARE**2 * long_variance
-        scale = np.sqrt(variance + (_LEVEL_SHARE * level) ** 2 + _SMALLEST_VARIANCE)
-        some = running[0] > 0.5
-        return np.where(some, level, 0.0).astype(np.float32), np.where(some, scale, 1.0).astype(np.float32)
+        level = np.where(empty, long_level, origin + near + mean)
+        variance = np.where(empty, long_scale**2, variance) + (_LONG_RUN_SHARE * long_scale) ** 2
+        moments = np.stack([level, _root(variance, level), long_level, long_scale], axis=-1)
+        begun = running[0][..., None] > 0.5
+        return np.where(begun, moments, (0.0, 1.0, 0.0, 1.0)).astype(np.float32)
 
 
 class SeriesScale:
@@ -168,23 +186,19 @@ class SeriesScale:
 
     Example:
         >>> scale = SeriesScale(np.array([2.0]), np.array([4.0]))
-        >>> scale.advance(np.zeros((1, 2)), np.ones((1, 2), dtype=bool))[1]
-        array([[4., 4.]], dtype=float32)
+        >>> scale.advance(np.zeros((1, 1)), np.ones((1, 1), dtype=bool))
+        array([[[2., 4., 2., 4.]]], dtype=float32)
     """
 
     def __init__(self, level: FloatArray, scale: FloatArray) -> None:
         self.level = level
         self.scale = scale
 
-    def advance(
-        self, values: npt.NDArray[np.floating], observed: BoolArray
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Repeat level and scale for each step, shapes (rows, steps)."""
+    def advance(self, values: npt.NDArray[np.floating], observed: BoolArray) -> npt.NDArray[np.float32]:
+        """Repeat the moments for each step, shape (rows, steps, 4)."""
         del observed
-        level, scale = (
-            np.repeat(moment[:, None], values.shape[1], axis=1) for moment in (self.level, self.scale)
-        )
-        return level.astype(np.float32), scale.astype(np.float32)
+        moments = np.stack([self.level, self.scale, self.level, self.scale], axis=-1)
+        return np.repeat(moments[:, None], values.shape[1], axis=1).astype(np.float32)
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Give everything that is carried, as arrays."""
@@ -207,20 +221,35 @@ class SeriesScale:
         )
 
 
+def make_scaling(kind: str, usual: SeriesScale, window: int) -> ScaleOverTime:
+    """Give a fresh scaling: `"window"` or `"series"`, see `Architecture`."""
+    if kind == "series":
+        return usual
+    return TrailingScale(len(usual.level), window, usual)
+
+
 def series_scale(values: npt.NDArray[np.floating], observed: BoolArray) -> SeriesScale:
     """Find mean and deviation of one series' training part.
 
     Args:
-        values, observed: shape (time,).
+        values: shape (time,).
+        observed: shape (time,), True where a value is real.
     """
     known = values[observed].astype(np.float64)
     level = float(known.mean()) if len(known) else 0.0
     variance = float(known.var()) if len(known) else 1.0
-    scale = np.sqrt(variance + (_LEVEL_SHARE * level) ** 2 + _SMALLEST_VARIANCE)
-    return SeriesScale(np.array([level]), np.array([scale]))
+    return SeriesScale(np.array([level]), _root(np.array([variance]), np.array([level])))
 
 
-def _moments(count: FloatArray, total: FloatArray, square: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _mean_and_variance(
+    count: FloatArray, total: FloatArray, square: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     divisor = np.maximum(count, 1.0)
     mean = total / divisor
     return mean, np.maximum(square / divisor - mean * mean, 0.0)
+
+
+def _root(variance: FloatArray, level: FloatArray) -> FloatArray:
+    """Give the scale of a variance; never 0, so that a constant series stays finite."""
+    root: FloatArray = np.sqrt(variance + (_LEVEL_SHARE * level) ** 2 + _SMALLEST_VARIANCE)
+    return root

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["default_window", "find_seasons"]
+__all__ = ["MOST_SERIES", "MOST_STEPS", "default_window", "find_seasons"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -15,20 +15,21 @@ FloatArray = npt.NDArray[np.float64]
 _LEAST_CORRELATION = 0.3
 # … and better than values a shorter season apart do by this much.
 _LEAST_GAIN = 0.03
-_MOST_SERIES = 50
-_MOST_STEPS = 20_000
+# So many series, and so many steps at the end of each, are enough to tell.
+MOST_SERIES = 50
+MOST_STEPS = 20_000
 _LONGEST_SEARCHED = 400
 
 
 def find_seasons(series: Sequence[npt.NDArray[np.floating]], candidates: tuple[int, ...]) -> tuple[int, ...]:
     """Find which season lengths the data has.
 
-    A candidate m is kept when the correlation of the series with itself m steps earlier, after a moving average
-    of m steps is taken away, has a median of at least 0.3 over the series and beats that of each shorter season
-    kept before.
+    A candidate m is kept when the correlation of the series with itself m steps earlier, after a moving
+    average of m steps is taken away, has a median of at least 0.3 over the series and beats that of each
+    shorter season kept before.
 
     Args:
-        series: training parts, gaps filled; each of shape (time,). At most 50 of them, evenly chosen, are read.
+        series: training parts, gaps filled; each of shape (time,). Their last 20,000 steps are read.
         candidates: lengths in steps that the frequency suggests; empty to search up to 400 steps.
 
     Returns:
@@ -39,8 +40,7 @@ def find_seasons(series: Sequence[npt.NDArray[np.floating]], candidates: tuple[i
         >>> find_seasons([wave], candidates=(5, 12))
         (12,)
     """
-    stride = max(1, len(series) // _MOST_SERIES)
-    chosen = [np.asarray(values[-_MOST_STEPS:], dtype=np.float64) for values in series[::stride]]
+    chosen = [_standardised(values[-MOST_STEPS:]) for values in series]
     if not candidates:
         candidates = _strongest_lag(chosen)
     found: list[int] = []
@@ -57,7 +57,9 @@ def default_window(horizon: int, seasons: tuple[int, ...], shortest: int) -> int
     """Choose how far back the model looks when the user does not say.
 
     Args:
-        horizon: steps ahead. seasons: lengths in steps. shortest: steps of the shortest training part.
+        horizon: steps ahead.
+        seasons: lengths in steps.
+        shortest: steps of the shortest training part.
 
     Returns:
         The longest of 4 horizons, 2 longest seasons and 4 shortest seasons, at most a third of `shortest`.
@@ -70,6 +72,16 @@ def default_window(horizon: int, seasons: tuple[int, ...], shortest: int) -> int
     return max(2, min(wanted, shortest // 3))
 
 
+def _standardised(values: npt.NDArray[np.floating]) -> FloatArray:
+    """Bring a series to mean 0 and deviation 1, one that is constant but for rounding to 0."""
+    plain = np.asarray(values, dtype=np.float64)
+    if not len(plain):
+        return plain
+    deviation = plain.std()
+    constant = deviation <= 1e-9 * np.abs(plain).max()
+    return np.zeros_like(plain) if constant else (plain - plain.mean()) / deviation
+
+
 def _agreement(series: list[FloatArray], season: int) -> float:
     """Give the median over the series of the correlation at lag `season`; -1 where none is long enough."""
     values = [_correlation(_detrended(part, season), season) for part in series if len(part) >= 3 * season]
@@ -77,16 +89,17 @@ def _agreement(series: list[FloatArray], season: int) -> float:
 
 
 def _detrended(values: FloatArray, season: int) -> FloatArray:
-    kernel = np.ones(season) / season
-    average = np.convolve(values, kernel, mode="valid")
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    average: FloatArray = (sums[season:] - sums[:-season]) / season
     first = (season - 1) // 2
-    return values[first : first + len(average)] - average
+    detrended: FloatArray = values[first : first + len(average)] - average
+    return detrended
 
 
 def _correlation(values: FloatArray, lag: int) -> float:
     now, before = values[lag:], values[:-lag]
-    spread = float(now.std() * before.std())
-    if len(now) < 2 or spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
+    spread = float(now.std() * before.std()) if len(now) > 1 else 0.0
+    if spread <= 1e-12:
         return 0.0
     return float(np.mean((now - now.mean()) * (before - before.mean())) / spread)
 
@@ -95,9 +108,9 @@ def _strongest_lag(series: list[FloatArray]) -> tuple[int, ...]:
     """Find the lag at which the changes of the series agree best with themselves, as a candidate."""
     longest = min(_LONGEST_SEARCHED, max((len(part) for part in series), default=0) // 3)
     lags = range(2, longest + 1)
+    changes = [np.diff(part) for part in series]
     strength = [
-        float(np.median([_correlation(np.diff(part), lag) for part in series if len(part) > lag + 2]))
-        for lag in lags
+        float(np.median([_correlation(part, lag) for part in changes if len(part) > lag + 1])) for lag in lags
     ]
     if not strength or max(strength) < _LEAST_CORRELATION:
         return ()

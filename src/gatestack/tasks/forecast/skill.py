@@ -26,8 +26,9 @@ class Skill:
     """How much lower the model's error is than a baseline's.
 
     Attributes:
-        value: 1 - error of the model / error of the baseline; above 0 the model is better.
-        low, high: bounds of the 95 % interval; None with too few origins to say.
+        value: 1 - error of the model / error of the baseline; above 0 the model is better. Minus infinity
+            where only the baseline makes no error.
+        low, high: bounds of the 95 % interval; None with too few origins to say, or without a finite value.
     """
 
     value: float
@@ -35,8 +36,8 @@ class Skill:
     high: float | None
 
     def to_dict(self) -> dict[str, float | None]:
-        """Give the numbers as JSON values."""
-        return asdict(self)
+        """Give the numbers as JSON values, which have no infinity: None stands for it."""
+        return {name: value if np.isfinite(value or 0.0) else None for name, value in asdict(self).items()}
 
 
 def compare(
@@ -44,7 +45,7 @@ def compare(
 ) -> dict[str, Skill]:
     """Compare the model with each baseline.
 
-    Errors of neighbouring origins are alike, so an interval that took them for independent would be too narrow.
+    Errors of neighbouring origins are alike; an interval that took them for independent would be too narrow.
     With fewer than ten series, blocks of neighbouring origins are drawn with replacement (Künsch 1989, "The
     jackknife and the bootstrap for general stationary observations"); with more, whole series are.
 
@@ -62,7 +63,7 @@ def compare(
     many = len(np.unique(rows)) >= _MANY_SERIES
     unit = np.unique(rows, return_inverse=True)[1] if many else _order_in_series(rows)
     units = int(unit.max()) + 1
-    per_unit = {name: np.bincount(unit, total, units) for name, total in sums.items()}
+    per_unit = {name: _sum_by(unit, total, units) for name, total in sums.items()}
     drawn = _draw(units, 1 if many else min(block, units)) if units >= _FEWEST_UNITS else None
     own = per_unit.pop(model)
     return {name: _skill(own, other, drawn) for name, other in per_unit.items()}
@@ -76,13 +77,16 @@ def skill_sentence(skill: Mapping[str, Skill], origins: int) -> str:
         origins: number of origins.
 
     Example:
-        >>> skill_sentence({"drift": Skill(0.12, 0.05, 0.2)}, origins=40)
-        'Over 40 origins the scaled error is 12.0 % lower than that of the best baseline, drift (95 % interval: 5.0 to 20.0 % lower).'
+        >>> skill_sentence({"drift": Skill(0.12, 0.05, 0.2)}, origins=40)  # doctest: +NORMALIZE_WHITESPACE
+        'Over 40 origins the scaled error is 12.0 % lower than that of the best baseline, drift
+        (95 % interval: 5.0 to 20.0 % lower).'
     """
     best = min(skill, key=lambda name: skill[name].value)
     value, low, high = skill[best].value, skill[best].low, skill[best].high
-    start = f"Over {origins} origin{'s' if origins != 1 else ''} the scaled error is {_percent(value)} than that of "
-    start += f"the best baseline, {best}"
+    over = f"Over {origins} origin{'s' if origins != 1 else ''}"
+    if not np.isfinite(value):
+        return f"The model loses: {over.lower()} the baseline {best} makes no error at all. Use the baseline."
+    start = f"{over} the scaled error is {_percent(value)} than that of the best baseline, {best}"
     if low is None or high is None:
         return f"{start}; there are too few origins for an interval."
     interval = f"(95 % interval: {_range(low, high)})"
@@ -106,7 +110,12 @@ def _range(low: float, high: float) -> str:
 
 
 def _scaled_sums(error: FloatArray, scale: FloatArray) -> FloatArray:
-    return np.where(np.isfinite(error), error, 0.0).sum(axis=1) / scale
+    sums: FloatArray = np.where(np.isfinite(error), error, 0.0).sum(axis=1) / scale
+    return sums
+
+
+def _sum_by(unit: IntArray, total: FloatArray, units: int) -> FloatArray:
+    return np.bincount(unit, total, units).astype(np.float64)
 
 
 def _order_in_series(rows: IntArray) -> IntArray:
@@ -126,15 +135,18 @@ def _draw(units: int, block: int) -> IntArray:
 
 
 def _skill(own: FloatArray, other: FloatArray, drawn: IntArray | None) -> Skill:
-    value = float(_lower_by(own.sum(), other.sum()))
-    if drawn is None:
+    value = float(_lower_by(own.sum(keepdims=True), other.sum(keepdims=True))[0])
+    if drawn is None or not np.isfinite(value):
         return Skill(value, None, None)
     resampled = _lower_by(own[drawn].sum(axis=1), other[drawn].sum(axis=1))
-    low, high = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    # Not interpolated: a draw without any error of the baseline is infinitely far down.
+    tails = [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2]
+    low, high = np.quantile(resampled, tails, method="inverted_cdf")
     return Skill(value, float(low), float(high))
 
 
-def _lower_by(own: FloatArray | np.float64, other: FloatArray | np.float64) -> FloatArray:
-    """Give 1 - own / other; two errors of 0 are alike."""
-    both_zero = (own == 0) & (other == 0)
-    return np.where(both_zero, 0.0, 1 - own / np.maximum(other, np.finfo(np.float64).tiny))
+def _lower_by(own: FloatArray, other: FloatArray) -> FloatArray:
+    """Give 1 - own / other; two errors of 0 are alike, and an error beside none is infinitely higher."""
+    ratio = np.where(own == 0, 1.0, np.inf)
+    np.divide(own, other, out=ratio, where=other > 0)
+    return 1 - ratio

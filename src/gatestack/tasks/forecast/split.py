@@ -19,9 +19,11 @@ def training_ends(lengths: IntArray, *, window: int, horizon: int) -> IntArray:
 
     Args:
         lengths: (series,) steps.
+        window: steps that a training example reads.
+        horizon: steps ahead.
 
     Returns:
-        (series,) steps that training may use; equal to `lengths` where a series is too short to hold any back.
+        (series,) steps that training may use: all where a series is too short to hold any back.
 
     Example:
         >>> training_ends(np.array([1000, 40]), window=28, horizon=7)
@@ -39,7 +41,8 @@ def origins_between(
     Args:
         first: (series,) the first step that may be forecast; the first origin is the step before it.
         lengths: (series,) steps.
-        horizon: steps ahead. step: steps between two origins of a series.
+        horizon: steps ahead.
+        step: steps between two origins of a series.
         most: keep at most so many, evenly spaced in each series.
 
     Returns:

@@ -14,7 +14,13 @@ from gatestack.nn.lstm import LSTMState
 from gatestack.nn.stack import StackState
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.panel import Chunk
-from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
+from gatestack.tasks.forecast.scaling import (
+    LEVELS,
+    MOMENTS,
+    ScaleOverTime,
+    SeriesScale,
+    TrailingScale,
+)
 
 __all__ = ["SeriesState"]
 
@@ -27,7 +33,7 @@ class SeriesState:
 
     Attributes:
         target: (N, window) float32, the last values, gaps filled, newest last.
-        level, scale: (N,) float32, at the last step.
+        moments: (N, 4) float32, at the last step.
         hidden: (N, reach + 1, H), the outputs of the last layer up to the last step.
         layers: the state of each layer.
         scaling: the running scale.
@@ -35,8 +41,7 @@ class SeriesState:
     """
 
     target: Tensor
-    level: Tensor
-    scale: Tensor
+    moments: Tensor
     hidden: Tensor
     layers: StackState
     scaling: ScaleOverTime
@@ -47,7 +52,8 @@ class SeriesState:
 
         Args:
             network: in eval mode.
-            future: (N, horizon, known columns) in the user's unit. static: (N, static columns).
+            future: (N, horizon, known columns) in the user's unit.
+            static: (N, static columns).
 
         Returns:
             Quantiles (N, horizon, quantiles) in the user's unit.
@@ -55,7 +61,7 @@ class SeriesState:
         rows = torch.arange(len(self.target))
         past = torch.zeros(len(rows), 1 + future.shape[1], network.shape.past)
         covariates = torch.cat([past, torch.nn.functional.pad(future, (0, 0, 1, 0))], dim=2)
-        chunk = self._chunk(self.level, self.scale, covariates, None, static, self.target)
+        chunk = self._chunk(self.moments, covariates, None, static, self.target)
         with torch.no_grad():
             return network.forecast(chunk, self.hidden, rows, torch.zeros_like(rows))
 
@@ -72,47 +78,39 @@ class SeriesState:
         Args:
             network: in eval mode.
             value: (N,) of the target; NaN where it is missing.
-            covariates: (N, columns) of the same step. observed: (N, columns), None when all are real.
+            covariates: (N, columns) of the same step.
+            observed: (N, columns), None when all are real.
             static: (N, static columns).
         """
         real = ~torch.isnan(value)
         scaling = self.scaling.take(np.arange(len(value)))
-        moments = scaling.advance(torch.nan_to_num(value)[:, None].numpy(), real[:, None].numpy())
-        level, scale = (torch.from_numpy(moment[:, 0]) for moment in moments)
+        found = scaling.advance(torch.nan_to_num(value)[:, None].numpy(), real[:, None].numpy())
+        moments = torch.from_numpy(found[:, 0])
         filled = torch.where(real, value, self.target[:, -1])
+        begun = self.begun | real
+        # Before the first real value the network reads zeros.
+        moments[:, LEVELS] = torch.where(begun[:, None], moments[:, LEVELS], filled[:, None])
         # The first value also stands for those before it, as at the start of a whole series.
         before = torch.where(self.begun[:, None], self.target, filled[:, None])
         target = torch.cat([before[:, 1:], filled[:, None]], dim=1)
         ahead = torch.nn.functional.pad(covariates[:, None], (0, 0, 0, network.shape.horizon))
         seen = None if observed is None else observed[:, None].expand(-1, ahead.shape[1], -1)
-        chunk = self._chunk(level, scale, ahead, seen, static, target)._replace(
-            observed=real.float()[:, None]
-        )
+        chunk = self._chunk(moments, ahead, seen, static, target)._replace(observed=real.float()[:, None])
         with torch.no_grad():
             hidden, layers = network.states(chunk, self.layers)
         joined = torch.cat([self.hidden[:, 1:], hidden], dim=1)
-        return SeriesState(target, level, scale, joined, layers, scaling, self.begun | real)
+        return SeriesState(target, moments, joined, layers, scaling, begun)
 
     @staticmethod
+    @torch.no_grad()
     def start(network: ForecastNetwork, rows: int, scaling: ScaleOverTime) -> SeriesState:
         """Give the state before the first step of `rows` series."""
         shape = network.shape
-        chunk = SeriesState._chunk(
-            torch.zeros(rows),
-            torch.ones(rows),
-            torch.zeros(rows, 1 + shape.horizon, shape.past + shape.known),
-            None,
-            torch.zeros(rows, shape.static),
-            torch.zeros(rows, shape.window),
-        )
-        with torch.no_grad():
-            _, layers = network.states(chunk, lengths=torch.zeros(rows, dtype=torch.int64))
         return SeriesState(
             target=torch.zeros(rows, shape.window),
-            level=torch.zeros(rows),
-            scale=torch.ones(rows),
+            moments=_before_the_start(rows),
             hidden=torch.zeros(rows, network.head.reach + 1, shape.widths[-1]),
-            layers=layers,
+            layers=network.first_state(rows),
             scaling=scaling,
             begun=torch.zeros(rows, dtype=torch.bool),
         )
@@ -126,8 +124,7 @@ class SeriesState:
         )
         return SeriesState(
             self.target[index],
-            self.level[index],
-            self.scale[index],
+            self.moments[index],
             self.hidden[index],
             layers,
             self.scaling.take(np.asarray(rows)),
@@ -139,7 +136,7 @@ class SeriesState:
         """Put the series of several states together."""
         tensors = {
             name: torch.cat([getattr(part, name) for part in parts])
-            for name in ("target", "level", "scale", "hidden", "begun")
+            for name in ("target", "moments", "hidden", "begun")
         }
         layers = tuple(_join_layer(layer) for layer in zip(*(part.layers for part in parts), strict=True))
         scaling = parts[0].scaling.join([part.scaling for part in parts])
@@ -147,7 +144,7 @@ class SeriesState:
 
     def to_arrays(self) -> Arrays:
         """Give everything as arrays, for a file."""
-        tensors = {name: getattr(self, name) for name in ("target", "level", "scale", "hidden", "begun")}
+        tensors = {name: getattr(self, name) for name in ("target", "moments", "hidden", "begun")}
         for number, layer in enumerate(self.layers):
             parts = layer if isinstance(layer, tuple) else (layer,)
             tensors |= {f"layer_{number}.{name}": part for name, part in zip("hc", parts, strict=False)}
@@ -165,17 +162,23 @@ class SeriesState:
             layers.append(h if c is None else (h, c))
         carried = {name[8:]: array for name, array in arrays.items() if name.startswith("scaling.")}
         kind = TrailingScale if "recent" in carried else SeriesScale
-        plain = {name: tensors[name] for name in ("target", "level", "scale", "hidden", "begun")}
+        plain = {name: tensors[name] for name in ("target", "moments", "hidden", "begun")}
         return cls(**plain, layers=tuple(layers), scaling=kind.from_state(carried))
 
     @staticmethod
     def _chunk(
-        level: Tensor, scale: Tensor, covariates: Tensor, seen: Tensor | None, static: Tensor, target: Tensor
+        moments: Tensor, covariates: Tensor, seen: Tensor | None, static: Tensor, target: Tensor
     ) -> Chunk:
         """Make a chunk of one step, the last one."""
-        ones = torch.ones(len(level), 1)
-        # The network looks one value further back than `window` only to see the change of the first step.
-        return Chunk(target, ones, level[:, None], scale[:, None], covariates, seen, static)
+        ones = torch.ones(len(moments), 1)
+        return Chunk(target, ones, moments[:, None], covariates, seen, static)
+
+
+def _before_the_start(rows: int) -> Tensor:
+    """Give the moments of series without a value: levels 0, scales 1."""
+    moments = torch.ones(rows, len(MOMENTS))
+    moments[:, LEVELS] = 0.0
+    return moments
 
 
 def _join_layer(layer: tuple[LSTMState | Tensor, ...]) -> LSTMState | Tensor:

@@ -1,4 +1,4 @@
-"""A forecaster that runs: one step in, one forecast out, in constant memory, with a state that can be kept."""
+"""A forecaster that runs: one step in, one forecast out, in constant memory, with a state to keep."""
 
 from __future__ import annotations
 
@@ -85,13 +85,10 @@ class ForecastStream:
             DataError: a column is missing, unknown, or not finite; the state stays as it was.
         """
         columns = self._fitted.tail.columns
+        _refuse_unknown(values, columns.features)
+        _refuse_unknown(future or {}, columns.future)
         known = self._known_ahead(columns.future, future or {})
         row = np.array([self._number(values, name) for name in columns.features], dtype=np.float32)
-        for name in values:
-            if name not in columns.features:
-                raise DataError(
-                    f"there is no column {name!r}", where="step", hint=nearest_name(name, columns.features)
-                )
         covariates = np.concatenate([row[1:], self._calendar(self.steps + 1, 1)[0]])
         seen = torch.from_numpy(~np.isnan(covariates))[None]
         static = self._fitted.tail.sequences.static
@@ -133,20 +130,28 @@ class ForecastStream:
         horizon = self._fitted.horizon
         known = np.empty((horizon, len(names)), dtype=np.float32)
         for column, name in enumerate(names):
-            ahead = np.asarray(future.get(name, ()), dtype=np.float32)
-            if ahead.shape != (horizon,) or not np.isfinite(ahead).all():
+            ahead = np.asarray(future.get(name, ()))
+            if ahead.shape != (horizon,) or ahead.dtype.kind not in "iuf" or not np.isfinite(ahead).all():
                 raise DataError(
-                    f"future values of {name!r} have shape {ahead.shape}",
+                    f"the future values of {name!r} are {quote_value(ahead.tolist())}",
                     where="step",
-                    expected=f"({horizon},), all finite",
+                    expected=f"{horizon} finite numbers, one for each step ahead",
                 )
             known[:, column] = ahead
         return known
 
     def _calendar(self, first: int, steps: int) -> npt.NDArray[np.float32]:
-        """Give the calendar features of steps after the end of the fit, counted from 1, shape (steps, features)."""
+        """Give the calendar features (steps, features) of steps after the end of the fit, counted from 1."""
         if not self._fitted.calendar:
             return np.zeros((steps, 0), dtype=np.float32)
         tail = self._fitted.tail
         times = tail.frequency.advance(tail.last_times[self._row], np.arange(first, first + steps))
         return calendar_features(tail.to_wall(times), self._fitted.calendar)[0]
+
+
+def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...]) -> None:
+    for name in given:
+        if name not in known:
+            raise DataError(
+                f"there is no column {quote_value(name)}", where="step", hint=nearest_name(str(name), known)
+            )

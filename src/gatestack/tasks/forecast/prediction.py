@@ -1,0 +1,95 @@
+"""Forecasts in the user's own terms: from a frame, or from the end of the data of the fit, to a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from gatestack.data.frames import Frame, as_polars, like_input
+from gatestack.data.series_future import split_horizon
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import ArgumentError, DataError
+from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
+from gatestack.tasks.forecast.fitted import FittedForecast
+
+__all__ = ["predict_frame", "read_like_fit"]
+
+
+def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | None) -> Any:
+    """Forecast the steps after the end of each series; see `Forecaster.predict`.
+
+    Args:
+        fitted: what fitting found.
+        frame: the history, or None for that of the fit.
+        future: the future columns of the steps ahead, or None.
+    """
+    columns = fitted.tail.columns
+    if future is not None and not columns.future:
+        raise ArgumentError(
+            "future= is given, but the model was fitted without future columns",
+            where="predict",
+            expected="None",
+            hint="name the columns that are known ahead in fit(…, future=[…])",
+        )
+    if frame is None:
+        table, state = fitted.tail, fitted.state
+    else:
+        data = as_polars(frame)
+        if columns.future and future is None:
+            data, future = split_horizon(
+                data, target=columns.target, time=columns.time, series=columns.series
+            )
+        table = read_like_fit(fitted, data, frame)
+        state = fitted.state_after(fitted.panel(table))
+    quantiles = fitted.quantiles_ahead(state, table, _future_values(table, future, fitted.horizon))
+    levels = fitted.levels
+    index = {MODEL: len(levels) // 2} | interval_columns(levels)
+    result = table.forecast_frame(fitted.horizon).with_columns(
+        pl.Series(name, quantiles[..., place].reshape(-1)) for name, place in index.items()
+    )
+    return result if frame is None else like_input(result, frame)
+
+
+def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> SeriesTable:
+    """Read a table with the columns and the frequency of the fit.
+
+    Args:
+        fitted: what fitting found.
+        data: the table.
+        frame: what the user gave it as, for messages.
+
+    Raises:
+        DataError: other columns, another frequency or another kind of time than in the fit.
+    """
+    tail = fitted.tail
+    columns = tail.columns
+    table = SeriesTable.from_frame(
+        data,
+        target=columns.target,
+        time=columns.time,
+        series=columns.series,
+        past=columns.past,
+        future=columns.future,
+        static=columns.static,
+        frequency=tail.frequency,
+        source=str(frame) if isinstance(frame, str | Path) else None,
+    )
+    tail.check_same_columns(table)
+    return table
+
+
+def _future_values(table: SeriesTable, future: Frame | None, horizon: int) -> npt.NDArray[np.float32]:
+    names = table.columns.future
+    if not names:
+        return np.zeros((len(table.sequences), horizon, 0), dtype=np.float32)
+    if future is None:
+        raise DataError(
+            f"the model needs {', '.join(names)} for the next {horizon} steps",
+            where="predict",
+            expected="a frame of them as future=",
+        )
+    return table.future_values(future, horizon)
