@@ -82,6 +82,7 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
     panel = Panel.from_table(table, make_scaling(plan.architecture.scaling, usual, window), plan.calendar)
     network = _make_network(table, panel, ends, plan, seasons, window)
     record = _train(network, panel, ends, plan, folder)
+    network.float()  # precision="64-true" trains in float64; forecasts and model folders are float32
     network.eval()
     baseline = fit_autoregression(panel, lengths, window=window, horizon=plan.horizon, seasons=seasons)
     kept = np.maximum(lengths - max(window, 3 * plan.horizon), 0)

@@ -105,9 +105,10 @@ class TrailingScale:
         running = [
             sums[:, None] + np.cumsum(added, axis=1) for sums, added in zip(self.sums, new, strict=True)
         ]
-        # Sums over the window are taken around what is near, so that a series far from its first value loses
-        # no digits either.
-        near = known.sum(axis=1, keepdims=True) / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        # Sums over the window are taken around the last values of the steps before, so that a series far from
+        # its first value loses no digits either; never around later ones, which would move the last bit.
+        near = self.recent.sum(axis=1, keepdims=True)
+        near /= np.maximum(self.recent_seen.sum(axis=1, keepdims=True), 1)
         local = np.where(seen, known - near, 0.0)
         recent = [self._trailing(terms) for terms in (seen.astype(np.float64), local, local * local)]
         self.recent, self.recent_seen = known[:, -self.window :], seen[:, -self.window :]
