@@ -1,0 +1,347 @@
+"""`gatestack fit forecast`: from a table to a model folder with its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gatestack.cli.command import INTERRUPTED
+from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
+from gatestack.cli.options import (
+    AsJson,
+    DataFile,
+    Overwrite,
+    Quiet,
+    parse_layers,
+    parse_season,
+    refuse_existing,
+)
+from gatestack.cli.run_folder import open_training, remove_training, unfinished
+from gatestack.errors import ArgumentError, DataError, StorageError
+
+if TYPE_CHECKING:
+    from gatestack.tasks.forecast import Evaluation, Forecaster, Origins
+
+__all__ = ["fit_forecast", "save_with_report"]
+
+_DATA, _MODEL, _TRAINING, _BACKTEST, _OUTPUT = "Data", "Model", "Training", "Backtest", "Output"
+
+
+def fit_forecast(
+    file: DataFile,
+    *,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column to forecast.  [default: y]", rich_help_panel=_DATA),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of times.  [default: ds, or the only column of times]",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of keys, for many series.  [default: unique_id if there]",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    past: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="Column known up to now; repeat for more.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    future: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="Column known for the horizon too; repeat for more.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    static: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="Column with one value per series; repeat for more.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    frequency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEP",
+            help="The step, such as 1h, 1d, B, 1mo.  [default: found in the times]",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    short_series: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="What to do with series shorter than window + horizon.", rich_help_panel=_DATA),
+    ] = "error",
+    horizon: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Steps ahead.", rich_help_panel=_MODEL, show_default=False)
+    ],
+    layers: Annotated[
+        str,
+        typer.Option(
+            metavar="N|N,N,…",
+            help="Number of layers, or widths, lowest first: 64,32.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "2",
+    hidden_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Width of each layer, in units.", rich_help_panel=_MODEL)
+    ] = 64,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            help="Steps that one example reads.  [default: from horizon and season]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    season: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|N,…",
+            help="Season in steps: auto, none, 24, or several: 24,168.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "auto",
+    calendar: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Calendar feature, or auto; repeat for more: hour, day_of_week, day_of_year, …",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["direct", "windows", "recursive"],
+        typer.Option(help="How steps ahead are made (see the guide).", rich_help_panel=_MODEL),
+    ] = "direct",
+    cell: Annotated[
+        Literal["lstm", "gru", "rnn"], typer.Option(help="Kind of the layers.", rich_help_panel=_MODEL)
+    ] = "lstm",
+    dropout: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0.0,
+            max=0.99,
+            help="Share of units dropped in training.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = 0.0,
+    scaling: Annotated[
+        Literal["window", "series"],
+        typer.Option(help="Level and scale: of the last window, or of the series.", rich_help_panel=_MODEL),
+    ] = "window",
+    max_steps: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel=_TRAINING),
+    ] = 1000,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Examples in one update.", rich_help_panel=_TRAINING)
+    ] = 32,
+    learning_rate: Annotated[
+        float, typer.Option(metavar="RATE", help="Highest learning rate, above 0.", rich_help_panel=_TRAINING)
+    ] = 1e-3,
+    patience: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Validations without a new best before it stops.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 10,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:0, mps.", rich_help_panel=_TRAINING)
+    ] = "auto",
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="The same seed gives the same model on a CPU.", rich_help_panel=_TRAINING
+        ),
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run.", rich_help_panel=_TRAINING)
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel=_TRAINING)
+    ] = False,
+    backtest: Annotated[
+        bool,
+        typer.Option(
+            help="Fit a second time on the first part and score it on the rest, beside the baselines.",
+            rich_help_panel=_BACKTEST,
+        ),
+    ] = True,
+    test: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE|N",
+            help="What the backtest holds out: a share of each series, or a number of steps.",
+            rich_help_panel=_BACKTEST,
+        ),
+    ] = "0.2",
+    step: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Steps between two origins.  [default: the horizon]",
+            rich_help_panel=_BACKTEST,
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Model folder to write.", rich_help_panel=_OUTPUT, show_default=False
+        ),
+    ],
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a forecaster on a table, backtest it beside the naive answers, and save it with a report.
+
+    \b
+      gatestack fit forecast weather.csv --target temp_max --horizon 7 --out runs/weather
+
+    Ctrl-C ends the training and saves the best model so far; checkpoints lie in OUT.training until
+    the model is saved.
+    """
+    refuse_existing(out, overwrite, replaceable=lambda path: (path / "model.json").is_file())
+    training = open_training(out, resume=resume, restart=restart)
+    talk = Talk(quiet or as_json)
+    talk.say("starting …")
+
+    from gatestack.tasks.forecast import Architecture, Forecaster, Origins, RunFolder
+    from gatestack.training import Training
+
+    model = Forecaster(
+        horizon,
+        layers=parse_layers(layers),
+        hidden_size=hidden_size,
+        window=window,
+        max_steps=max_steps,
+        season=parse_season(season),
+        calendar="auto" if calendar == ["auto"] else tuple(calendar or ()),
+        mode=mode,
+        architecture=Architecture(cell=cell, dropout=dropout, scaling=scaling),
+        training=Training(
+            batch_size=batch_size, learning_rate=learning_rate, patience=patience, device=device
+        ),
+        seed=seed,
+    )
+    columns: dict[str, Any] = {
+        "target": target,
+        "time": time,
+        "series": series,
+        "past": tuple(past or ()),
+        "future": tuple(future or ()),
+        "static": tuple(static or ()),
+        "frequency": int(frequency) if frequency and frequency.isdecimal() else frequency,
+        "short_series": short_series,
+    }
+    origins = Origins(test=_parse_test(test), step=step)
+    model.fit(file, **columns, run=RunFolder(path=training, resume=resume, progress=talk.progress))
+    interrupted = model.fitted_.record.stopped_by == "interrupt"
+    evaluation, why_not = None, None
+    if backtest and not interrupted:
+        evaluation, why_not, interrupted = _backtest(model, file, columns, origins, talk)
+    try:
+        save_with_report(model, out, file, evaluation, overwrite=overwrite)
+    except StorageError:
+        if unfinished(training):
+            talk.say(f"the finished training is kept in {training}; run again with --resume")
+        raise
+    if not interrupted:
+        remove_training(training)
+    _print_outcome(model, out, evaluation, why_not, as_json=as_json)
+    if interrupted:
+        kept = unfinished(training)
+        talk.say(f"interrupted: the best model so far is saved in {out}; it was not backtested")
+        if kept:
+            talk.say(f"the last checkpoint is {kept}; go on with --resume --overwrite")
+        raise typer.Exit(INTERRUPTED)
+
+
+def save_with_report(
+    model: Forecaster, out: Path, data: Path | None, evaluation: Evaluation | None, *, overwrite: bool
+) -> None:
+    """Write the model folder with its report page in it."""
+    from gatestack.reports import render_report
+
+    page = render_report(model, evaluation=evaluation, data=data)
+    model.save(out, overwrite=overwrite, report=page)
+
+
+def _parse_test(text: str) -> float | int:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"{text!r}", where="--test", expected="a share such as 0.2, or a number of steps"
+        ) from None
+
+
+def _backtest(
+    model: Forecaster, file: Path, columns: dict[str, Any], origins: Origins, talk: Talk
+) -> tuple[Evaluation | None, str | None, bool]:
+    """Score a copy that is fitted on the first part.
+
+    Returns:
+        The scores; why there are none; whether the user interrupted it.
+    """
+    from gatestack.tasks.forecast import RunFolder
+
+    talk.say("backtest: fitting on the first part, scoring on the rest …")
+    try:
+        run = RunFolder(progress=talk.progress)
+        return model.backtest(file, **columns, origins=origins, run=run), None, False
+    except DataError as error:
+        # The data was good for the fit: only holding a part out does not work, and the model is not lost.
+        return None, str(error).split("\n", 1)[0], False
+    except KeyboardInterrupt:
+        return None, "it was interrupted", True
+
+
+def _print_outcome(
+    model: Forecaster, out: Path, evaluation: Evaluation | None, why_not: str | None, *, as_json: bool
+) -> None:
+    record = model.fitted_.record
+    if as_json:
+        training = {name: value for name, value in record.to_dict().items() if name != "history"}
+        print_json(
+            {
+                "model": str(out),
+                "report": str(out / "report.html"),
+                "series": len(model.fitted_.tail.sequences),
+                "frequency": model.fitted_.tail.frequency.label,
+                "training": training,
+                "backtest": evaluation.to_dict() if evaluation else None,
+                "no_backtest": why_not,
+            }
+        )
+        return
+    if evaluation is not None:
+        print_evaluation(evaluation, f"Backtest, {evaluation.origins} origins, {model.horizon} steps ahead")
+    elif why_not is not None:
+        Talk(False).say(f"warning: there is no backtest: {why_not}")
+    print_written(
+        out,
+        {
+            "model.json": "architecture, preprocessing, training record",
+            "weights.safetensors": "the weights",
+            "proof.safetensors": "test vectors, checked at loading",
+            "report.html": "the report: open it in a browser",
+        },
+    )

@@ -1,0 +1,84 @@
+"""The entry point of the command line. Heavy packages are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from gatestack.cli.command import Command, Group
+from gatestack.cli.demo import demo
+from gatestack.cli.evaluate import evaluate
+from gatestack.cli.fit_forecast import fit_forecast
+from gatestack.cli.predict import predict
+from gatestack.cli.report import report
+
+__all__ = ["app", "run"]
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+app = typer.Typer(
+    name="gatestack",
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=_CONTEXT,
+)
+fit = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""Fit a model on a table and save it.
+
+      gatestack fit forecast weather.csv --target temp_max --horizon 7 --out runs/weather
+    """,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("gatestack"))
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Forecast with stacks of recurrent layers, beside the naive answers.
+
+    gatestack demo
+
+    Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 the command line or the data
+    must change, 130 interrupted. Every command answers --help.
+    """
+
+
+def _add(group: typer.Typer, name: str, function: object, summary: str) -> None:
+    group.command(name, cls=Command, short_help=summary, context_settings=_CONTEXT)(function)  # type: ignore[type-var]
+
+
+_add(app, "demo", demo, "A real weather series: fit, backtest, report, in two minutes.")
+app.add_typer(fit, name="fit", short_help="Fit a model on a table and save it.")
+_add(fit, "forecast", fit_forecast, "Forecast the next steps of one or many series.")
+_add(app, "predict", predict, "Forecast with a saved model.")
+_add(app, "evaluate", evaluate, "Score a saved model on what came after its fit.")
+_add(app, "report", report, "Make the report page of a saved model.")
+
+
+def run() -> None:
+    """Run the command line of this process, and exit."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks shows as "?", and nothing fails.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()

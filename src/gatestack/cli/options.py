@@ -1,0 +1,102 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gatestack.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "AsJson",
+    "DataFile",
+    "ModelFolderPath",
+    "Overwrite",
+    "Quiet",
+    "parse_layers",
+    "parse_season",
+    "refuse_existing",
+]
+
+DataFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Table: CSV, TSV or Parquet, one row per time.")
+]
+ModelFolderPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `gatestack fit` wrote.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No talk and no progress bar.", rich_help_panel="Output")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Write JSON to stdout, for programs.", rich_help_panel="Output")
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace what stands at the place of the output.", rich_help_panel="Output"
+    ),
+]
+
+
+def parse_layers(text: str) -> int | tuple[int, ...] | Literal["auto"]:
+    """Read a depth or a list of widths.
+
+    Example:
+        >>> parse_layers("3"), parse_layers("64,32"), parse_layers("auto")
+        (3, (64, 32), 'auto')
+    """
+    if text == "auto":
+        return "auto"
+    numbers = _numbers(text, "--layers", "a number of layers, or widths such as 64,32")
+    return numbers[0] if len(numbers) == 1 and "," not in text else numbers
+
+
+def parse_season(text: str) -> int | tuple[int, ...] | Literal["auto"] | None:
+    """Read lengths of seasons in steps.
+
+    Example:
+        >>> parse_season("24,168"), parse_season("none"), parse_season("auto")
+        ((24, 168), None, 'auto')
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    return _numbers(text, "--season", "auto, none, or lengths in steps such as 24 or 24,168")
+
+
+def _numbers(text: str, option: str, rule: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.rstrip(",").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ArgumentError(f"{text!r}", where=option, expected=rule)
+    return tuple(int(part) for part in parts)
+
+
+def refuse_existing(path: Path, overwrite: bool, *, replaceable: Callable[[Path], bool]) -> None:
+    """Raise before any work is done where the output would replace something that must stay.
+
+    Args:
+        path: the output.
+        overwrite: whether the user allows to replace it.
+        replaceable: tells whether what stands there is something that may be replaced at all.
+
+    Raises:
+        ArgumentError: the path exists.
+    """
+    if not (path.exists() or path.is_symlink()):
+        return
+    if not overwrite:
+        raise ArgumentError(
+            "it exists already",
+            where=str(path),
+            expected="a new path",
+            hint="choose another --out, or pass --overwrite to replace it",
+        )
+    if not replaceable(path):
+        raise ArgumentError(
+            "it is not something that Gatestack wrote, and --overwrite does not replace it",
+            where=str(path),
+            expected="a new path, or an output of this command",
+            hint="choose another --out",
+        )

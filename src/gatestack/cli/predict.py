@@ -1,0 +1,86 @@
+"""`gatestack predict`: the next steps, as a table."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from gatestack.cli.console import Talk, write_bytes
+from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, refuse_existing
+from gatestack.errors import ArgumentError, nearest_name
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gatestack.tasks.forecast import Forecaster
+
+__all__ = ["predict"]
+
+_ENDINGS = (".csv", ".parquet")
+
+
+def predict(
+    model: ModelFolderPath,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATA]", help="History to forecast from.  [default: go on from the data of the fit]"
+        ),
+    ] = None,
+    future: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Table of the future columns for the horizon, if the model has any.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write, .csv or .parquet.  [default: CSV to stdout]",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Forecast the steps after the end of each series: point, and bounds of the intervals.
+
+    \b
+      gatestack predict runs/weather weather.csv --out forecast.csv
+    """
+    if out is not None:
+        if as_json:
+            raise ArgumentError("--out and --json exclude each other", expected="one of them")
+        if out.suffix.lower() not in _ENDINGS:
+            raise ArgumentError(
+                f"the ending is {out.suffix!r}",
+                where=str(out),
+                expected=" or ".join(_ENDINGS),
+                hint=nearest_name(out.suffix, _ENDINGS),
+            )
+        refuse_existing(out, overwrite, replaceable=lambda path: path.is_file() and not path.is_symlink())
+
+    from gatestack.tasks import load
+
+    forecast: pl.DataFrame = cast("Forecaster", load(model)).predict(data, future=future)
+    if as_json:
+        write_bytes(forecast.write_json().encode() + b"\n")
+    elif out is None:
+        write_bytes(forecast.write_csv().encode())
+    else:
+        from gatestack.cli.storage import write_output
+
+        content = io.BytesIO()
+        if out.suffix.lower() == ".csv":
+            forecast.write_csv(content)
+        else:
+            forecast.write_parquet(content)
+        write_output(out, content.getvalue())
+        Talk(quiet).say(f"wrote {out}: {forecast.height} rows")

@@ -1,0 +1,60 @@
+"""`gatestack report`: the page of a saved model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from gatestack.cli.console import Talk
+from gatestack.cli.options import ModelFolderPath, Overwrite, Quiet, refuse_existing
+
+if TYPE_CHECKING:
+    from gatestack.tasks.forecast import Forecaster
+
+__all__ = ["report"]
+
+
+def report(
+    model: ModelFolderPath,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="History and what followed the fit; the page scores the model on the latter.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Page to write.", rich_help_panel="Output")
+    ] = Path("report.html"),
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the report page of a saved model: one file that opens anywhere, without a network.
+
+    \b
+      gatestack report runs/weather --data weather-with-this-year.csv --out report.html
+
+    The page that `gatestack fit` made, with its backtest, lies in the model folder as report.html.
+    Without --data the new page has no scores.
+    """
+    refuse_existing(out, overwrite, replaceable=lambda path: path.is_file() and not path.is_symlink())
+
+    from gatestack.cli.storage import write_output
+    from gatestack.reports import render_report
+    from gatestack.tasks import load
+
+    forecaster = cast("Forecaster", load(model))
+    talk = Talk(quiet)
+    evaluation = None
+    if data is not None:
+        talk.say("scoring …")
+        evaluation = forecaster.evaluate(data)
+    write_output(
+        out, render_report(forecaster, evaluation=evaluation, data=data, scored="after the fit").encode()
+    )
+    if data is None and (model / "report.html").is_file():
+        talk.say(f"the page with the backtest is {model / 'report.html'}")
+    typer.echo(str(out))

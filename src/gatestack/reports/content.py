@@ -1,0 +1,162 @@
+"""The words and numbers of the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gatestack.data.series_table import SeriesTable
+from gatestack.reports.material import Material
+from gatestack.tasks.forecast import BASELINES, Evaluation, Forecaster, recency
+
+__all__ = [
+    "METRICS",
+    "check_recency",
+    "list_facts",
+    "list_gaps",
+    "list_scores",
+    "list_settings",
+    "verdict_of",
+]
+
+_OURS = "gatestack"
+_MOST_GAPS = 10
+METRICS = {
+    "mase": ("MASE", "mean absolute error, divided by that of the naive forecast in training"),
+    "mae": ("MAE", "mean absolute error, in the unit of the target"),
+    "rmse": ("RMSE", "root of the mean squared error, in the unit of the target"),
+    "smape": ("sMAPE", "symmetric mean absolute percentage error, 0 to 1"),
+    "scaled_crps": ("sCRPS", "scaled continuous ranked probability score: error of the whole distribution"),
+}
+"""Column of the scores → its name and its meaning."""
+
+
+def verdict_of(evaluation: Evaluation | None) -> dict[str, str]:
+    """Say in a few words and a sentence how the model stands; `kind` is none, wins, loses or open."""
+    if evaluation is None:
+        return {
+            "kind": "none",
+            "mark": "No scores",
+            "text": "The model was not evaluated: nothing here says that it is any good.",
+        }
+    worst = min(evaluation.skill.values(), key=lambda skill: skill.value)
+    sure = worst.low is not None and worst.high is not None
+    if sure and worst.low > 0:  # type: ignore[operator]
+        return {"kind": "wins", "mark": "Better than every baseline", "text": evaluation.sentence}
+    if sure and worst.high < 0:  # type: ignore[operator]
+        return {"kind": "loses", "mark": "The model loses", "text": evaluation.sentence}
+    return {"kind": "open", "mark": "Not proven better", "text": evaluation.sentence}
+
+
+def list_scores(evaluation: Evaluation | None) -> list[dict[str, Any]]:
+    """Give the rows of the table of scores; each cell is a text and whether it is the best of its column."""
+    if evaluation is None:
+        return []
+    scores = evaluation.scores
+    best = {name: scores[name].drop_nulls().min() for name in METRICS}
+    rows = []
+    for row in scores.iter_rows(named=True):
+        skill = evaluation.skill.get(row["model"])
+        rows.append(
+            {
+                "model": row["model"],
+                "ours": row["model"] == _OURS,
+                "meaning": BASELINES.get(row["model"], ""),
+                "cells": [
+                    (
+                        "–" if row[name] is None else f"{row[name]:.4g}",
+                        row[name] is not None and row[name] == best[name],
+                    )
+                    for name in METRICS
+                ],
+                "skill": None if skill is None else _skill_text(skill.value, skill.low, skill.high),
+            }
+        )
+    return rows
+
+
+def _skill_text(value: float, low: float | None, high: float | None) -> str:
+    text = f"{100 * value:+.1f} %"
+    return text if low is None or high is None else f"{text} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def list_facts(model: Forecaster, material: Material, *, whole: bool) -> dict[str, str]:
+    """Say what the data is."""
+    table = material.table
+    lengths = np.diff(table.sequences.offsets)
+    observed = table.sequences.observed
+    missing = 0 if observed is None else int((~observed[:, 0]).sum())
+    total = int(lengths.sum())
+    steps = (
+        f"{total:,}"
+        if len(lengths) == 1
+        else f"{total:,}, from {lengths.min():,} to {lengths.max():,} in a series"
+    )
+    first = table.time_kind.to_series(table.times.min(keepdims=True), "first")[0]
+    last = table.time_kind.to_series(table.times.max(keepdims=True), "last")[0]
+    facts = {
+        "shown": "all data" if whole else "the last steps, which the model keeps",
+        "source": table.source,
+        "series": f"{len(lengths):,}",
+        "steps": steps,
+        "from, to": f"{first} to {last}",
+        "frequency": table.frequency.label,
+        "gaps in time": f"{table.gaps.height:,}" if whole else "not kept in the model",
+        "missing values of the target": f"{missing:,} of {total:,} ({100 * missing / total:.1f} %)",
+    }
+    for role in ("past", "future", "static"):
+        if names := getattr(table.columns, role):
+            facts[f"{role} columns"] = ", ".join(names)
+    if model.fitted_.calendar:
+        facts["calendar features"] = ", ".join(model.fitted_.calendar)
+    return facts
+
+
+def list_settings(model: Forecaster) -> dict[str, str]:
+    """Give every setting, and what was found in the data for those that were left open."""
+    shape = model.fitted_.network.shape
+    values: dict[str, Any] = model.get_params(deep=False)  # type: ignore[no-untyped-call]
+    found = {
+        "window": f"{shape.window} steps" + (" (found)" if model.window is None else ""),
+        "season": (", ".join(map(str, shape.seasons)) or "none")
+        + (" (found)" if model.season == "auto" else ""),
+        "layers": ", ".join(f"{width}" for width in shape.widths) + " units, lowest first",
+    }
+    inner: dict[str, Any] = {}
+    for name in ("architecture", "training"):
+        value = values.pop(name)
+        if value is not None:
+            inner |= value.to_dict() if name == "architecture" else value.model_dump()
+    inner.pop("max_steps", None)
+    values.pop("hidden_size")
+    parameters = sum(tensor.numel() for tensor in model.fitted_.network.parameters())
+    shown = {name: _text(value) for name, value in (inner | values).items()} | found
+    return {name.replace("_", " "): text for name, text in sorted(shown.items())} | {
+        "weights": f"{parameters:,}"
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return (
+        {True: "yes", False: "no", None: "none"}.get(value, str(value))
+        if isinstance(value, bool | None)
+        else str(value)
+    )
+
+
+def list_gaps(table: SeriesTable) -> dict[str, Any]:
+    """Give the longest gaps, in order of time, and how many more there are."""
+    if not table.gaps.height:
+        return {"rows": [], "left": 0}
+    longest = table.gaps.with_row_index().top_k(_MOST_GAPS, by="missing_steps").sort("index").drop("index")
+    return {"rows": longest.rows(), "left": table.gaps.height - longest.height}
+
+
+def check_recency(model: Forecaster) -> dict[str, Any]:
+    """See whether the first step ahead moves with the last observation."""
+    lags = min(3, int(np.diff(model.fitted_.tail.sequences.offsets).min()))
+    found = recency(model, lags=lags)
+    return {"reacts": found.reacts, "response": f"{found.response[0, 0]:.2f}"}

@@ -1,0 +1,249 @@
+"""The figures of the report. Each can be read without colour: lines differ in dashes and marks too."""
+
+from __future__ import annotations
+
+import matplotlib.dates as mdates
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from gatestack.reports.material import FloatArray, Material, SeriesView, evenly
+from gatestack.reports.svg import ACCENT, INK, MODEL, MUTED, TRUTH, new_axes, plain
+from gatestack.tasks.forecast import Evaluation
+from gatestack.tasks.forecast.plot import draw_bands
+from gatestack.training import TrainingRecord
+
+__all__ = [
+    "draw_coverage",
+    "draw_data",
+    "draw_error_by_step",
+    "draw_forecast",
+    "draw_learning_curve",
+    "draw_skill",
+    "forecast_history",
+]
+
+_OURS = "gatestack"
+_MOST_SERIES = 4
+_MOST_POINTS = 2000
+_LINES = (
+    (MUTED, "s", (0, (4, 2))),
+    (ACCENT, "^", (0, (1, 1.5))),
+    (MUTED, "D", (0, (1, 1))),
+    (ACCENT, "v", (0, (5, 1.5, 1, 1.5))),
+)
+
+
+def draw_data(material: Material) -> Figure:
+    """Draw at most four series with their split: training, validation, test."""
+    rows = evenly(len(material.keys), _MOST_SERIES)
+    figure, axes = new_axes(rows=len(rows), height=1.5 + 1.3 * len(rows), width=11.0)
+    for number, (row, axis) in enumerate(zip(rows, axes, strict=True)):
+        view = material.view(row)
+        _draw_series(axis, view)
+        if len(material.keys) > 1:
+            axis.set_title(plain(view.key), loc="left", fontsize=9)
+        if not number:
+            axis.legend(loc="lower left", ncols=4, bbox_to_anchor=(0, 1.08 if len(rows) > 1 else 1.0))
+    figure.supylabel(plain(material.table.columns.target), fontsize=9)
+    return figure
+
+
+def _draw_series(axis: Axes, view: SeriesView) -> None:
+    times = view.times.to_numpy()
+    steps = len(times)
+    _draw_thinned(axis, times, view.values)
+    for first, last, colour, name in (
+        (view.validation, view.test, ACCENT, "validation"),
+        (view.test, steps, MODEL, "test"),
+    ):
+        if first < last:
+            begin, end = times[max(first - 1, 0)], times[last - 1]
+            axis.axvspan(begin, end, facecolor=colour, alpha=0.12, linewidth=0, label=name)
+            axis.axvline(begin, color=colour, linewidth=0.8)
+    missing = np.flatnonzero(np.isnan(view.values))
+    if len(missing):
+        at = missing[evenly(len(missing), _MOST_POINTS)]
+        floor = np.nanmin(view.values)
+        axis.plot(
+            times[at],
+            np.full(len(at), floor),
+            "|",
+            color=ACCENT,
+            markersize=6,
+            label=f"missing ({len(missing):,})",
+        )
+    _date_axis(axis, view.times)
+
+
+def _draw_thinned(
+    axis: Axes, times: np.ndarray[tuple[int], np.dtype[np.generic]], values: FloatArray
+) -> None:
+    """Draw a line, or the range of each bin where there are more steps than a picture has pixels."""
+    if len(values) <= _MOST_POINTS:
+        axis.plot(times, values, color=TRUTH, linewidth=1.0, label="observed")
+        return
+    edges = np.linspace(0, len(values), _MOST_POINTS // 2 + 1).astype(np.int64)[:-1]
+    some = np.add.reduceat(np.isfinite(values), edges) > 0
+    low = np.where(some, np.fmin.reduceat(values, edges), np.nan)
+    high = np.where(some, np.fmax.reduceat(values, edges), np.nan)
+    axis.fill_between(
+        times[edges], low, high, color=TRUTH, linewidth=0.6, label="observed (lowest to highest)", step="post"
+    )
+
+
+def draw_learning_curve(record: TrainingRecord) -> Figure:
+    """Draw the losses of training and validation, and mark the step whose weights were kept."""
+    figure, (axis,) = new_axes()
+    for field, colour, mark, name in (
+        ("train_loss", MUTED, "s", "training"),
+        ("validation", MODEL, "o", "validation"),
+    ):
+        points = [
+            (row.step, getattr(row, field)) for row in record.history if getattr(row, field) is not None
+        ]
+        if points:
+            steps, losses = zip(*points, strict=True)
+            axis.plot(steps, losses, color=colour, marker=mark, markersize=3.5, linewidth=1.3, label=name)
+    axis.axvline(
+        record.best_step,
+        color=ACCENT,
+        linestyle="--",
+        linewidth=1.0,
+        label=f"kept: step {record.best_step:,}",
+    )
+    axis.set_xlabel("updates of the weights")
+    axis.set_ylabel("scaled quantile loss")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axis.legend()
+    return figure
+
+
+def draw_error_by_step(evaluation: Evaluation) -> Figure:
+    """Draw the mean absolute error at each step ahead, of the model and of each baseline."""
+    figure, (axis,) = new_axes()
+    table = evaluation.by_step
+    steps = table["step"].to_numpy()
+    every = max(1, len(steps) // 12)
+    others = [name for name in table.columns if name not in ("step", _OURS)]
+    for name, (colour, mark, dashes) in zip(others, _LINES, strict=False):
+        axis.plot(
+            steps,
+            table[name].to_numpy(),
+            color=colour,
+            marker=mark,
+            markersize=3.5,
+            markevery=every,
+            linestyle=dashes,
+            linewidth=1.2,
+            label=name.replace("_", " "),
+        )
+    axis.plot(
+        steps,
+        table[_OURS].to_numpy(),
+        color=MODEL,
+        marker="o",
+        markersize=4,
+        markevery=every,
+        linewidth=2.0,
+        label=_OURS,
+    )
+    axis.set_xlabel("steps ahead")
+    axis.set_ylabel("mean absolute error")
+    axis.set_ylim(bottom=0)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axis.legend(ncols=2)
+    return figure
+
+
+def draw_skill(evaluation: Evaluation) -> Figure:
+    """Draw how much lower the model's error is than that of each baseline, with the interval."""
+    names = list(evaluation.skill)[::-1]
+    figure, (axis,) = new_axes(height=1.2 + 0.38 * len(names))
+    for place, name in enumerate(names):
+        skill = evaluation.skill[name]
+        if skill.low is not None and skill.high is not None:
+            axis.plot(
+                [skill.low, skill.high], [place, place], color=MODEL, linewidth=2.4, solid_capstyle="butt"
+            )
+            axis.plot([skill.low, skill.high], [place, place], "|", color=MODEL, markersize=9)
+        axis.plot(skill.value, place, "o", color=MODEL, markersize=6)
+    axis.axvline(0, color=INK, linewidth=1.0)
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.set_ylim(-0.6, len(names) - 0.4)
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axis.set_xlabel("error lower than the baseline's by (right of 0: the model is better)")
+    return figure
+
+
+def draw_coverage(evaluation: Evaluation) -> Figure:
+    """Draw how often the truth lay inside each interval, beside how often it should."""
+    own = evaluation.scores.filter(pl.col("model") == _OURS)
+    names = [name for name in own.columns if name.startswith("coverage-")][::-1]
+    figure, (axis,) = new_axes(height=1.2 + 0.38 * len(names))
+    for place, name in enumerate(names):
+        wanted, found = float(name.removeprefix("coverage-")) / 100, own[name][0]
+        first = place == 0
+        axis.plot(
+            wanted, place, "|", color=INK, markersize=16, markeredgewidth=2, label="wanted" if first else None
+        )
+        if found is not None:
+            axis.plot([wanted, found], [place, place], color=MODEL, linewidth=2)
+            axis.plot(found, place, "o", color=MODEL, markersize=6, label="found" if first else None)
+    axis.set_yticks(range(len(names)), [f"{name.removeprefix('coverage-')} %" for name in names])
+    axis.set_ylim(-0.6, len(names) - 0.4)
+    axis.set_xlim(0, 1)
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_xlabel("truth inside the interval")
+    axis.legend(loc="lower left")
+    return figure
+
+
+def draw_forecast(
+    part: pl.DataFrame, history: tuple[pl.Series, FloatArray], *, best: str | None, target: str
+) -> Figure:
+    """Draw the forecast from one origin, what was known, and what came true.
+
+    Args:
+        part: rows of one origin.
+        history: times and values up to the origin.
+        best: the baseline to draw beside it.
+        target: name of the column.
+    """
+    figure, (axis,) = new_axes(height=2.7)
+    axis.plot(history[0].to_numpy(), history[1], color=TRUTH, linewidth=1.2, label="known")
+    draw_bands(axis, part, "ds")
+    if best is not None:
+        axis.plot(
+            part["ds"].to_numpy(),
+            part[best].to_numpy(),
+            color=ACCENT,
+            linestyle="--",
+            linewidth=1.2,
+            label=best.replace("_", " "),
+        )
+    axis.plot(part["ds"].to_numpy(), part["y"].to_numpy(), "x", color=TRUTH, markersize=5, label="came true")
+    axis.axvline(part["cutoff"].to_numpy()[0], color=MUTED, linewidth=0.8, linestyle=":")
+    axis.set_ylabel(plain(target))
+    axis.legend(
+        loc="lower left", ncols=4, bbox_to_anchor=(0, 1.0), fontsize=7.5, columnspacing=1.0, handlelength=1.6
+    )
+    _date_axis(axis, part["ds"])
+    return figure
+
+
+def forecast_history(material: Material, part: pl.DataFrame) -> tuple[pl.Series, FloatArray]:
+    """Find what was known before the origin of a forecast, three horizons of it."""
+    key, cutoff = part["unique_id"][0], part["cutoff"][0]
+    if key not in material.keys:
+        return part["ds"][:0], np.zeros(0)
+    return material.view(material.keys.index(key)).before(cutoff, max(3 * material.horizon, 20))
+
+
+def _date_axis(axis: Axes, times: pl.Series) -> None:
+    if times.dtype.is_temporal():
+        locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

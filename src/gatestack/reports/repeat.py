@@ -1,0 +1,135 @@
+"""How to repeat a fit: the command, the Python lines, and the versions."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+import shlex
+from dataclasses import fields
+from importlib.metadata import version
+from typing import Any
+
+from gatestack.tasks.forecast import Architecture, Forecaster
+
+__all__ = ["command_to_repeat", "python_to_repeat", "versions"]
+
+# Parameters of the Forecaster, and of the objects in it, that the command has an option for.
+_OPTIONS = ("layers", "hidden_size", "window", "season", "calendar", "mode", "max_steps", "seed")
+_ARCHITECTURE_OPTIONS = ("cell", "dropout", "scaling")
+_TRAINING_OPTIONS = ("batch_size", "learning_rate", "patience", "device")
+_PLACEHOLDER = "FILE"
+
+
+def command_to_repeat(model: Forecaster, source: str | None) -> str | None:
+    """Write the command that fits this model.
+
+    Args:
+        model: fitted.
+        source: the file; None writes `FILE`.
+
+    Returns:
+        One line, or None where a setting has no option on the command line.
+    """
+    words = ["gatestack", "fit", "forecast", source or _PLACEHOLDER]
+    columns = model.fitted_.tail.columns
+    words += ["--target", columns.target, "--time", columns.time]
+    if columns.series is not None:
+        words += ["--series", columns.series]
+    for role in ("past", "future", "static"):
+        for name in getattr(columns, role):
+            words += [f"--{role}", name]
+    words += ["--horizon", str(model.horizon)]
+    changed = _changed(model)
+    for name in ("architecture", "training"):
+        changed |= _inner(name, changed.pop(name, None))
+    for name, value in changed.items():
+        if name not in _OPTIONS + _ARCHITECTURE_OPTIONS + _TRAINING_OPTIONS:
+            return None
+        for text in _texts(name, value):
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join([*words, "--out", "MODEL"])
+
+
+def python_to_repeat(model: Forecaster, source: str | None) -> str:
+    """Write the Python lines that fit this model."""
+    columns = model.fitted_.tail.columns
+    changed = _changed(model)
+    arguments = [str(model.horizon)]
+    needed = []
+    for name, value in changed.items():
+        if name in ("architecture", "training"):
+            kind = type(value).__name__
+            inner = ", ".join(f"{key}={item!r}" for key, item in _inner(name, value).items())
+            arguments.append(
+                f"{name}={kind}({inner})" if kind == "Architecture" else f"{name}=gs.{kind}({inner})"
+            )
+            needed += ["Architecture"] * (kind == "Architecture")
+        else:
+            arguments.append(f"{name}={value!r}")
+    roles = [
+        f"{role}={getattr(columns, role)!r}"
+        for role in ("target", "time", "series")
+        if getattr(columns, role)
+    ]
+    roles += [
+        f"{role}={list(getattr(columns, role))!r}"
+        for role in ("past", "future", "static")
+        if getattr(columns, role)
+    ]
+    lines = ["import gatestack as gs"]
+    lines += [f"from gatestack.tasks.forecast import {', '.join(needed)}"] if needed else []
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"model = gs.Forecaster({', '.join(arguments)})",
+            f"model.fit({source or _PLACEHOLDER!r}, {', '.join(roles)})",
+        ]
+    )
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that the numbers depend on."""
+    packages = ("gatestack", "torch", "numpy", "polars", "utilsforecast")
+    return {name: version(name) for name in packages} | {
+        "Python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _changed(model: Forecaster) -> dict[str, Any]:
+    """Give the arguments that differ from their defaults, but for the horizon."""
+    defaults = {
+        name: parameter.default for name, parameter in inspect.signature(Forecaster).parameters.items()
+    }
+    given: dict[str, Any] = model.get_params(deep=False)  # type: ignore[no-untyped-call]
+    return {
+        name: value
+        for name, value in given.items()
+        if name != "horizon" and value is not None and value != defaults[name]
+    }
+
+
+def _inner(name: str, value: Any) -> dict[str, Any]:
+    """Give the fields of an `Architecture` or `Training` that differ from their defaults."""
+    if value is None:
+        return {}
+    if name == "training":
+        changed: dict[str, Any] = value.model_dump(exclude_defaults=True)
+        # The forecaster's own argument rules.
+        changed.pop("max_steps", None)
+        return changed
+    default = Architecture()
+    return {
+        field.name: getattr(value, field.name)
+        for field in fields(Architecture)
+        if getattr(value, field.name) != getattr(default, field.name)
+    }
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        if name == "calendar":
+            return [str(item) for item in value]
+        return [",".join(str(item) for item in value) + ("," if len(value) == 1 else "")]
+    return [str(value)]
