@@ -145,7 +145,7 @@ def test_a_series_fed_from_its_very_first_step_ends_in_the_state_of_the_batch(
     model = make(architecture=Architecture(scaling=scaling, initial_state="trained")).fit(frame)
     fitted = model.fitted_
     panel = fitted.panel(SeriesTable.from_frame(frame))
-    fresh = fitted._scaling(SeriesTable.from_frame(frame))
+    fresh = fitted.scaling_of(SeriesTable.from_frame(frame))
     state = SeriesState.start(fitted.network, 1, fresh)
     nothing = torch.zeros(1, 0)
     for value in frame["y"]:

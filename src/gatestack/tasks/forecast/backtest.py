@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,15 +91,20 @@ def backtest(
     rows = np.arange(len(lengths))
     if not origins.refit:
         return evaluate_from(fit(cut_table(table, rows, first)), table, first, step)
-    parts, season = [], None
+    parts: list[ErrorTable] = []
+    season = None
     for offset in range(0, int((lengths - horizon - first).max()) + 1, step):
         # Each fit forecasts its own origin only.
-        inside = rows[first + offset + horizon <= lengths]
+        inside = rows[(first + offset + horizon <= lengths) & (first + offset > _first_observed(table))]
+        if not len(inside):
+            continue
         ends = first[inside] + offset
         fitted = fit(cut_table(table, inside, ends))
         season = season or fitted.season
         part = cut_table(table, inside, ends + horizon)
         parts.append(_errors(fitted, part, np.arange(len(inside)), ends - 1))
+    if not parts:
+        raise _nothing_to_score(table, horizon)
     errors = _joined(parts, table.sequences.keys or ())
     return evaluate_forecasts(errors, _training_frame(table, first), season=season or 1, step=step)
 
@@ -135,14 +141,27 @@ def evaluate_from(fitted: FittedForecast, table: SeriesTable, first: IntArray, s
     """Score a fitted model on the steps of a table from `first` on, (series,)."""
     lengths = np.diff(table.sequences.offsets)
     rows, positions = origins_between(first, lengths, horizon=fitted.horizon, step=step)
+    begun = positions >= _first_observed(table)[rows]
+    rows, positions = rows[begun], positions[begun]
     if not len(rows):
-        raise DataError(
-            "no whole horizon is left to score",
-            where=table.source,
-            expected=f"{fitted.horizon} steps or more",
-        )
+        raise _nothing_to_score(table, fitted.horizon)
     errors = _errors(fitted, table, rows, positions)
     return evaluate_forecasts(errors, _training_frame(table, first), season=fitted.season or 1, step=step)
+
+
+def _first_observed(table: SeriesTable) -> IntArray:
+    """Give the first step of each series with a real target, (series,); nothing is forecast before it."""
+    offsets, observed = table.sequences.offsets, table.sequences.observed
+    if observed is None:
+        return np.zeros(len(offsets) - 1, dtype=np.int64)
+    parts = [observed[begin:end, 0] for begin, end in itertools.pairwise(offsets)]
+    return np.array([part.argmax() if part.any() else len(part) for part in parts])
+
+
+def _nothing_to_score(table: SeriesTable, horizon: int) -> DataError:
+    return DataError(
+        "no whole horizon is left to score", where=table.source, expected=f"{horizon} steps or more"
+    )
 
 
 def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, positions: IntArray) -> ErrorTable:

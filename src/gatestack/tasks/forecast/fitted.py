@@ -64,7 +64,7 @@ class FittedForecast:
 
     def panel(self, table: SeriesTable) -> Panel:
         """Prepare a table with the columns of the fit."""
-        return Panel.from_table(table, self._scaling(table), self.calendar)
+        return Panel.from_table(table, self.scaling_of(table), self.calendar)
 
     def state_after(self, panel: Panel) -> SeriesState:
         """Run every series to its end."""
@@ -140,7 +140,7 @@ class FittedForecast:
         rows = len(table.sequences)
         return torch.zeros(rows, 0) if static is None else torch.from_numpy(static.astype(np.float32))
 
-    def _scaling(self, table: SeriesTable) -> ScaleOverTime:
+    def scaling_of(self, table: SeriesTable) -> ScaleOverTime:
         """Give the scaling of a table; series that the fit did not see have no usual level."""
         keys = table.sequences.keys or ()
         place = {key: row for row, key in enumerate(self.tail.sequences.keys or ())}

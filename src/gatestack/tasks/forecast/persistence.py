@@ -29,6 +29,9 @@ from gatestack.training import Training, TrainingRecord
 __all__ = ["fitted_from_data", "fitted_to_data", "parameters_from_data", "parameters_to_data"]
 
 
+_LONGEST_REASON = 300
+
+
 class _Network(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False)
 
@@ -120,11 +123,8 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
     except (KeyError, TypeError, IndexError, RuntimeError, ValueError) as error:
         if isinstance(error, ModelFileError):
             raise
-        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
-        raise ModelFileError(
-            f"model.json and weights.safetensors do not belong together: {text}",
-            hint="fit and save the model again",
-        ) from error
+        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise _not_together(text[:_LONGEST_REASON]) from error
 
 
 def parameters_to_data(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -188,10 +188,33 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
         record=TrainingRecord.from_dict(model.record),
         seed=model.seed,
     )
+    _check_sizes(fitted, _part(weights, "state"))
     if "quantiles" not in proof:
-        raise KeyError("quantiles")
+        raise _not_together("proof.safetensors lacks 'quantiles'")
     check_proof(_proof(fitted), proof["quantiles"], "proof.safetensors")
     return fitted
+
+
+def _check_sizes(fitted: FittedForecast, state: Arrays) -> None:
+    """Compare the arrays of the state, and what `model.json` says twice, with the sizes of the network."""
+    shape, rows = fitted.network.shape, len(fitted.tail.sequences)
+    if len(fitted.levels) != shape.quantiles:
+        raise _not_together(f"{len(fitted.levels)} levels, but {shape.quantiles} quantiles")
+    if shape.horizon != (1 if fitted.mode == "recursive" else fitted.horizon):
+        raise _not_together(f"the horizon is {fitted.horizon}, that of the network {shape.horizon}")
+    wanted = SeriesState.start(fitted.network, rows, fitted.scaling_of(fitted.tail)).to_arrays()
+    for name in sorted(wanted.keys() | state.keys()):
+        if name not in wanted or name not in state or wanted[name].shape != state[name].shape:
+            found = state[name].shape if name in state else "missing"
+            expected = wanted[name].shape if name in wanted else "nothing"
+            raise _not_together(f"state.{name} is {found}, expected {expected}")
+
+
+def _not_together(text: str) -> ModelFileError:
+    return ModelFileError(
+        f"model.json and weights.safetensors do not belong together: {text}",
+        hint="fit and save the model again",
+    )
 
 
 def _part(weights: Arrays, name: str) -> Arrays:
