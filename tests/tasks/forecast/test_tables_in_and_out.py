@@ -175,6 +175,13 @@ def test_a_series_that_is_too_short_says_how_long_it_must_be(make: Make) -> None
         make().fit(one_series(9), short_series="skip")
 
 
+def test_the_shortest_series_that_is_allowed_fits(make: Make) -> None:
+    for steps in (13, 14, 16, 17):
+        model = make().fit(one_series(steps))
+        assert np.isfinite(values_of(model.predict())).all()
+        assert (model.fitted_.record.best_validation is None) == (steps < 16)
+
+
 def test_missing_values_and_gaps_leave_every_number_finite(make: Make) -> None:
     step = pl.int_range(pl.len())
     frame = one_series(90).with_columns(

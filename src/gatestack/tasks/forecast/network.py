@@ -66,8 +66,8 @@ class ForecastNetwork(nn.Module):
 
     At step t the stack reads the value and its change in units of the trailing scale, the value in units of
     the long-run scale, and the standardised covariates. A missing target is read as the last value before it,
-    a missing covariate as its mean (0), each with a flag where the data of the fit had gaps. Mean and deviation
-    of covariates and static columns are buffers, set from the training part.
+    a missing covariate as its mean (0), each with a flag where the data of the fit had gaps. Mean and
+    deviation of covariates and static columns are buffers, set from the training part.
 
     Args:
         shape: the sizes.

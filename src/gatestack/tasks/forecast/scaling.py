@@ -7,11 +7,11 @@ At step t of a series, with the observed ones of the last `window` values,
     level_t      = mean(y_{t-window+1} … y_t)
     scale_t      = sqrt(var(y_{t-window+1} … y_t) + (0.05 long_scale_t)² + (1e-5 level_t)² + 1e-36)
 
-Values are brought to `level` and `scale`; where they stand in the long run tells how far the present is from
-the usual. Nothing else is fitted, and that on the training part alone, so nothing can leak from the future. The
-second term keeps a long flat stretch from blowing up the next small change; the last two keep a constant series
-finite. A stream that carries a `TrailingScale` finds the same numbers as a pass over the whole series: they are
-the same code.
+Values are brought to `level` and `scale`; where they stand in the long run tells how far the present is
+from the usual. Nothing else is fitted, and that on the training part alone, so nothing can leak from the
+future. The second term keeps a long flat stretch from blowing up the next small change; the last two keep a
+constant series finite. A stream that carries a `TrailingScale` finds the same numbers as a pass over the
+whole series: they are the same code.
 """
 
 from __future__ import annotations

@@ -19,14 +19,15 @@ _LEAST_GAIN = 0.03
 MOST_SERIES = 50
 MOST_STEPS = 20_000
 _LONGEST_SEARCHED = 400
+_NEARLY = 0.8
 
 
 def find_seasons(series: Sequence[npt.NDArray[np.floating]], candidates: tuple[int, ...]) -> tuple[int, ...]:
     """Find which season lengths the data has.
 
     A candidate m is kept when the correlation of the series with itself m steps earlier, after a moving
-    average of m steps is taken away, has a median of at least 0.3 over the series and beats that of each
-    shorter season kept before.
+    average of m steps is taken away, has a median of at least 0.3 over the series and beats the correlation
+    at each shorter season kept before.
 
     Args:
         series: training parts, gaps filled; each of shape (time,). Their last 20,000 steps are read.
@@ -44,12 +45,10 @@ def find_seasons(series: Sequence[npt.NDArray[np.floating]], candidates: tuple[i
     if not candidates:
         candidates = _strongest_lag(chosen)
     found: list[int] = []
-    best = _LEAST_CORRELATION - _LEAST_GAIN
     for season in sorted(candidates):
-        agreement = _agreement(chosen, season)
-        if agreement >= best + _LEAST_GAIN:
+        rival = max((_agreement(chosen, season, shorter) for shorter in found), default=0.0)
+        if _agreement(chosen, season, season) >= max(_LEAST_CORRELATION, rival + _LEAST_GAIN):
             found.append(season)
-            best = agreement
     return tuple(found)
 
 
@@ -82,9 +81,12 @@ def _standardised(values: npt.NDArray[np.floating]) -> FloatArray:
     return np.zeros_like(plain) if constant else (plain - plain.mean()) / deviation
 
 
-def _agreement(series: list[FloatArray], season: int) -> float:
-    """Give the median over the series of the correlation at lag `season`; -1 where none is long enough."""
-    values = [_correlation(_detrended(part, season), season) for part in series if len(part) >= 3 * season]
+def _agreement(series: list[FloatArray], season: int, lag: int) -> float:
+    """Give the median over the series of the correlation at `lag` once trends longer than `season` are gone.
+
+    It is -1 where no series is long enough.
+    """
+    values = [_correlation(_detrended(part, season), lag) for part in series if len(part) >= 3 * season]
     return float(np.median(values)) if values else -1.0
 
 
@@ -107,12 +109,21 @@ def _correlation(values: FloatArray, lag: int) -> float:
 def _strongest_lag(series: list[FloatArray]) -> tuple[int, ...]:
     """Find the lag at which the changes of the series agree best with themselves, as a candidate."""
     longest = min(_LONGEST_SEARCHED, max((len(part) for part in series), default=0) // 3)
-    lags = range(2, longest + 1)
-    changes = [np.diff(part) for part in series]
-    strength = [
-        float(np.median([_correlation(part, lag) for part in changes if len(part) > lag + 1])) for lag in lags
-    ]
-    if not strength or max(strength) < _LEAST_CORRELATION:
+    if longest < 2:
         return ()
-    # The first lag as strong as any: its multiples agree just as well.
-    return (next(lag for lag, value in zip(lags, strength, strict=True) if value >= 0.95 * max(strength)),)
+    changes = [np.diff(part) for part in series]
+    strength = np.array(
+        [
+            float(np.median([_correlation(part, lag) for part in changes if len(part) > lag + 1]))
+            for lag in range(1, longest + 2)
+        ]
+    )
+    # A peak agrees better than its neighbours: a slow wave agrees with itself at every short lag, too.
+    lags = np.arange(2, longest + 1)
+    inner = strength[1:-1]
+    peaks = lags[(inner >= strength[:-2]) & (inner > strength[2:]) & (inner >= _LEAST_CORRELATION)]
+    if not len(peaks):
+        return ()
+    # The first peak nearly as high as any: its multiples are about as high, and may be higher by chance.
+    strong = strength[peaks - 1] >= _NEARLY * strength[peaks - 1].max()
+    return (int(peaks[np.argmax(strong)]),)
