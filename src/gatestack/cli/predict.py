@@ -34,7 +34,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Table of the future columns for the horizon, if the model has any.",
+            help="Table of the future columns for the horizon.  [default: none]",
             rich_help_panel="Data",
         ),
     ] = None,

@@ -22,7 +22,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="History and what followed the fit; the page scores the model on the latter.",
+            help="History and what followed the fit, to score the model on.  [default: none]",
             rich_help_panel="Data",
         ),
     ] = None,

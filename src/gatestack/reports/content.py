@@ -45,7 +45,8 @@ def verdict_of(evaluation: Evaluation | None) -> dict[str, str]:
     if sure and worst.low > 0:  # type: ignore[operator]
         return {"kind": "wins", "mark": "Better than every baseline", "text": evaluation.sentence}
     if sure and worst.high < 0:  # type: ignore[operator]
-        return {"kind": "loses", "mark": "The model loses", "text": evaluation.sentence}
+        text = evaluation.sentence.removeprefix("The model loses: ")
+        return {"kind": "loses", "mark": "The model loses", "text": text[:1].upper() + text[1:]}
     return {"kind": "open", "mark": "Not proven better", "text": evaluation.sentence}
 
 

@@ -115,6 +115,7 @@ def draw_learning_curve(record: TrainingRecord) -> Figure:
         label=f"kept: step {record.best_step:,}",
     )
     axis.set_xlabel("updates of the weights")
+    axis.set_xlim(0, 1.05 * record.steps)
     axis.set_ylabel("scaled quantile loss")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axis.legend()

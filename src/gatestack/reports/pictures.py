@@ -116,7 +116,7 @@ def draw_pictures(model: Forecaster, material: Material) -> dict[str, Picture]:
 def _data_caption(material: Material) -> str:
     shown = min(len(material.keys), 4)
     which = f"{shown} of {len(material.keys):,} series, chosen evenly. " if len(material.keys) > 1 else ""
-    test = "; what was forecast and scored (test, dotted line on)" if material.evaluation is not None else ""
+    test = "; what was forecast and scored (test)" if material.evaluation is not None else ""
     return f"{which}What training saw (white); what told it when to stop (validation){test}."
 
 

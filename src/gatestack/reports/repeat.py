@@ -103,11 +103,7 @@ def _changed(model: Forecaster) -> dict[str, Any]:
         name: parameter.default for name, parameter in inspect.signature(Forecaster).parameters.items()
     }
     given: dict[str, Any] = model.get_params(deep=False)  # type: ignore[no-untyped-call]
-    return {
-        name: value
-        for name, value in given.items()
-        if name != "horizon" and value is not None and value != defaults[name]
-    }
+    return {name: value for name, value in given.items() if name != "horizon" and value != defaults[name]}
 
 
 def _inner(name: str, value: Any) -> dict[str, Any]:
@@ -132,4 +128,4 @@ def _texts(name: str, value: Any) -> list[str]:
         if name == "calendar":
             return [str(item) for item in value]
         return [",".join(str(item) for item in value) + ("," if len(value) == 1 else "")]
-    return [str(value)]
+    return ["none" if value is None else str(value)]

@@ -90,16 +90,14 @@ def report_style() -> Iterator[None]:
 
 
 def plain(text: object) -> str:
-    """Make a user's text safe for a figure: one line of at most 40 characters, no mathematics.
+    """Make a user's text fit for a figure: one line of at most 40 characters, nothing that cannot be printed.
 
     Example:
-        >>> plain("price $ per $ unit")
-        'price \\\\$ per \\\\$ unit'
+        >>> plain("price in $")
+        'price in $'
     """
     line = "".join(character if character.isprintable() else " " for character in str(text))
-    cut = line if len(line) <= 40 else line[:39] + "…"
-    # A label that begins with an underscore would be left out of a legend.
-    return cut.replace("$", r"\$").removeprefix("_") if cut.startswith("_") else cut.replace("$", r"\$")
+    return line if len(line) <= 40 else line[:39] + "…"
 
 
 def inline_svg(figure: Figure, *, name: str, label: str) -> str:

@@ -59,4 +59,4 @@ def origins_between(
     # A forecast needs at least one step before it.
     kept = [positions[positions >= 0] for positions in kept]
     rows = np.repeat(np.arange(len(first)), [len(positions) for positions in kept])
-    return rows, np.concatenate(kept).astype(np.int64)
+    return rows, np.concatenate([np.zeros(0, dtype=np.int64), *kept])
