@@ -22,7 +22,7 @@ help:  ## list the targets
 	@echo "Another interpreter: make PYTHON=python3.12 test"
 
 demo: $(VENV)/.installed  ## a real weather series: fit, backtest against the baselines, report
-	$(VENV)/bin/gatestack demo
+	$(VENV)/bin/gatestack demo --overwrite
 
 test: $(VENV)/.installed-test  ## all tests but the slow ones
 	$(RUN) -m pytest --durations=10

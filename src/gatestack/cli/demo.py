@@ -78,6 +78,9 @@ def _write(out: Path, model: Forecaster, evaluation: Evaluation, *, overwrite: b
     write_output(weather, read_weather().write_csv().encode())
     page = render_report(model, evaluation=evaluation, data=weather)
     for kind in ("svg", "png"):
-        write_output(out / f"forecast.{kind}", draw_backtest_picture(evaluation, kind=kind))
+        write_output(
+            out / f"forecast.{kind}",
+            draw_backtest_picture(evaluation, kind=kind, target="maximum of the day, °C"),
+        )
     model.save(out / "model", overwrite=overwrite, report=page)
     write_output(out / "report.html", page.encode())

@@ -14,8 +14,8 @@ __all__ = ["reference_page"]
 _WIDTH = 96
 _OPENING = """# The command line
 
-Written by `python -m gatestack.cli.reference` from the help of the commands; a test compares the two. What they
-do stands in the [guide](forecast.md); the same from Python is in the
+Written by `python -m gatestack.cli.reference` from the help of the commands; a test compares the two. What
+they do stands in the [guide](forecast.md); the same from Python is in the
 [reference of the forecaster](../reference/forecast.md).
 
 Data goes to stdout, talk and progress to stderr. `--json` writes JSON for programs. Exit codes: 0 done,
