@@ -22,7 +22,7 @@ def panel_of(values: list[float | None] | np.ndarray, window: int = 4) -> Panel:
 
 
 def naive(values: list[float | None], position: int, season: int | None) -> dict[str, list[float]]:
-    nothing = Autoregression(np.zeros((5, 4)), np.zeros(4))
+    nothing = Autoregression(np.zeros((5, 4)), np.zeros(4), np.ones(4))
     found = baseline_forecasts(
         panel_of(values),
         np.array([0]),

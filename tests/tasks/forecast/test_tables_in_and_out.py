@@ -217,11 +217,15 @@ def test_a_validation_part_without_a_value_does_not_choose_the_weights(make: Mak
     assert np.isfinite(values_of(without.predict())).all()
 
 
-def test_a_constant_series_is_forecast_as_that_constant(make: Make) -> None:
-    frame = pl.DataFrame({"ds": range(60), "y": [7.0] * 60})
+@pytest.mark.parametrize("constant", [7.0, 0.1, -1e-7, 3.3e8])
+def test_a_constant_series_is_forecast_as_that_constant(make: Make, constant: float) -> None:
+    frame = pl.DataFrame({"ds": range(61), "y": [constant] * 61})
     for changes in ({}, {"mode": "windows"}, {"mode": "recursive"}, {"season": "auto"}):
         forecast = make(**changes).fit(frame).predict()
-        np.testing.assert_allclose(values_of(forecast), 7.0, rtol=1e-3)
+        np.testing.assert_allclose(values_of(forecast), constant, rtol=1e-3)
+
+
+def test_a_series_of_zeros_is_forecast_as_zero(make: Make) -> None:
     zeros = make().fit(pl.DataFrame({"ds": range(60), "y": [0.0] * 60})).predict()
     np.testing.assert_allclose(values_of(zeros), 0.0, atol=1e-12)
 

@@ -82,12 +82,16 @@ class Panel:
         values, offsets = sequences.values, sequences.offsets
         total = len(values)
         observed = np.ones(total, dtype=bool) if sequences.observed is None else sequences.observed[:, 0]
-        filled, moments = np.empty(total, dtype=np.float32), np.empty((total, len(MOMENTS)), dtype=np.float32)
+        moments = np.empty((total, len(MOMENTS)), dtype=np.float32)
+        # Without gaps the table's own numbers serve, uncopied.
+        whole = bool(observed.all()) and values.dtype == np.float32
+        filled = values[:, 0] if whole else np.empty(total, dtype=np.float32)
         first_observed = np.diff(offsets)
         ended = []
         for row, (begin, end) in enumerate(itertools.pairwise(offsets)):
             running = scaling.take(np.array([row]))
-            filled[begin:end] = last_observed(values[begin:end, 0], observed[begin:end])
+            if not whole:
+                filled[begin:end] = last_observed(values[begin:end, 0], observed[begin:end])
             for first in range(begin, end, _SCALING_BLOCK):
                 part = slice(first, min(first + _SCALING_BLOCK, end))
                 moments[part] = running.advance(values[None, part, 0], observed[None, part])[0]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, nearest_name, quote_value
 from gatestack.tasks.forecast.evaluation import MODEL
+from gatestack.tasks.forecast.options import check_whole
 
 __all__ = ["draw_bands", "plot_forecast"]
 
@@ -35,6 +36,8 @@ def plot_forecast(
         raise ArgumentError(
             f"there is no series {quote_value(series)}", where="plot", hint=nearest_name(series, keys)
         )
+    if steps is not None:
+        check_whole("steps", steps, owner="plot")
     row = 0 if series is None else keys.index(series)
     begin, end = tail.sequences.offsets[row], tail.sequences.offsets[row + 1]
     first = begin if steps is None else max(begin, end - steps)

@@ -18,6 +18,8 @@ IntArray = npt.NDArray[np.int64]
 
 # No series weighs more than this in the loss, however quiet its training part was.
 _LARGEST_WEIGHT = 10.0
+# Steps looked at together: bounds the memory.
+_BLOCK = 65_536
 
 
 class TrainingBatch(NamedTuple):
@@ -120,8 +122,11 @@ def typical_weights(panel: Panel, ends: IntArray) -> Tensor:
     weights = np.ones(len(ends), dtype=np.float32)
     for row, (begin, end) in enumerate(zip(panel.offsets[:-1], ends, strict=True)):
         part = panel.target[begin : begin + end].numpy()
-        deviation = float(np.mean(np.abs(part - part.mean()))) if len(part) > 1 else 0.0
-        weights[row] = 1.0 / deviation if deviation > 0 else 1.0
+        mean = part.mean(dtype=np.float64)
+        blocks = [part[first : first + _BLOCK] for first in range(0, len(part), _BLOCK)]
+        deviation = sum(float(np.abs(block - mean).sum()) for block in blocks) / max(len(part), 1)
+        # What rounding leaves of a constant series is no deviation.
+        weights[row] = 1.0 / deviation if deviation > 1e-9 * abs(mean) else 1.0
     # Relative to a typical series, so that the loss stays near 1 whatever the unit.
     return torch.from_numpy(np.minimum(weights, _LARGEST_WEIGHT * np.median(weights)))
 
