@@ -189,6 +189,24 @@ def test_ctrl_c_saves_the_best_model_and_names_the_checkpoint(tmp_path: Path, ta
     assert list((tmp_path / "m.training").glob("checkpoint-*"))
 
 
+def test_ctrl_c_in_the_backtest_keeps_the_fitted_model(
+    gatestack: Run, tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gs.Forecaster, "backtest", interrupted)
+    done = gatestack(*fit(file=str(table)))
+    assert done.exit_code == 130
+    assert "not backtested" in done.stderr
+    assert "The model was not evaluated" in (tmp_path / "m" / "report.html").read_text()
+
+
+def test_a_loss_that_is_not_finite_fails(gatestack: Run, tmp_path: Path, table: Path) -> None:
+    done = gatestack(*fit("--learning-rate", "1e30", file=str(table)))
+    assert_refused(done, tmp_path, "error: ", "step", code=1)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_closed_pipe_ends_quietly(tmp_path: Path, model: Path) -> None:
     read, write = os.pipe()

@@ -19,7 +19,7 @@ from gatestack.cli.options import (
     refuse_existing,
 )
 from gatestack.cli.run_folder import open_training, remove_training, unfinished
-from gatestack.errors import ArgumentError, DataError, StorageError
+from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
 if TYPE_CHECKING:
     from gatestack.tasks.forecast import Evaluation, Forecaster, Origins
@@ -252,7 +252,11 @@ def fit_forecast(
         "short_series": short_series,
     }
     origins = Origins(test=_parse_test(test), step=step)
-    model.fit(file, **columns, run=RunFolder(path=training, resume=resume, progress=talk.progress))
+    try:
+        model.fit(file, **columns, run=RunFolder(path=training, resume=resume, progress=talk.progress))
+    except (KeyboardInterrupt, TrainingError):
+        _name_checkpoint(training)
+        raise
     interrupted = model.fitted_.record.stopped_by == "interrupt"
     evaluation, why_not = None, None
     if backtest and not interrupted:
@@ -260,18 +264,24 @@ def fit_forecast(
     try:
         save_with_report(model, out, file, evaluation, overwrite=overwrite)
     except StorageError:
-        if unfinished(training):
-            talk.say(f"the finished training is kept in {training}; run again with --resume")
+        _name_checkpoint(training)
         raise
     if not interrupted:
         remove_training(training)
     _print_outcome(model, out, evaluation, why_not, as_json=as_json)
     if interrupted:
-        kept = unfinished(training)
-        talk.say(f"interrupted: the best model so far is saved in {out}; it was not backtested")
-        if kept:
-            talk.say(f"the last checkpoint is {kept}; go on with --resume --overwrite")
+        Talk(False).say(f"interrupted: the best model so far is saved in {out}; it was not backtested")
+        _name_checkpoint(training, "--resume --overwrite")
         raise typer.Exit(INTERRUPTED)
+
+
+def _name_checkpoint(training: Path, options: str = "--resume") -> None:
+    """Say, also when it is to be quiet, that the work so far is not lost."""
+    kept = unfinished(training)
+    if kept is not None:
+        Talk(False).say(f"the last checkpoint is {kept}; go on with {options}")
+    else:
+        remove_training(training)
 
 
 def save_with_report(
