@@ -18,7 +18,7 @@ from pathlib import Path
 from protocol.accuracy_report import accuracy_page
 from protocol.baselines import last_value, linear_autoregression, seasonal_naive
 from protocol.contenders import GATESTACK, KINDS, chosen_peers
-from protocol.jobs import Budget, Contender, run_job
+from protocol.jobs import Budget, Contender, kept_answer, run_job
 from protocol.machine import describe_machine
 from protocol.problems import PROBLEMS, Problem, read_problem
 from protocol.results import Row, trained_rows
@@ -57,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--models", choices=["all", "peers", "gatestack", "baselines"], default="all")
+    parser.add_argument("--finished", action="store_true", help="fit nothing, write what earlier runs kept")
     parser.add_argument("--jobs", type=int, default=1, help="fits side by side, one thread each")
     parser.add_argument("--updates", type=int, default=Budget().updates)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
@@ -79,23 +80,26 @@ def main() -> None:
     budget = Budget(updates=arguments.updates)
     problems = [read_problem(name, arguments.split, arguments.data) for name in arguments.problems]
 
+    missing: list[str] = []
+
     def one(work: tuple[Problem, Contender, int]) -> list[Row]:
         problem, contender, seed = work
-        answer = run_job(
-            problem,
-            contender,
-            budget,
-            seed,
-            cache=arguments.cache,
-            environments=arguments.peers,
-            say=f"{problem.name}: {contender.label}, seed {seed}",
-        )
+        say = f"{problem.name}: {contender.label}, seed {seed}"
+        if arguments.finished:
+            answer = kept_answer(problem, contender, budget, seed, cache=arguments.cache)
+            if answer is None:
+                missing.append(say)
+                return []
+        else:
+            answer = run_job(
+                problem, contender, budget, seed, cache=arguments.cache, environments=arguments.peers, say=say
+            )
         return trained_rows(problem, contender, KINDS[contender.label], seed, answer)
 
     work = [
         (problem, contender, seed)
-        for problem in problems
         for seed in arguments.seeds
+        for problem in problems
         for contender in _contenders(problem, arguments.models)
     ]
     with ThreadPoolExecutor(arguments.jobs) as pool:
@@ -105,10 +109,15 @@ def main() -> None:
 
     machine = describe_machine()
     name = "forecast_accuracy" if arguments.split == "test" else "forecast_accuracy_validation"
-    table = {"machine": machine, "budget": asdict(budget), "rows": [row.as_dict() for row in rows]}
+    table = {
+        "machine": machine,
+        "budget": asdict(budget),
+        "missing": missing,
+        "rows": [row.as_dict() for row in rows],
+    }
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / f"{name}.json").write_text(json.dumps(table) + "\n", encoding="utf-8")
-    page = accuracy_page(rows, problems, budget, machine)
+    page = accuracy_page(rows, problems, budget, machine, missing)
     (arguments.out / f"{name}.md").write_text(page, encoding="utf-8")
     print(f"wrote {name}.md and {name}.json in {arguments.out}")
 

@@ -84,7 +84,7 @@ def run(folder: Path) -> None:
         hidden_size=job.hidden_size,
         window=job.window,
         max_steps=job.updates,
-        training=Training(max_steps=job.updates, batch_size=job.batch_size, patience=None, device="cpu"),
+        training=Training(batch_size=job.batch_size, patience=None, device="cpu"),
         seed=job.seed,
     )
     train = _frame(job, [(i, job.values[i][:end]) for i, end in enumerate(job.train_ends)])

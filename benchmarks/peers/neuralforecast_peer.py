@@ -40,8 +40,6 @@ def _frame(rows: list[tuple[int, np.ndarray, np.ndarray]]) -> pd.DataFrame:
 
 
 def _model(job: Job) -> LSTM | NHITS:
-    # The local scaler belongs to the outer object, not to the model.
-    options = {name: value for name, value in job.options.items() if name != "local_scaler_type"}
     common = {
         "h": job.horizon,
         "input_size": job.window,
@@ -67,9 +65,9 @@ def _model(job: Job) -> LSTM | NHITS:
             encoder_n_layers=job.layers,
             decoder_hidden_size=job.hidden_size,
             **common,
-            **options,
+            **job.options,
         )
-    return NHITS(**common, **options)
+    return NHITS(**common, **job.options)
 
 
 def run(folder: Path) -> None:
@@ -78,9 +76,7 @@ def run(folder: Path) -> None:
     torch.set_num_threads(job.threads)
     # Gradients that fade over a long window become denormal numbers, which cost the CPU ten times as much.
     torch.set_flush_denormal(job.flush_denormal)
-    forecaster = NeuralForecast(
-        models=[_model(job)], freq=1, local_scaler_type=job.options.get("local_scaler_type")
-    )
+    forecaster = NeuralForecast(models=[_model(job)], freq=1)
     train = _frame([(i, job.history(i, end), job.observed(i, end)) for i, end in enumerate(job.train_ends)])
     begin = time.perf_counter()
     forecaster.fit(train, val_size=0)

@@ -1,7 +1,7 @@
 """Who is compared, and the settings of each peer that were tried on the validation split.
 
-Peers run at their best: for every problem the setting with the lowest error on the validation split (seed 0),
-which lies wholly before the test part. Gatestack runs at one setting for all problems, its defaults.
+Peers run, for every problem, at the setting with the lowest error on the validation split (seed 0), which lies
+wholly before the test part. Gatestack runs at one setting for all problems, its defaults.
 """
 
 from __future__ import annotations
@@ -12,28 +12,16 @@ from typing import Any
 
 from protocol.jobs import Contender
 
-__all__ = ["GATESTACK", "KINDS", "NHITS", "SCALINGS", "candidate", "chosen_peers", "with_learning_rate"]
+__all__ = ["GATESTACK", "KINDS", "NHITS", "SCALINGS", "candidate", "chosen_peers"]
 
 GATESTACK = Contender("Gatestack Forecaster", "gatestack", "LSTM")
 
 NHITS = "NeuralForecast NHITS"
 
-_PER_SERIES = {"scaler_type": "identity", "local_scaler_type": "standard"}
-
 # The first entry of each list is what the library's documentation shows.
 SCALINGS: dict[str, list[dict[str, Any]]] = {
-    "NeuralForecast LSTM": [
-        {"scaler_type": "robust"},
-        {"scaler_type": "standard"},
-        _PER_SERIES,
-        {"scaler_type": "standard", "recurrent": True},
-    ],
-    NHITS: [
-        {"scaler_type": "identity"},
-        {"scaler_type": "standard"},
-        {"scaler_type": "robust"},
-        _PER_SERIES,
-    ],
+    "NeuralForecast LSTM": [{"scaler_type": "robust"}, {"scaler_type": "standard"}],
+    NHITS: [{"scaler_type": "identity"}, {"scaler_type": "standard"}],
     "Darts BlockRNN LSTM": [{}, {"use_reversible_instance_norm": True}],
 }
 
@@ -50,21 +38,11 @@ KINDS = {
     "Darts BlockRNN LSTM": "recurrent",
 }
 
-LEARNING_RATES = (3e-3,)
-"""Tried after the scaling, besides each library's own 1e-3."""
-
 
 def candidate(label: str, options: dict[str, Any]) -> Contender:
     """The peer called `label` with these options."""
     peer, model = _PEERS[label]
     return Contender(label, peer, model, options)
-
-
-def with_learning_rate(label: str, options: dict[str, Any], rate: float) -> Contender:
-    """The peer called `label` with these options and another learning rate, as the library spells it."""
-    if _PEERS[label][0] == "darts":
-        return candidate(label, {**options, "optimizer_kwargs": {"lr": rate}})
-    return candidate(label, {**options, "learning_rate": rate})
 
 
 def chosen_peers(problem: str, choices: Path) -> list[Contender]:

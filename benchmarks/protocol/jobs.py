@@ -19,7 +19,7 @@ import numpy as np
 from protocol.environments import peer_python
 from protocol.problems import Problem
 
-__all__ = ["Answer", "Budget", "Contender", "JobError", "run_job"]
+__all__ = ["Answer", "Budget", "Contender", "JobError", "kept_answer", "run_job"]
 
 PEERS_FOLDER = Path(__file__).resolve().parents[1] / "peers"
 
@@ -30,11 +30,16 @@ class JobError(RuntimeError):
 
 @dataclass(frozen=True)
 class Budget:
-    """What every trained model gets alike."""
+    """What every trained model gets alike.
+
+    Attributes:
+        updates: 500, so that the whole benchmark (three seeds, six problems, four models, and the trial of
+            the peers' settings) takes two cores about an hour.
+    """
 
     hidden_size: int = 64
     layers: int = 2
-    updates: int = 1000
+    updates: int = 500
     batch_size: int = 32
     threads: int = 1
     flush_denormal: bool = True
@@ -117,6 +122,40 @@ def _read_answer(folder: Path) -> Answer:
     return Answer(forecasts.pop(""), facts, forecasts)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What a peer is handed, and the folder where its answer is kept."""
+
+    settings: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "answer.json").exists()
+
+
+def _job(problem: Problem, contender: Contender, budget: Budget, seed: int, cache: Path) -> _Job:
+    settings = _settings(problem, contender, budget, seed)
+    values = problem.series.values
+    arrays = {
+        "values": np.concatenate(values),
+        "offsets": np.cumsum([0, *(len(v) for v in values)]),
+        "train_ends": np.array(problem.train_ends),
+        "origins": problem.origins,
+    }
+    name = f"{contender.peer}-{contender.model}-{seed}-{_fingerprint(contender, settings, arrays)}"
+    return _Job(settings, arrays, cache / problem.split / problem.name / name)
+
+
+def kept_answer(
+    problem: Problem, contender: Contender, budget: Budget, seed: int, *, cache: Path
+) -> Answer | None:
+    """The answer of an earlier run, or None when there is none."""
+    job = _job(problem, contender, budget, seed, cache)
+    return _read_answer(job.folder) if job.finished else None
+
+
 def run_job(
     problem: Problem,
     contender: Contender,
@@ -132,24 +171,16 @@ def run_job(
     Raises:
         JobError: the process failed, or made another number of updates than it was told.
     """
-    settings = _settings(problem, contender, budget, seed)
-    values = problem.series.values
-    arrays = {
-        "values": np.concatenate(values),
-        "offsets": np.cumsum([0, *(len(v) for v in values)]),
-        "train_ends": np.array(problem.train_ends),
-        "origins": problem.origins,
-    }
-    name = _fingerprint(contender, settings, arrays)
-    folder = cache / problem.split / problem.name / f"{contender.peer}-{contender.model}-{seed}-{name}"
-    if (folder / "answer.json").exists():
+    job = _job(problem, contender, budget, seed, cache)
+    folder = job.folder
+    if job.finished:
         return _read_answer(folder)
     if say:
         print(say, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "job.json").write_text(json.dumps(settings), encoding="utf-8")
-    np.savez(folder / "series.npz", **arrays)
+    (folder / "job.json").write_text(json.dumps(job.settings), encoding="utf-8")
+    np.savez(folder / "series.npz", **job.arrays)
     threads = str(budget.threads)
     result = subprocess.run(
         [peer_python(contender.peer, environments), PEERS_FOLDER / f"{contender.peer}_peer.py", folder],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from protocol.jobs import Answer, Contender
 from protocol.problems import Problem
-from protocol.scores import Scores, score
+from protocol.scores import Scores, first_quarter, score
 
 __all__ = ["Row", "Summary", "summarise", "trained_rows"]
 
@@ -48,6 +48,7 @@ class Summary:
 
     Attributes:
         mae, mase: (median, lowest, highest).
+        mae_first, mase_first: the same over the first quarter of the horizon.
         mae_per_step: median over seeds, step by step.
     """
 
@@ -56,6 +57,8 @@ class Summary:
     seeds: int
     mae: tuple[float, float, float]
     mase: tuple[float, float, float]
+    mae_first: tuple[float, float, float]
+    mase_first: tuple[float, float, float]
     mae_per_step: list[float]
     mase_per_step: list[float]
     facts: dict[str, Any]
@@ -88,6 +91,7 @@ def summarise(rows: list[Row], problem: str) -> list[Summary]:
     summaries = []
     for model, own in by_model.items():
         steps = range(len(own[0].scores.mae_per_step))
+        early = first_quarter(len(steps))
         facts = dict(own[0].facts)
         for name in ("fit_seconds", "forecast_seconds"):
             if name in facts:
@@ -99,6 +103,8 @@ def summarise(rows: list[Row], problem: str) -> list[Summary]:
                 len(own),
                 _spread([row.scores.mae for row in own]),
                 _spread([row.scores.mase for row in own]),
+                _spread([mean(row.scores.mae_per_step[:early]) for row in own]),
+                _spread([mean(row.scores.mase_per_step[:early]) for row in own]),
                 [median(row.scores.mae_per_step[k] for row in own) for k in steps],
                 [median(row.scores.mase_per_step[k] for row in own) for k in steps],
                 facts,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from protocol import jobs
-from protocol.jobs import Budget, Contender, JobError, run_job
+from protocol.jobs import Budget, Contender, JobError, kept_answer, run_job
 from protocol.problems import Problem, ProblemSettings, make_problem
 from protocol.series_sets import SeriesSet
 
@@ -71,6 +71,16 @@ def test_a_finished_job_is_read_and_not_run_again(
     second = _run(problem, tmp_path, say="running")
     assert capsys.readouterr().out.count("running") == 1
     assert np.array_equal(first.forecasts, second.forecasts)
+
+
+def test_a_kept_answer_is_found_and_a_missing_one_is_none(problem: Problem, tmp_path: Path) -> None:
+    ours, cache = Contender("the peer", "gatestack", "LSTM"), tmp_path / "cache"
+    assert kept_answer(problem, ours, Budget(updates=7), 0, cache=cache) is None
+    answer = _run(problem, tmp_path)
+    kept = kept_answer(problem, ours, Budget(updates=7), 0, cache=cache)
+    assert kept is not None
+    assert np.array_equal(kept.forecasts, answer.forecasts)
+    assert kept_answer(problem, ours, Budget(updates=7), 1, cache=cache) is None
 
 
 def test_another_option_is_another_job(
