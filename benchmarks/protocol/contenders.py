@@ -1,7 +1,7 @@
 """Who is compared, and the settings of each peer that were tried on the validation split.
 
-Peers run, for every problem, at the setting with the lowest error on the validation split (seed 0), which lies
-wholly before the test part. Gatestack runs at one setting for all problems, its defaults.
+Peers run, for every problem, at the setting with the lowest error on the validation split (seed 0), which
+lies wholly before the test part. Gatestack runs at one setting for all problems, its defaults.
 """
 
 from __future__ import annotations
