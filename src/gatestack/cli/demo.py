@@ -36,16 +36,19 @@ def demo(
     talk = Talk(quiet or as_json)
     talk.say("the daily weather of Seattle, 2012 to 2015; 2015 is held out")
 
-    from gatestack.cli.demo_settings import COLUMNS, ORIGINS, demo_forecaster, read_weather
+    from gatestack.cli.demo_settings import COLUMNS, ORIGINS, demo_forecaster, one_thread, read_weather
     from gatestack.tasks.forecast import RunFolder
 
     frame = read_weather()
     model = demo_forecaster()
     run = RunFolder(progress=talk.progress)
     talk.say(f"fitting on 2012 to 2014, then {model.horizon} days ahead from origins in 2015 …")
-    evaluation = model.backtest(frame, **COLUMNS, origins=ORIGINS, run=run)
-    talk.say("fitting on all four years …")
-    model.fit(frame, **COLUMNS, run=run)
+    with one_thread():
+        evaluation = model.backtest(frame, **COLUMNS, origins=ORIGINS, run=run)
+        talk.say("fitting on all four years …")
+        model.fit(frame, **COLUMNS, run=run)
+    if model.fitted_.record.stopped_by == "interrupt":
+        raise KeyboardInterrupt
     _write(out, model, evaluation, overwrite=overwrite)
     if as_json:
         print_json({"folder": str(out), "report": str(out / "report.html"), "backtest": evaluation.to_dict()})
