@@ -10,15 +10,13 @@ from gatestack.data.series_table import SeriesTable
 from gatestack.tasks.forecast.autoregression import Autoregression, fit_autoregression
 from gatestack.tasks.forecast.baselines import BASELINES, baseline_forecasts
 from gatestack.tasks.forecast.panel import Panel, last_observed
-from gatestack.tasks.forecast.scaling import SeriesScale, TrailingScale
+from gatestack.tasks.forecast.scaling import TrailingScale
 from gatestack.tasks.forecast.seasons import default_window, find_seasons
 
 
 def panel_of(values: list[float | None] | np.ndarray, window: int = 4) -> Panel:
     frame = pl.DataFrame({"ds": range(len(values)), "y": values}, schema_overrides={"y": pl.Float64})
-    known = frame["y"].drop_nulls().to_numpy()
-    usual = SeriesScale(np.array([known.mean()]), np.array([known.std() + 1e-9]))
-    return Panel.from_table(SeriesTable.from_frame(frame), TrailingScale(1, window, usual))
+    return Panel.from_table(SeriesTable.from_frame(frame), TrailingScale(1, window))
 
 
 def naive(values: list[float | None], position: int, season: int | None) -> dict[str, list[float]]:
@@ -105,11 +103,10 @@ def test_the_autoregression_keeps_to_the_last_value_of_a_random_walk() -> None:
 def test_the_autoregression_reads_nothing_after_its_end() -> None:
     values = simulate((0.9,), 300, noise=1.0)
     changed = np.where(np.arange(300) < 200, values, 1e3)
-    usual = SeriesScale(np.array([0.0]), np.array([1.0]))
     fits = []
     for given in (values, changed):
         frame = pl.DataFrame({"ds": range(300), "y": given})
-        panel = Panel.from_table(SeriesTable.from_frame(frame), TrailingScale(1, 5, usual))
+        panel = Panel.from_table(SeriesTable.from_frame(frame), TrailingScale(1, 5))
         fits.append(fit_autoregression(panel, np.array([200]), window=5, horizon=3, seasons=(3,)))
     assert np.array_equal(fits[0].weight, fits[1].weight)
     assert np.array_equal(fits[0].bias, fits[1].bias)

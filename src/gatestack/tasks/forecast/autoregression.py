@@ -19,7 +19,7 @@ from gatestack.tasks.forecast.head import phase_shifts
 from gatestack.tasks.forecast.panel import Panel
 from gatestack.tasks.forecast.sampler import typical_weights
 
-__all__ = ["Autoregression", "fit_autoregression", "lags_at"]
+__all__ = ["Autoregression", "fit_autoregression", "lags_at", "last_value_autoregression"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -27,6 +27,9 @@ IntArray = npt.NDArray[np.int64]
 
 _MOST_ORIGINS = 20_000
 _FOLDS = 5
+_FEWEST_ORIGINS = 10
+# Of a perfectly predicted series, so that the network's units stay finite.
+_LEAST_SPREAD = 1e-3
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -37,10 +40,12 @@ class Autoregression:
     Attributes:
         weight: (window + 1, horizon), newest value first, last the mean of all values so far.
         bias: (horizon,).
+        spread: (horizon,), mean absolute error on the steps it was fitted on, in units of `scale`.
     """
 
     weight: FloatArray
     bias: FloatArray
+    spread: FloatArray
 
     def forecast(self, panel: Panel, rows: IntArray, positions: IntArray) -> FloatArray:
         """Forecast from step `positions` of the series `rows`.
@@ -78,41 +83,73 @@ def fit_autoregression(
     Returns:
         The weights; those of the last value where there are too few origins to fit any.
     """
-    rows, positions = _origins(ends, window, horizon)
-    lags, level, scale = lags_at(panel, rows, positions, window)
-    ahead = panel.offsets[rows][:, None] + positions[:, None] + np.arange(1, horizon + 1)
-    whole = panel.observed.numpy()[ahead].all(axis=1) & (positions >= panel.first_observed[rows])
-    if whole.sum() < 10:
-        last_value = np.zeros((window + 1, horizon))
-        last_value[0] = 1.0
-        return Autoregression(last_value, np.zeros(horizon))
-    truth = (panel.target.numpy()[ahead] - level[:, None]) / scale[:, None]
-    # Errors count in the user's unit relative to the series, as in the loss of the network.
-    weight = np.minimum(scale * typical_weights(panel, ends).numpy()[rows], 10.0)
-    x = np.concatenate([lags, np.ones((len(lags), 1))], axis=1) * weight[:, None]
-    y = truth * weight[:, None]
-    fold = (positions * _FOLDS // ends[rows])[whole]
-    gram, moment = x[whole].T @ x[whole], x[whole].T @ y[whole]
+    x, y, share, fold = _examples(panel, ends, window, horizon)
+    if len(x) < _FEWEST_ORIGINS:
+        return _measured(_last_value(window, horizon), x, y, share)
+    gram, moment = x.T @ x, x.T @ y
     priors = _naive_weights(window, horizon, seasons)
-    best = _choose(x[whole], y[whole], fold, gram, moment, priors)
+    best = _choose(x, y, fold, gram, moment, priors)
     solutions = [_ridge(gram, moment - gram @ prior, _PENALTIES) for prior in priors]
     weight = np.empty((window + 2, horizon))
     for step, (prior, penalty) in enumerate(best):
         weight[:, step] = priors[prior][:, step] + solutions[prior][penalty][:, step]
-    return Autoregression(weight[:-1], weight[-1])
+    return _measured(weight, x, y, share)
+
+
+def last_value_autoregression(panel: Panel, ends: IntArray, *, window: int, horizon: int) -> Autoregression:
+    """Give the last value as an autoregression, with its spread on the first `ends` steps of each series.
+
+    Args:
+        panel: the series.
+        ends: (series,) steps that may be used, targets included.
+        window: lags, 1 or more.
+        horizon: steps ahead, 1 or more.
+    """
+    x, y, share, _ = _examples(panel, ends, window, horizon)
+    return _measured(_last_value(window, horizon), x, y, share)
+
+
+def _examples(
+    panel: Panel, ends: IntArray, window: int, horizon: int
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    """Give regressors with the bias last, truth, the share that multiplies both, and folds in time."""
+    rows, positions = _origins(ends, window, horizon)
+    ahead = panel.offsets[rows][:, None] + positions[:, None] + np.arange(1, horizon + 1)
+    whole = panel.observed.numpy()[ahead].all(axis=1) & (positions >= panel.first_observed[rows])
+    rows, positions, ahead = rows[whole], positions[whole], ahead[whole]
+    lags, level, scale = lags_at(panel, rows, positions, window)
+    truth = (panel.target.numpy()[ahead] - level[:, None]) / scale[:, None]
+    # Errors count in the user's unit relative to the series, as in the loss of the network.
+    share = np.minimum(scale * typical_weights(panel, ends).numpy()[rows], 10.0)
+    x = np.concatenate([lags, np.ones((len(lags), 1))], axis=1) * share[:, None]
+    return x, truth * share[:, None], share, positions * _FOLDS // ends[rows]
+
+
+def _measured(weight: FloatArray, x: FloatArray, y: FloatArray, share: FloatArray) -> Autoregression:
+    """Add to weights (window + 2, horizon), the bias last, their mean absolute error in units of `scale`."""
+    if not len(x):
+        return Autoregression(weight[:-1], weight[-1], np.ones(weight.shape[1]))
+    spread = np.abs(x @ weight - y).sum(axis=0) / share.sum()
+    return Autoregression(weight[:-1], weight[-1], np.maximum(spread, _LEAST_SPREAD))
+
+
+def _last_value(window: int, horizon: int) -> FloatArray:
+    weight = np.zeros((window + 2, horizon))
+    weight[0] = 1.0
+    return weight
 
 
 def _naive_weights(window: int, horizon: int, seasons: tuple[int, ...]) -> list[FloatArray]:
     """Give the naive forecasts as weights (window + 2, horizon): level, last value, mean, last seasons."""
     shape = (window + 2, horizon)
-    level, last, usual = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    last[0], usual[window] = 1.0, 1.0
+    level, usual = np.zeros(shape), np.zeros(shape)
+    usual[window] = 1.0
     seasonal = []
     for season in seasons:
         weight = np.zeros(shape)
         weight[phase_shifts(horizon, season).numpy(), np.arange(horizon)] = 1.0
         seasonal.append(weight)
-    return [level, last, usual, *seasonal]
+    return [level, _last_value(window, horizon), usual, *seasonal]
 
 
 def _origins(ends: IntArray, window: int, horizon: int) -> tuple[IntArray, IntArray]:

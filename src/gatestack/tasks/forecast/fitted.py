@@ -18,7 +18,7 @@ from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel
 from gatestack.tasks.forecast.paths import sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
-from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, make_scaling
+from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
 from gatestack.tasks.forecast.state import SeriesState
 from gatestack.training import TrainingRecord
 
@@ -40,7 +40,7 @@ class FittedForecast:
         calendar: names of the calendar features.
         season: of the naive forecast, or None.
         architecture: of the network.
-        usual: level and scale of the training part of each series.
+        series_scale: level and scale of the training part of each series with `scaling="series"`, else None.
         autoregression: the linear baseline, fitted on all steps that were given.
         tail: the last steps of every series, as they were given.
         state: the state after the last step of every series.
@@ -55,7 +55,7 @@ class FittedForecast:
     calendar: tuple[str, ...]
     season: int | None
     architecture: Architecture
-    usual: SeriesScale
+    series_scale: SeriesScale | None
     autoregression: Autoregression
     tail: SeriesTable
     state: SeriesState
@@ -141,21 +141,20 @@ class FittedForecast:
         return torch.zeros(rows, 0) if static is None else torch.from_numpy(static.astype(np.float32))
 
     def scaling_of(self, table: SeriesTable) -> ScaleOverTime:
-        """Give the scaling of a table; series that the fit did not see have no usual level."""
+        """Give a fresh scaling for the series of a table."""
         keys = table.sequences.keys or ()
+        if self.series_scale is None:
+            return TrailingScale(len(keys), self.network.shape.window)
         place = {key: row for row, key in enumerate(self.tail.sequences.keys or ())}
-        unseen = [key for key in keys if key not in place]
-        if unseen and self.architecture.scaling == "series":
-            raise DataError(
-                f"series {quote_value(unseen[0])} was not in the fit: scaling='series' knows no scale for it",
-                where=table.source,
-                expected="a series of the fit",
-                hint=f"{nearest_name(unseen[0], place)}; or fit with Architecture(scaling='window')",
-            )
-        rows = np.array([place.get(key, -1) for key in keys])
-        known = self.usual.take(rows)
-        usual = SeriesScale(*(np.where(rows < 0, np.nan, moment) for moment in (known.level, known.scale)))
-        return make_scaling(self.architecture.scaling, usual, self.network.shape.window)
+        for key in keys:
+            if key not in place:
+                raise DataError(
+                    f"series {quote_value(key)} was not in the fit: scaling='series' knows no scale for it",
+                    where=table.source,
+                    expected="a series of the fit",
+                    hint=f"{nearest_name(key, place)}; or fit with Architecture(scaling='window')",
+                )
+        return self.series_scale.take(np.array([place[key] for key in keys]))
 
 
 def cut_table(

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, quote_value
-from gatestack.tasks.forecast.autoregression import fit_autoregression
+from gatestack.tasks.forecast.autoregression import fit_autoregression, last_value_autoregression
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, last_observed
 from gatestack.tasks.forecast.runner import final_state
 from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, quantile_loss, typical_weights
-from gatestack.tasks.forecast.scaling import SeriesScale, make_scaling, series_scale
+from gatestack.tasks.forecast.scaling import SeriesScale, TrailingScale, series_scale
 from gatestack.tasks.forecast.seasons import MOST_SERIES, MOST_STEPS, default_window, find_seasons
 from gatestack.tasks.forecast.split import origins_between, training_ends
 from gatestack.training import Training, TrainingRecord, train
@@ -48,6 +48,7 @@ class FitPlan:
     mode: Mode
     architecture: Architecture
     training: Training
+    max_steps: int
     seed: int
 
 
@@ -78,8 +79,8 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
     table = _long_enough(table, window + plan.horizon, skip_short)
     lengths = np.diff(table.sequences.offsets)
     ends = training_ends(lengths, window=window, horizon=plan.horizon)
-    usual = _usual(table, ends)
-    panel = Panel.from_table(table, make_scaling(plan.architecture.scaling, usual, window), plan.calendar)
+    own_scale = _series_scale(table, ends) if plan.architecture.scaling == "series" else None
+    panel = Panel.from_table(table, own_scale or TrailingScale(len(lengths), window), plan.calendar)
     network = _make_network(table, panel, ends, plan, seasons, window)
     record = _train(network, panel, ends, plan, folder)
     network.float()  # precision="64-true" trains in float64; forecasts and model folders are float32
@@ -94,7 +95,7 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
         calendar=plan.calendar,
         season=min(seasons, default=None),
         architecture=plan.architecture,
-        usual=usual,
+        series_scale=own_scale,
         autoregression=baseline,
         tail=cut_table(table, np.arange(len(lengths)), lengths, kept, copy=True),
         state=final_state(network, panel, windows=plan.mode == "windows"),
@@ -160,7 +161,7 @@ def _long_enough(table: SeriesTable, needed: int, skip_short: bool) -> SeriesTab
     return cut_table(table, rows, lengths[rows])
 
 
-def _usual(table: SeriesTable, ends: IntArray) -> SeriesScale:
+def _series_scale(table: SeriesTable, ends: IntArray) -> SeriesScale:
     offsets = table.sequences.offsets
     parts = [
         series_scale(table.sequences.values[a : a + end, 0], _observed(table, a, a + int(end)))
@@ -190,7 +191,11 @@ def _make_network(
     _standardise(network, panel, ends)
     if plan.architecture.autoregression:
         start = fit_autoregression(panel, ends, window=window, horizon=shape.horizon, seasons=seasons)
-        network.head.start_from(torch.from_numpy(start.weight).float(), torch.from_numpy(start.bias).float())
+    else:
+        start = last_value_autoregression(panel, ends, window=window, horizon=shape.horizon)
+    network.head.start_from(
+        *(torch.from_numpy(part).float() for part in (start.weight, start.bias, start.spread))
+    )
     return network
 
 
@@ -245,6 +250,7 @@ def _train(
         sampler,
         validate=_validation(panel, ends, network.shape, weights, levels),
         options=plan.training,
+        max_steps=plan.max_steps,
         seed=plan.seed,
         folder=folder.path,
         resume=folder.resume,

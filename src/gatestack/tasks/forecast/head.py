@@ -5,12 +5,13 @@ For the forecast made at step t of the value k steps ahead, with m each season a
 
     z_k = W_h h_t + Σ_m W_m h_{t-φ(k)} + W_x x_{t+k} + W_v v_k + W_s s + e_k
     a_k = b_k + A_k · (y_t … y_{t-window+1}, ȳ_t)                              linear autoregression
-    q_k = a_k + W_q GELU(z_k)                                                  the median
-    q_k ± running sums of softplus(…)                                          the other quantiles, never crossing
+    q_k = a_k + s_k W_q GELU(z_k)                                              the median
+    q_k ± running sums of s_k softplus(…)                                      the others, never crossing
 
-where y are the last values, ȳ the mean of all so far, v_k the last value, ȳ, a_k and the values at the
-same phase, all minus `level_t` and divided by `scale_t`; x_{t+k} is what is known of step t + k; s are the static
-columns. Step 1 therefore reads the state and the value of step t itself.
+where y are the last values, ȳ the mean of all so far, v_k the last value, ȳ, a_k and the values at the same
+phase, all minus `level_t` and divided by `scale_t`; s_k is the autoregression's mean absolute error k steps
+ahead, so that what is learned starts small where little is left to learn; x_{t+k} is what is known of step
+t + k; s are the static columns. Step 1 therefore reads the state and the value of step t itself.
 
 Trained at every step of a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
 Forecaster", section 3.
@@ -26,8 +27,8 @@ from torch import Tensor, nn
 
 __all__ = ["Origins", "QuantileHead", "phase_shifts"]
 
-# Distance between neighbouring quantiles before training, in units of the trailing scale.
-_FIRST_GAP = 0.3
+# Distance between neighbouring quantiles before training, in units of the spread.
+_FIRST_GAP = 0.6
 
 
 class Origins(NamedTuple):
@@ -72,6 +73,10 @@ class QuantileHead(nn.Module):
         dropout: share of hidden units dropped in training.
     """
 
+    lag_weight: Tensor
+    lag_bias: Tensor
+    spread: Tensor
+
     def __init__(
         self,
         horizon: int,
@@ -98,10 +103,11 @@ class QuantileHead(nn.Module):
         # The first forecast is the autoregression; what it lacks is learned.
         nn.init.zeros_(self.to_quantiles.weight)
         nn.init.zeros_(self.to_quantiles.bias)
-        self.lag_weight = nn.Parameter(torch.zeros(window + 1, horizon))
-        self.lag_bias = nn.Parameter(torch.zeros(horizon))
-        with torch.no_grad():
-            self.lag_weight[0] = 1.0  # the last value, until `start_from` is called
+        # Not trained: Adam moves every weight by the learning rate, whatever its gradient, and hundreds of
+        # lags that move together undo in a few steps what the closed form found.
+        self.register_buffer("lag_weight", torch.zeros(window + 1, horizon))
+        self.register_buffer("lag_bias", torch.zeros(horizon))
+        self.register_buffer("spread", torch.ones(horizon))
         # Buffers, so that they move to the device with the weights; not stored, since they follow from sizes.
         for season in seasons:
             self.register_buffer(f"shift_{season}", phase_shifts(horizon, season), persistent=False)
@@ -111,16 +117,17 @@ class QuantileHead(nn.Module):
         """Steps before the origin whose states are read: the longest season less one, or 0."""
         return max(self.seasons, default=1) - 1
 
-    def start_from(self, weight: Tensor, bias: Tensor) -> None:
-        """Set the linear autoregression.
+    def start_from(self, weight: Tensor, bias: Tensor, spread: Tensor) -> None:
+        """Set the linear autoregression, which is the first forecast.
 
         Args:
             weight: (window + 1, horizon), newest value first, last the mean of all so far.
             bias: (horizon,).
+            spread: (horizon,), its mean absolute error: the unit of what is learned on top of it.
         """
-        with torch.no_grad():
-            self.lag_weight.copy_(weight)
-            self.lag_bias.copy_(bias)
+        self.lag_weight.copy_(weight)
+        self.lag_bias.copy_(bias)
+        self.spread.copy_(spread)
 
     def forward(self, hidden: Tensor, target: Tensor, moments: Tensor, origins: Origins) -> Tensor:
         """Forecast from some steps of a chunk.
@@ -154,19 +161,27 @@ class QuantileHead(nn.Module):
             z = z + self.from_known(origins.future)
         if self.from_static is not None:
             z = z + self.from_static(origins.static)[:, None, :]
-        return _ascending(base, self.to_quantiles(self.dropout(nn.functional.gelu(z))))
+        correction = self.to_quantiles(self.dropout(nn.functional.gelu(z)))
+        return _ascending(
+            base, self.spread[:, None] * correction[..., :1], self.spread[:, None] * _gaps(correction)
+        )
 
 
-def _ascending(base: Tensor, raw: Tensor) -> Tensor:
+def _gaps(raw: Tensor) -> Tensor:
+    """Give the distances between neighbouring quantiles, all positive, from all but the first of `raw`."""
+    return nn.functional.softplus(raw[..., 1:] + math.log(math.expm1(_FIRST_GAP)))
+
+
+def _ascending(base: Tensor, correction: Tensor, gaps: Tensor) -> Tensor:
     """Make quantiles that cannot cross: the median, then sums of positive gaps to both sides.
 
     Args:
         base: (R, horizon).
-        raw: (R, horizon, quantiles), the median's correction first.
+        correction: (R, horizon, 1), of the median.
+        gaps: (R, horizon, quantiles - 1), those above the median first, outwards.
     """
-    half = (raw.shape[-1] - 1) // 2
-    median = (base + raw[..., 0])[..., None]
-    gaps = nn.functional.softplus(raw[..., 1:] + math.log(math.expm1(_FIRST_GAP)))
+    half = gaps.shape[-1] // 2
+    median = base[..., None] + correction
     above = median + torch.cumsum(gaps[..., :half], dim=-1)
     below = median - torch.cumsum(gaps[..., half:], dim=-1)
     return torch.cat([below.flip(-1), median, above], dim=-1)

@@ -48,7 +48,7 @@ class Architecture:
     residual: bool = False
     initial_state: Literal["zeros", "trained"] = "zeros"
     scaling: Scaling = "window"
-    head_size: int = 32
+    head_size: int = 128
     autoregression: bool = True
 
     def __post_init__(self) -> None:

@@ -31,6 +31,8 @@ __all__ = ["fitted_from_data", "fitted_to_data", "parameters_from_data", "parame
 
 _LONGEST_REASON = 300
 
+_BASELINE = ("weight", "bias", "spread")
+
 
 class _Network(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False)
@@ -73,7 +75,7 @@ def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arra
         fitted: what fitting found.
 
     Returns:
-        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `usual.…`; and the
+        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `scale.…`; and the
         proof: the quantiles that the state gives.
     """
     tail = fitted.tail
@@ -101,8 +103,9 @@ def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arra
     }
     weights |= {f"state.{name}": array for name, array in fitted.state.to_arrays().items()}
     weights |= {f"tail.{name}": array for name, array in _tail_arrays(tail).items()}
-    weights |= {"baseline.weight": fitted.autoregression.weight, "baseline.bias": fitted.autoregression.bias}
-    weights |= {f"usual.{name}": array for name, array in fitted.usual.state().items()}
+    weights |= {f"baseline.{name}": getattr(fitted.autoregression, name) for name in _BASELINE}
+    if fitted.series_scale is not None:
+        weights |= {f"scale.{name}": array for name, array in fitted.series_scale.state().items()}
     plain = {name: np.ascontiguousarray(array) for name, array in weights.items()}
     return {"fitted": model.model_dump(mode="json")}, plain, {"quantiles": _proof(fitted)}
 
@@ -173,6 +176,7 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in _part(weights, "network").items()}
     network.load_state_dict(tensors)
     network.eval()
+    scale = _part(weights, "scale")
     fitted = FittedForecast(
         network=network,
         horizon=model.horizon,
@@ -181,8 +185,8 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
         calendar=tuple(model.calendar),
         season=model.season,
         architecture=architecture,
-        usual=SeriesScale.from_state(_part(weights, "usual")),
-        autoregression=Autoregression(weights["baseline.weight"], weights["baseline.bias"]),
+        series_scale=SeriesScale.from_state(scale) if scale else None,
+        autoregression=Autoregression(*(weights[f"baseline.{name}"] for name in _BASELINE)),
         tail=_tail(model.table, _part(weights, "tail")),
         state=SeriesState.from_arrays(_part(weights, "state")),
         record=TrainingRecord.from_dict(model.record),

@@ -50,14 +50,6 @@ def make_plan(forecaster: Forecaster, table: SeriesTable) -> FitPlan:
             expected="three quantiles or more, to draw values from",
         )
     training = check_instance("training", forecaster.training, Training, owner=_OWNER)
-    said = training.max_steps if "max_steps" in training.model_fields_set else forecaster.max_steps
-    if said != forecaster.max_steps:
-        raise ArgumentError(
-            f"max_steps is {forecaster.max_steps} for Forecaster and {said} for its Training",
-            where=_OWNER,
-            expected="one number",
-            hint="pass max_steps to Forecaster and leave it out of Training",
-        )
     return FitPlan(
         horizon=int(forecaster.horizon),
         widths=_widths(forecaster.layers, forecaster.hidden_size),
@@ -67,7 +59,8 @@ def make_plan(forecaster: Forecaster, table: SeriesTable) -> FitPlan:
         calendar=_calendar(forecaster.calendar, table),
         mode=forecaster.mode,
         architecture=check_instance("architecture", forecaster.architecture, Architecture, owner=_OWNER),
-        training=training.model_copy(update={"max_steps": int(forecaster.max_steps)}),
+        training=training,
+        max_steps=int(forecaster.max_steps),
         seed=int(forecaster.seed),
     )
 

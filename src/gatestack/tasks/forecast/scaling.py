@@ -1,14 +1,14 @@
 """Scaling that looks only backwards: what a value is worth, judged by the values before it.
 
-At step t of a series, with the observed ones of the last `window` values,
+At step t of a series, with the observed ones of the last `window` values and of all values up to t,
 
-    long_level_t = mean(training part), or mean(y_0 … y_t) of a series that the fit did not see
-    long_scale_t = sqrt(var(the same) + (1e-5 long_level_t)² + 1e-36)
+    long_level_t = mean(y_0 … y_t)
+    long_scale_t = sqrt(var(y_0 … y_t) + (1e-5 long_level_t)² + 1e-36)
     level_t      = mean(y_{t-window+1} … y_t)
     scale_t      = sqrt(var(y_{t-window+1} … y_t) + (0.05 long_scale_t)² + (1e-5 level_t)² + 1e-36)
 
-Values are brought to `level` and `scale`; where they stand in the long run tells how far the present is
-from the usual. Nothing else is fitted, and that on the training part alone, so nothing can leak from the
+Values are brought to `level` and `scale`; where they stand in the long run tells how far the present is from
+the usual. Nothing here is fitted, so nothing can leak from the
 future. The second term keeps a long flat stretch from blowing up the next small change; the last two keep a
 constant series finite. A stream that carries a `TrailingScale` finds the same numbers as a pass over the
 whole series: they are the same code.
@@ -28,7 +28,6 @@ __all__ = [
     "ScaleOverTime",
     "SeriesScale",
     "TrailingScale",
-    "make_scaling",
     "series_scale",
 ]
 
@@ -74,7 +73,6 @@ class TrailingScale:
     Args:
         rows: number of series.
         window: number of steps looked back over, the present one included, 1 or more.
-        usual: long-run level and scale of each series, NaN where the fit did not see it; None knows none.
 
     Example:
         >>> scale = TrailingScale(rows=1, window=2)
@@ -83,10 +81,8 @@ class TrailingScale:
         array([[1., 2., 4.]], dtype=float32)
     """
 
-    def __init__(self, rows: int, window: int, usual: SeriesScale | None = None) -> None:
+    def __init__(self, rows: int, window: int) -> None:
         self.window = window
-        self.usual_level = np.full(rows, np.nan) if usual is None else usual.level
-        self.usual_scale = np.full(rows, np.nan) if usual is None else usual.scale
         # Sums are taken around the first observed value, so that a large offset costs no digits.
         self.origin = np.zeros(rows)
         self.started = np.zeros(rows, dtype=bool)
@@ -127,8 +123,6 @@ class TrailingScale:
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Give everything that is carried, as arrays."""
         return {
-            "usual_level": self.usual_level,
-            "usual_scale": self.usual_scale,
             "origin": self.origin,
             "started": self.started,
             "recent": self.recent,
@@ -176,9 +170,9 @@ class TrailingScale:
     ) -> npt.NDArray[np.float32]:
         own_mean, own_variance = _mean_and_variance(*running)
         mean, variance = _mean_and_variance(*recent)
-        origin, unseen = self.origin[:, None], np.isnan(self.usual_level)[:, None]
-        long_level = np.where(unseen, origin + own_mean, self.usual_level[:, None])
-        long_scale = np.where(unseen, _root(own_variance, long_level), self.usual_scale[:, None])
+        origin = self.origin[:, None]
+        long_level = origin + own_mean
+        long_scale = _root(own_variance, long_level)
         # A window without a single observed value keeps to the long run.
         empty = recent[0] < 0.5
         level = np.where(empty, long_level, origin + near + mean)
@@ -229,13 +223,6 @@ class SeriesScale:
         return cls(
             np.concatenate([part.level for part in parts]), np.concatenate([part.scale for part in parts])
         )
-
-
-def make_scaling(kind: str, usual: SeriesScale, window: int) -> ScaleOverTime:
-    """Give a fresh scaling: `"window"` or `"series"`, see `Architecture`."""
-    if kind == "series":
-        return usual
-    return TrailingScale(len(usual.level), window, usual)
 
 
 def series_scale(values: npt.NDArray[np.floating], observed: BoolArray) -> SeriesScale:
