@@ -60,8 +60,8 @@ def read_weather() -> pl.DataFrame:
 def one_thread() -> Iterator[None]:
     """Compute with one thread inside the block.
 
-    The network is so small that a second thread brings nothing on an idle machine; on a busy one the threads wait
-    for each other, and the fit takes more than ten times as long.
+    The network is so small that a second thread brings nothing on an idle machine; on a busy one the threads
+    wait for each other, and the fit takes more than ten times as long.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
