@@ -92,8 +92,8 @@ def by_hand(updates: int) -> tuple[PlainForecaster, Windows]:
 def by_gatestack(updates: int) -> tuple[PlainForecaster, Windows]:
     """The same updates by `gatestack.training.train`."""
     network, sampler = make_network(), Windows()
-    options = Training(max_steps=updates, weight_decay=0.0, schedule="constant", device="cpu")
-    train(network, loss, sampler, options=options, seed=0, progress=False)
+    options = Training(weight_decay=0.0, schedule="constant", device="cpu")
+    train(network, loss, sampler, options=options, max_steps=updates, seed=0, progress=False)
     return network, sampler
 
 

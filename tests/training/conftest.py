@@ -50,14 +50,13 @@ class Problem:
         return float(nn.functional.mse_loss(network(self.x[:16]), self.y[:16]))
 
     def options(self, **changes: Any) -> Training:
-        return Training(
-            **{"max_steps": 40, "learning_rate": 0.01, "validate_every": 5, "device": "cpu", **changes}
-        )
+        return Training(**{"learning_rate": 0.01, "validate_every": 5, "device": "cpu", **changes})
 
     def train(self, **changes: Any) -> TrainingRecord:
         options = changes.pop("options", None) or self.options()
         settings: dict[str, Any] = {
             "validate": self.validate,
+            "max_steps": 40,
             "seed": 7,
             "checkpoint_every_seconds": 0,
             **changes,

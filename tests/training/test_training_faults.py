@@ -60,7 +60,7 @@ def child(where, out):
     pid = os.fork()
     if pid == 0:
         problem = Problem()
-        problem.train(folder=where, resume=True, options=problem.options(max_steps=200, patience=None))
+        problem.train(folder=where, resume=True, max_steps=200, options=problem.options(patience=None))
         save_file({k: v.contiguous() for k, v in problem.weights().items()}, out)
         os._exit(0)
     return pid
@@ -131,7 +131,7 @@ def sampler(step):
     if step >= 3:
         time.sleep(0.02)
     return problem.sampler(step)
-record = problem.train(folder=sys.argv[1], sampler=sampler, options=problem.options(max_steps=100_000),
+record = problem.train(folder=sys.argv[1], sampler=sampler, max_steps=100_000,
                        checkpoint_every_seconds=3600)
 print(record.stopped_by, record.steps, record.best_step, record.history[-1].step)
 """
@@ -173,7 +173,7 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
     record = broken.train(folder=tmp_path, sampler=sampler)
     assert signal.getsignal(number) is handler
     assert (record.stopped_by, record.steps) == ("interrupt", 13)
-    assert [row.step for row in record.history] == [5, 10, 13]
+    assert [row.step for row in record.history] == [0, 5, 10, 13]
     resumed = broken.train(folder=tmp_path, resume=True)
     assert same_weights(broken.weights(), whole.weights())
     # the validation at the interrupt was extra: it is not in the history of the whole run
@@ -283,16 +283,15 @@ def test_whichever_call_fails_every_visible_checkpoint_is_whole(
     make_problem: Callable[[], Any], same_weights: Same, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make_problem()
-    options = whole.options(max_steps=12)
-    whole.train(options=options)
+    whole.train(max_steps=12)
     failures = 0
     for n in range(200):
         folder, problem = tmp_path / str(n), make_problem()
-        problem.train(options=options)  # warm: what torch opens on its own is open now
+        problem.train(max_steps=12)  # warm: what torch opens on its own is open now
         problem.network = problem.fresh_network()
         with failing(monkeypatch, n) as made:
             try:
-                problem.train(options=options, folder=folder)
+                problem.train(max_steps=12, folder=folder)
             except StorageError as error:
                 failures += 1
                 told = str(error)
@@ -302,7 +301,7 @@ def test_whichever_call_fails_every_visible_checkpoint_is_whole(
         if folder.exists():
             check_all_whole(folder)
         problem.network = problem.fresh_network()
-        problem.train(options=options, folder=folder, resume=True)
+        problem.train(max_steps=12, folder=folder, resume=True)
         assert same_weights(problem.weights(), whole.weights())
         assert not list(folder.glob("*.damaged"))
         if made[0] <= n:

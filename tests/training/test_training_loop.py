@@ -21,7 +21,7 @@ Same = Callable[[dict[str, Tensor], dict[str, Tensor]], bool]
 
 
 def test_the_weights_are_those_of_a_plain_loop(problem: Any) -> None:
-    options = problem.options(max_steps=25, clip_norm=0.5, weight_decay=0.3)
+    options = problem.options(clip_norm=0.5, weight_decay=0.3)
     plain = problem.fresh_network()
     vectors = [p for p in plain.parameters() if p.ndim < 2]
     matrices = [p for p in plain.parameters() if p.ndim >= 2]
@@ -32,12 +32,12 @@ def test_the_weights_are_those_of_a_plain_loop(problem: Any) -> None:
         torch.manual_seed(7)
         for step in range(25):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, options)
+                group["lr"] = learning_rate_at(step, 25, options)
             optimizer.zero_grad()
             problem.loss(plain, problem.sampler(step)).backward()
             nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
             optimizer.step()
-    problem.train(options=options, validate=None)
+    problem.train(options=options, max_steps=25, validate=None)
     for name, tensor in plain.state_dict().items():
         # the plain optimiser is not the fused one, which rounds in another order
         torch.testing.assert_close(problem.weights()[name], tensor, rtol=1e-4, atol=1e-6)
@@ -82,7 +82,7 @@ def test_validation_that_draws_random_numbers_does_not_change_the_training(
 
 def test_the_best_weights_are_the_ones_left(problem: Any) -> None:
     seen: list[tuple[float, dict[str, Tensor]]] = []
-    losses = iter([5.0, 3.0, 1.0, 2.0, 4.0, 1.0, 6.0, 7.0])
+    losses = iter([6.0, 5.0, 3.0, 1.0, 2.0, 4.0, 1.0, 6.0, 7.0])
 
     def validate(network: nn.Module) -> float:
         assert not network.training
@@ -92,9 +92,56 @@ def test_the_best_weights_are_the_ones_left(problem: Any) -> None:
 
     record = problem.train(validate=validate)
     assert (record.best_step, record.best_validation, record.steps) == (15, 1.0, 40)
-    assert all(torch.equal(tensor, seen[2][1][name]) for name, tensor in problem.weights().items())
-    assert not torch.equal(seen[2][1]["head.weight"], seen[-1][1]["head.weight"])
+    assert all(torch.equal(tensor, seen[3][1][name]) for name, tensor in problem.weights().items())
+    assert not torch.equal(seen[3][1]["head.weight"], seen[-1][1]["head.weight"])
     assert not problem.network.training
+
+
+def test_the_initial_weights_are_kept_when_every_update_makes_it_worse(
+    problem: Any, same_weights: Same
+) -> None:
+    before = problem.weights()
+
+    def distance(network: nn.Module) -> float:
+        now = network.state_dict()
+        return float(sum((now[name] - tensor).abs().sum() for name, tensor in before.items()))
+
+    record = problem.train(validate=distance, options=problem.options(patience=3))
+    assert (record.best_step, record.best_validation) == (0, 0.0)
+    assert (record.steps, record.stopped_by) == (15, "patience")  # the first row is no failed validation
+    assert same_weights(problem.weights(), before)
+
+
+def _denormals() -> float:
+    return float(torch.full((1,), 1e-30) * 1e-10)
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_denormals_are_flushed_inside_and_the_setting_comes_back(problem: Any, on: bool) -> None:
+    if not torch.set_flush_denormal(on):
+        pytest.skip("this CPU cannot flush denormals")
+    inside: list[float] = []
+
+    def sampler(step: int) -> Any:
+        inside.append(_denormals())
+        return problem.sampler(step) if step < 20 else 1 / 0
+
+    try:
+        before = _denormals()
+        assert (before == 0) is on
+        problem.train(sampler=sampler, max_steps=20)
+        assert _denormals() == before
+        with pytest.raises(ZeroDivisionError):
+            problem.train(sampler=sampler)
+        assert _denormals() == before
+    finally:
+        torch.set_flush_denormal(False)
+    assert set(inside) == {0.0}
+
+
+def test_a_cpu_that_cannot_flush_denormals_trains_too(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda _: False)
+    assert problem.train().steps == 40
 
 
 def test_without_validation_the_last_weights_are_left(problem: Any, same_weights: Same) -> None:
@@ -111,7 +158,7 @@ def test_without_validation_the_last_weights_are_left(problem: Any, same_weights
 
 
 def test_patience_ends_the_training(problem: Any) -> None:
-    losses = iter([3.0, 2.0, 2.0, 2.5, 2.1, 0.0])
+    losses = iter([4.0, 3.0, 2.0, 2.0, 2.5, 2.1, 0.0])
     record = problem.train(validate=lambda _: next(losses), options=problem.options(patience=3))
     assert (record.stopped_by, record.steps, record.best_step) == ("patience", 25, 10)
 
@@ -124,19 +171,21 @@ def test_the_history_has_a_row_per_validation_and_one_at_the_end(problem: Any) -
         losses.append(float(value.detach()))
         return value
 
-    options = problem.options(max_steps=12)
-    record = problem.train(loss=loss, options=options)
-    assert [row.step for row in record.history] == [5, 10, 12]
+    options = problem.options()
+    record = problem.train(loss=loss, max_steps=12)
+    assert [row.step for row in record.history] == [0, 5, 10, 12]
     means = [sum(losses[a:b]) / (b - a) for a, b in ((0, 5), (5, 10), (10, 12))]
-    assert [row.train_loss for row in record.history] == pytest.approx(means)
-    assert [row.learning_rate for row in record.history] == [learning_rate_at(s, options) for s in (4, 9, 11)]
+    assert record.history[0].train_loss is None
+    assert [row.train_loss for row in record.history[1:]] == pytest.approx(means)
+    rates = [learning_rate_at(step, 12, options) for step in (0, 4, 9, 11)]
+    assert [row.learning_rate for row in record.history] == rates
     assert 0 < record.history[0].seconds < record.history[-1].seconds <= record.seconds
     assert record.steps_per_second == record.steps / record.seconds
     assert record.device == "cpu"
 
 
 def test_the_loss_falls(problem: Any) -> None:
-    record = problem.train(options=problem.options(max_steps=300, learning_rate=0.03, patience=None))
+    record = problem.train(max_steps=300, options=problem.options(learning_rate=0.03, patience=None))
     assert record.best_validation is not None
     assert record.history[0].validation is not None
     assert record.best_validation < 0.5 * record.history[0].validation
@@ -215,6 +264,9 @@ def test_frozen_parameters_stay(problem: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"max_steps": 0}, "max_steps is 0"),
+        ({"max_steps": 1.5}, "max_steps is 1.5"),
+        ({"max_steps": True}, "max_steps is True"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 1.5}, "seed is 1.5"),
         ({"seed": True}, "seed is True"),
@@ -262,9 +314,9 @@ def test_a_bad_step_does_not_reach_the_weights(problem: Any) -> None:
 def test_a_learning_rate_far_too_high_is_named() -> None:
     network = nn.Sequential(nn.Linear(2, 8), nn.Linear(8, 8), nn.Linear(8, 1))
     x = torch.ones(4, 2)
-    options = Training(max_steps=100, learning_rate=1e9, weight_decay=0, device="cpu")
+    options = Training(learning_rate=1e9, weight_decay=0, device="cpu")
     with pytest.raises(TrainingError, match=r"step \d+: .*learning rate") as caught:
-        train(network, lambda n, b: (n(b) ** 2).mean(), lambda _: x, options=options, seed=0)
+        train(network, lambda n, b: (n(b) ** 2).mean(), lambda _: x, options=options, max_steps=100, seed=0)
     assert "lower learning rate" in str(caught.value)
 
 
@@ -276,7 +328,7 @@ def test_a_gradient_that_is_not_finite_is_named() -> None:
         return torch.sqrt((weight - weight).abs()).sum()  # 0, with an infinite slope
 
     with pytest.raises(TrainingError, match="norm of the gradients is nan") as caught:
-        train(network, loss, lambda _: torch.ones(1, 1), options=Training(device="cpu"), seed=0)
+        train(network, loss, lambda _: torch.ones(1, 1), options=Training(device="cpu"), max_steps=9, seed=0)
     assert "the gradient of weight" in str(caught.value)
 
 
@@ -284,12 +336,17 @@ def test_a_weight_that_is_not_finite_is_named(problem: Any) -> None:
     with torch.no_grad():
         problem.network.lstm.weight_hh_l1[0, 0] = math.inf
     with pytest.raises(TrainingError, match=r"the parameter lstm\.weight_hh_l1"):
+        problem.train(validate=None)
+    with pytest.raises(TrainingError, match=r"step 0: .*the parameter lstm\.weight_hh_l1"):
         problem.train()
 
 
 def test_a_validation_loss_that_is_not_finite_is_named(problem: Any) -> None:
-    with pytest.raises(TrainingError, match="step 5: the validation loss is nan"):
+    with pytest.raises(TrainingError, match=r"step 0: the validation loss is nan\s+hint: .*initial weights"):
         problem.train(validate=lambda _: math.nan)
+    losses = iter([1.0, math.nan])
+    with pytest.raises(TrainingError, match="step 5: the validation loss is nan"):
+        problem.train(validate=lambda _: next(losses))
 
 
 def test_on_a_gpu_the_losses_are_read_together_and_the_bad_step_is_still_named() -> None:

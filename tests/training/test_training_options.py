@@ -24,8 +24,7 @@ Same = Callable[[dict[str, Tensor], dict[str, Tensor]], bool]
 @pytest.mark.parametrize(
     "values",
     [
-        {"max_steps": 0},
-        {"max_steps": 1.5},
+        {"batch_size": 1.5},
         {"batch_size": 0},
         {"learning_rate": 0.0},
         {"learning_rate": float("nan")},
@@ -38,8 +37,10 @@ Same = Callable[[dict[str, Tensor], dict[str, Tensor]], bool]
         {"device": "gpu"},
         {"device": "cuda:x"},
         {"precision": "16"},
-        {"max_steps": None},
-        {"max_steps": "many"},
+        {"batch_size": None},
+        {"batch_size": "many"},
+        {"warmup": 1.0},
+        {"warmup": -0.1},
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_rule(values: dict[str, Any]) -> None:
@@ -58,15 +59,15 @@ def test_an_unknown_option_offers_the_nearest_name() -> None:
 
 def test_options_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Training().max_steps = 3  # type: ignore[misc]
+        Training().batch_size = 3  # type: ignore[misc]
 
 
 def test_options_are_compared_copied_and_listed_by_value() -> None:
-    options = Training(max_steps=np.int64(7), clip_norm=None)
-    assert options == Training(max_steps=7, clip_norm=None)
+    options = Training(batch_size=np.int64(7), clip_norm=None)
+    assert options == Training(batch_size=7, clip_norm=None)
     assert pickle.loads(pickle.dumps(options)) == copy.deepcopy(options) == options
     assert Training(**options.model_dump(mode="json")) == options
-    assert "max_steps=7" in repr(options)
+    assert "batch_size=7" in repr(options)
 
 
 def test_there_are_at_most_ten_options_and_each_is_described() -> None:
@@ -81,7 +82,7 @@ def test_there_are_at_most_ten_options_and_each_is_described() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"max_steps": 39},
+        {"warmup": 0.2},
         {"learning_rate": 0.02},
         {"weight_decay": 1.0},
         {"clip_norm": 0.1},
@@ -104,7 +105,7 @@ def test_each_option_changes_the_weights(
 
 def test_validate_every_is_the_distance_of_the_rows(problem: Any) -> None:
     record = problem.train(options=problem.options(validate_every=9))
-    assert [row.step for row in record.history] == [9, 18, 27, 36, 40]
+    assert [row.step for row in record.history] == [0, 9, 18, 27, 36, 40]
 
 
 def test_double_precision_makes_the_network_double(problem: Any) -> None:
@@ -121,18 +122,38 @@ def test_a_device_that_is_not_there_is_refused_by_name(problem: Any, monkeypatch
 
 
 def test_the_learning_rate_rises_falls_and_ends_near_zero() -> None:
-    options = Training(max_steps=200, learning_rate=0.1)
-    rates = [learning_rate_at(step, options) for step in range(200)]
+    options = Training(learning_rate=0.1)
+    rates = [learning_rate_at(step, 200, options) for step in range(200)]
     assert rates[:10] == pytest.approx([0.01 * (step + 1) for step in range(10)])
     assert rates[10] == 0.1
     assert rates[105] == pytest.approx(0.05)
     assert all(before > after for before, after in itertools.pairwise(rates[10:]))
     assert 0 < rates[-1] < 1e-4
-    constant = Training(max_steps=200, learning_rate=0.1, schedule="constant")
-    assert {learning_rate_at(step, constant) for step in range(10, 200)} == {0.1}
+    constant = Training(learning_rate=0.1, schedule="constant")
+    assert {learning_rate_at(step, 200, constant) for step in range(10, 200)} == {0.1}
 
 
 @pytest.mark.parametrize("steps", [1, 2, 19, 20, 21])
-def test_the_learning_rate_is_positive_for_the_shortest_trainings(steps: int) -> None:
-    options = Training(max_steps=steps)
-    assert all(0 < learning_rate_at(step, options) <= 1e-3 for step in range(steps))
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.99])
+def test_the_learning_rate_is_positive_for_the_shortest_trainings(steps: int, warmup: float) -> None:
+    options = Training(warmup=warmup)
+    assert all(0 < learning_rate_at(step, steps, options) <= 1e-3 for step in range(steps))
+
+
+def test_the_warm_up_takes_its_part_of_the_steps() -> None:
+    rates = [
+        learning_rate_at(step, 10, Training(learning_rate=1.0, warmup=0.4, schedule="constant"))
+        for step in range(10)
+    ]
+    assert rates == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]
+    assert learning_rate_at(0, 10, Training(learning_rate=1.0, warmup=0.0)) == 1.0
+
+
+def test_without_a_learning_rate_it_is_a_thousandth(
+    make_problem: Callable[[], Any], same_weights: Same
+) -> None:
+    open_, said = make_problem(), make_problem()
+    record = open_.train(options=open_.options(learning_rate=None))
+    said.train(options=said.options(learning_rate=0.001))
+    assert max(row.learning_rate for row in record.history) <= 0.001
+    assert same_weights(open_.weights(), said.weights())

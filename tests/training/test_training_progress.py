@@ -25,12 +25,13 @@ def test_nothing_is_written_when_stderr_is_not_a_terminal(
 
 
 def test_plain_lines_where_asked_for(problem: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    problem.train(progress=True, options=problem.options(max_steps=10))
+    problem.train(progress=True, max_steps=10)
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert [line.split("  ")[0] for line in lines] == ["step 5/10", "step 10/10"]
-    assert all("loss" in line and "validation" in line and "steps/s" in line for line in lines)
+    assert [line.split("  ")[0] for line in lines] == ["step 0/10", "step 5/10", "step 10/10"]
+    assert all("validation" in line and "steps/s" in line for line in lines)
+    assert ["loss" in line for line in lines] == [False, True, True]
     assert "\x1b" not in err
 
 

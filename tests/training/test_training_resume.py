@@ -86,7 +86,7 @@ def test_patience_is_remembered(make_problem: Callable[[], Any], tmp_path: Path)
 
     train_until(broken, 12, tmp_path, options=options, validate=validate)
     record = broken.train(folder=tmp_path, resume=True, options=options, validate=validate)
-    assert (record.stopped_by, record.steps, record.best_step) == ("patience", 20, 5)
+    assert (record.stopped_by, record.steps, record.best_step) == ("patience", 15, 0)
 
 
 def test_a_finished_run_is_not_run_again(
@@ -159,7 +159,7 @@ def test_a_folder_with_checkpoints_is_not_trained_in_unasked(problem: Any, tmp_p
     [
         ({"seed": 8}, "seed was 7 and is 8"),
         ({"learning_rate": 0.02}, "options.learning_rate was 0.01 and is 0.02"),
-        ({"max_steps": 80}, "options.max_steps was 40 and is 80"),
+        ({"max_steps": 80}, "max_steps was 40 and is 80"),
         ({"patience": None}, "options.patience was 10 and is None"),
         ({"validate": None}, "validated was True and is False"),
         ({"network": nn.Linear(2, 1)}, "network.weight was None"),

@@ -129,7 +129,6 @@ def list_settings(model: Forecaster) -> dict[str, str]:
         value = values.pop(name)
         if value is not None:
             inner |= value.to_dict() if name == "architecture" else value.model_dump()
-    inner.pop("max_steps", None)
     values.pop("hidden_size")
     parameters = sum(tensor.numel() for tensor in model.fitted_.network.parameters())
     shown = {name: _text(value) for name, value in (inner | values).items()} | found

@@ -111,10 +111,7 @@ def _inner(name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if name == "training":
-        changed: dict[str, Any] = value.model_dump(exclude_defaults=True)
-        # The forecaster's own argument rules.
-        changed.pop("max_steps", None)
-        return changed
+        return dict(value.model_dump(exclude_defaults=True))
     default = Architecture()
     return {
         field.name: getattr(value, field.name)

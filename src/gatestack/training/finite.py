@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gatestack.errors import TrainingError
 from gatestack.training.batches import tensors_in
 
-__all__ = ["LossWatch"]
+__all__ = ["LossWatch", "explain_validation"]
 
 # Reading a number from a GPU waits for all its work, so there the losses of several steps are read at once.
 _STEPS_BETWEEN_READINGS = 16
@@ -89,7 +89,7 @@ class LossWatch:
         if named:
             culprit = f"the first tensor that is not finite is {named}, before the network"
             hint = "the data hold NaN or infinite values that no mask hides: fill, mask or remove them"
-        elif named := next((n for n, p in self._network.named_parameters() if not _is_finite(p)), None):
+        elif named := _bad_parameter(self._network):
             culprit = f"the first tensor that is not finite is the parameter {named}"
             hint = f"the weights grew without bound: {lower}"
         elif not math.isfinite(loss):
@@ -108,6 +108,33 @@ class LossWatch:
         return TrainingError(
             f"{what} at learning rate {rate:.3g}; {culprit}", where=f"step {step + 1}", hint=hint
         )
+
+
+def explain_validation(step: int, value: float, network: nn.Module) -> TrainingError:
+    """Return the error for a validation loss that is not finite.
+
+    Args:
+        step: updates so far.
+        value: the loss.
+        network: a parameter of it that is not finite is named.
+
+    Example:
+        >>> print(explain_validation(0, math.inf, nn.Linear(1, 1)))
+        step 0: the validation loss is inf
+        <BLANKLINE>
+        hint: look for NaN or infinite values in the validation data and in the initial weights
+    """
+    named = _bad_parameter(network)
+    return TrainingError(
+        f"the validation loss is {value:g}" + (f"; the parameter {named} is not finite" if named else ""),
+        where=f"step {step}",
+        hint="look for NaN or infinite values in the validation data"
+        + (", or try a lower learning rate" if step else " and in the initial weights"),
+    )
+
+
+def _bad_parameter(network: nn.Module) -> str | None:
+    return next((name for name, tensor in network.named_parameters() if not _is_finite(tensor)), None)
 
 
 def _is_finite(tensor: Tensor) -> bool:

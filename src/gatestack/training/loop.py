@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from gatestack.errors import ArgumentError, TrainingError
+from gatestack.errors import ArgumentError
 from gatestack.training.checkpoint import CheckpointFolder
-from gatestack.training.device import make_fabric, own_random_numbers
-from gatestack.training.finite import LossWatch
+from gatestack.training.device import flushed_denormals, make_fabric, own_random_numbers
+from gatestack.training.finite import LossWatch, explain_validation
 from gatestack.training.interrupt import StopRequest
 from gatestack.training.lock import hold_folder
 from gatestack.training.optimiser import learning_rate_at, make_optimizer
@@ -38,6 +38,7 @@ def train(
     *,
     validate: Callable[[nn.Module], float] | None = None,
     options: Training,
+    max_steps: int,
     seed: int,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -52,13 +53,14 @@ def train(
 
     Args:
         network: its parameters are changed. Afterwards it is in eval mode on the device it came from, and has
-            the weights of the best validation, or the last ones without `validate`.
+            the weights of the best validation, the initial ones included, or the last without `validate`.
         loss: gets the network and a batch, returns a scalar. It should call `network(…)`, not its methods.
         sampler: gets the number of the step, from 0, and returns its batch: tensors in tuples, mappings or
             dataclasses. Must be a function of the number alone: its random numbers come from it and a seed.
         validate: gets the network in eval mode without gradients, returns a finite loss, lower is better.
             Random numbers that it draws do not change the training.
         options: how to train.
+        max_steps: updates of the weights at most, at least 1.
         seed: of torch's random numbers in training (dropout), 0 or more and below 2⁶³. They are put back
             afterwards as they were. The initial weights are the caller's.
         folder: for checkpoints, the two newest are kept; None keeps none. Only one run at a time may have it.
@@ -73,7 +75,7 @@ def train(
 
     Raises:
         ArgumentError: an argument is wrong; `folder` holds checkpoints and `resume` is False; or the run to
-            be resumed had other options, another seed, another network or other data.
+            be resumed had other options or `max_steps`, another seed, another network or other data.
         TrainingError: loss, gradients or validation are not finite, or another run holds the folder.
             Checkpoints that were written stay.
         ModelFileError: all checkpoints to resume from are damaged.
@@ -86,21 +88,22 @@ def train(
         ...     network,
         ...     lambda network, batch: nn.functional.mse_loss(network(batch[0]), batch[1]),
         ...     lambda step: (x, 3 * x + 1),
-        ...     options=Training(max_steps=200, learning_rate=0.1, weight_decay=0, device="cpu"),
+        ...     options=Training(learning_rate=0.1, weight_decay=0, device="cpu"),
+        ...     max_steps=200,
         ...     seed=0,
         ... )
         >>> record.stopped_by, [round(parameter.item(), 2) for parameter in network.parameters()]
         ('max_steps', [3.0, 1.0])
     """
-    _check_arguments(network, seed, folder, resume, checkpoint_every_seconds)
+    _check_arguments(network, max_steps, seed, folder, resume, checkpoint_every_seconds)
     place = None if folder is None else Path(folder)
-    with hold_folder(place) if place else contextlib.nullcontext():
-        run = _Run(network, loss, sampler, validate, options, seed)
+    with hold_folder(place) if place else contextlib.nullcontext(), flushed_denormals():
+        run = _Run(network, loss, sampler, validate, options, max_steps, seed)
         with own_random_numbers(seed, run.device):
             try:
                 if place:
                     run.open_checkpoints(place, resume, checkpoint_every_seconds)
-                with ProgressReport(options.max_steps, run.state.step, show=progress) as report:
+                with ProgressReport(max_steps, run.state.step, show=progress) as report:
                     run.go(report)
                 return run.finish()
             finally:
@@ -118,10 +121,11 @@ class _Run:
         sampler: Callable[[int], Any],
         validate: Callable[[nn.Module], float] | None,
         options: Training,
+        max_steps: int,
         seed: int,
     ) -> None:
         self.network, self.loss, self.sampler, self.validate = network, loss, sampler, validate
-        self.options, self.seed = options, seed
+        self.options, self.max_steps, self.seed = options, max_steps, seed
         self.home = next(network.parameters()).device
         self.fabric = make_fabric(options)
         self.device: torch.device = self.fabric.device
@@ -150,7 +154,8 @@ class _Run:
                 hint="pass resume=True to go on with that run, or choose another folder",
             )
         batch = self.sampler(0)
-        self.identity = identify(self.network, self.options, self.seed, batch, self.validate is not None)
+        validated = self.validate is not None
+        self.identity = identify(self.network, self.options, self.max_steps, self.seed, batch, validated)
         if found := self.checkpoints.load_newest():
             record, tensors = found
             check_identity(record["identity"], self.identity, str(folder))
@@ -164,10 +169,12 @@ class _Run:
         state, options = self.state, self.options
         self.model.train()
         with StopRequest() as stop:
+            if self.validate is not None and not state.history:
+                self.add_row(report)  # the initial weights may be the best
             while state.stopped_by is None and not stop.requested:
                 self.step()
                 report.stepped(state.step, self.watch.last)
-                if state.step % options.validate_every == 0 or state.step == options.max_steps:
+                if state.step % options.validate_every == 0 or state.step == self.max_steps:
                     self.add_row(report)
                     self.decide()
                     self.save(always=state.stopped_by is not None)
@@ -182,7 +189,7 @@ class _Run:
     def step(self) -> None:
         """Make one update."""
         step = self.state.step
-        rate = learning_rate_at(step, self.options)
+        rate = learning_rate_at(step, self.max_steps, self.options)
         batch = self.sampler(step)
         if self.device.type != "cpu":  # on the CPU the walk through the batch would be all that happens
             batch = self.fabric.to_device(batch)
@@ -220,7 +227,7 @@ class _Run:
                 state.validations_since_best = 0
             else:
                 state.validations_since_best += 1
-        rate = learning_rate_at(max(state.step - 1, 0), self.options)
+        rate = learning_rate_at(max(state.step - 1, 0), self.max_steps, self.options)
         state.history.append(HistoryRow(state.step, mean, validation, rate, self.seconds()))
         report.validated(state.step, mean, validation)
 
@@ -231,17 +238,13 @@ class _Run:
             value = float(validate(self.model))
         self.model.train()
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the validation loss is {value:g}",
-                where=f"step {self.state.step}",
-                hint="look for NaN or infinite values in the validation data, or try a lower learning rate",
-            )
+            raise explain_validation(self.state.step, value, self.network)
         return value
 
     def decide(self) -> None:
         """Note whether there is a reason to stop."""
         state, patience = self.state, self.options.patience
-        if state.step >= self.options.max_steps:
+        if state.step >= self.max_steps:
             state.stopped_by = "max_steps"
         elif patience is not None and state.validations_since_best >= patience:
             state.stopped_by = "patience"
@@ -283,15 +286,15 @@ class _Run:
 
 
 def _check_arguments(
-    network: nn.Module, seed: int, folder: object, resume: bool, checkpoint_every_seconds: float
+    network: nn.Module, max_steps: int, seed: int, folder: object, resume: bool, seconds: float
 ) -> None:
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ArgumentError("has no parameter that could be trained", where="network")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
+        raise ArgumentError(f"max_steps is {max_steps!r}", where="train", expected="a whole number from 1")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ArgumentError(f"seed is {seed!r}", where="train", expected="a whole number from 0 to 2⁶³ − 1")
     if resume and folder is None:
         raise ArgumentError("resume is True, but there is no folder to resume from", where="train")
-    if not checkpoint_every_seconds >= 0:
-        raise ArgumentError(
-            f"checkpoint_every_seconds is {checkpoint_every_seconds}", where="train", expected="0 or more"
-        )
+    if not seconds >= 0:
+        raise ArgumentError(f"checkpoint_every_seconds is {seconds}", where="train", expected="0 or more")

@@ -8,15 +8,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from gatestack.training.options import WARMUP_FRACTION, Training
+from gatestack.training.options import Training
 
 __all__ = ["learning_rate_at", "make_optimizer", "optimizer_tensors", "restore_optimizer"]
 
+_DEFAULT_LEARNING_RATE = 1e-3
 
-def learning_rate_at(step: int, options: Training) -> float:
+
+def learning_rate_at(step: int, max_steps: int, options: Training) -> float:
     r"""Return the learning rate of one update.
 
-    With `w = ceil(0.05 max_steps)` and the full rate `r`:
+    With `w = ceil(warmup · max_steps)` and the full rate `r`:
 
         (step + 1) / w · r                                       while step < w
         r                                                        after, schedule "constant"
@@ -24,20 +26,26 @@ def learning_rate_at(step: int, options: Training) -> float:
 
     Args:
         step: number of the update, from 0.
-        options: gives `r`, `max_steps` and the schedule.
+        max_steps: updates in all.
+        options: gives `r` (None: 0.001), warm-up and schedule.
 
     Example:
-        >>> options = Training(max_steps=100, learning_rate=1.0)
-        >>> [round(learning_rate_at(step, options), 3) for step in (0, 4, 5, 52, 99)]
+        >>> options = Training(learning_rate=1.0)
+        >>> [round(learning_rate_at(step, 100, options), 3) for step in (0, 4, 5, 52, 99)]
         [0.2, 1.0, 1.0, 0.508, 0.0]
     """
-    warmup = math.ceil(WARMUP_FRACTION * options.max_steps)
+    full = _full_rate(options)
+    warmup = math.ceil(options.warmup * max_steps)
     if step < warmup:
-        return options.learning_rate * (step + 1) / warmup
+        return full * (step + 1) / warmup
     if options.schedule == "constant":
-        return options.learning_rate
-    done = (step - warmup) / (options.max_steps - warmup)
-    return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+        return full
+    done = (step - warmup) / (max_steps - warmup)
+    return full * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def _full_rate(options: Training) -> float:
+    return _DEFAULT_LEARNING_RATE if options.learning_rate is None else options.learning_rate
 
 
 def make_optimizer(network: nn.Module, options: Training) -> torch.optim.AdamW:
@@ -59,7 +67,7 @@ def make_optimizer(network: nn.Module, options: Training) -> torch.optim.AdamW:
     ]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=options.learning_rate, fused=fused or None
+        [group for group in groups if group["params"]], lr=_full_rate(options), fused=fused or None
     )
 
 

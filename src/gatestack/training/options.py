@@ -8,25 +8,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gatestack.errors import ArgumentError, nearest_name, quote_value
 
-__all__ = ["WARMUP_FRACTION", "Training"]
-
-WARMUP_FRACTION = 0.05
-"""The part of `max_steps` over which the learning rate rises to its full value."""
+__all__ = ["Training"]
 
 
 class Training(BaseModel):
     """How a network is trained: AdamW, clipped gradients, warm-up, early stopping.
 
     Args:
-        max_steps: updates of the weights, at least 1.
         batch_size: examples in one update, at least 1. Read by the estimator that builds the batches.
-        learning_rate: the highest learning rate, above 0.
+        learning_rate: the highest learning rate, above 0. None leaves it to the estimator;
+            `train` takes 0.001.
         weight_decay: decoupled decay of AdamW, 0 or more, a fraction of the weights per update and unit of
             learning rate. Acts on matrices only; biases and other vectors are left alone.
         clip_norm: gradients are scaled down to this Euclidean norm when they are longer; above 0.
             None leaves them as they are.
-        schedule: the learning rate after the warm-up, which takes the first 5 % of `max_steps`. `"cosine"`
-            falls along half a cosine wave and is 0 after `max_steps`; `"constant"` stays.
+        warmup: the part of all steps over which the learning rate rises to its full value, in [0, 1).
+        schedule: the learning rate after the warm-up. `"cosine"` falls along half a cosine wave and is 0
+            after the last step; `"constant"` stays.
         patience: training stops after so many validations without a new best one, at least 1.
             None never stops early. Without validation data it has no effect.
         validate_every: updates between two validations, at least 1; also between two entries of the history.
@@ -37,13 +35,13 @@ class Training(BaseModel):
         ArgumentError: an option out of its range, or one that does not exist (the nearest name is offered).
 
     Example:
-        >>> Training(max_steps=200).learning_rate
-        0.001
-        >>> Training(max_step=200)  # doctest: +ELLIPSIS
+        >>> Training(learning_rate=0.01).batch_size
+        32
+        >>> Training(learn_rate=0.01)
         Traceback (most recent call last):
-        gatestack.errors.ArgumentError: Training: there is no option 'max_step'
+        gatestack.errors.ArgumentError: Training: there is no option 'learn_rate'
         <BLANKLINE>
-        hint: did you mean 'max_steps'?
+        hint: did you mean 'learning_rate'?
 
     Source:
         Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2 (AdamW); Loshchilov &
@@ -53,11 +51,11 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_steps: Annotated[int, Field(ge=1)] = 1000
     batch_size: Annotated[int, Field(ge=1)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     patience: Annotated[int, Field(ge=1)] | None = 10
     validate_every: Annotated[int, Field(ge=1)] = 50

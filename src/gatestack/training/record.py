@@ -20,10 +20,11 @@ class HistoryRow:
     """One point of the learning curve.
 
     Args:
-        step: updates of the weights so far.
-        train_loss: mean of the training loss since the row before; None if there was no update since.
+        step: updates of the weights so far; a run with validation has a row of its initial weights, step 0.
+        train_loss: mean of the training loss since the row before; None if there was no update since,
+            as at step 0.
         validation: what `validate` returned, lower is better; None if nothing was validated.
-        learning_rate: of the last update.
+        learning_rate: of the last update; at step 0 of the first one.
         seconds: since the start of training, pauses between runs not counted.
 
     Example:
@@ -46,7 +47,7 @@ class TrainingRecord:
 
     Args:
         steps: updates of the weights.
-        best_step: the step whose weights the network has now.
+        best_step: the step whose weights the network has now, 0 for the initial ones.
         best_validation: the loss of these weights in validation; None if nothing was validated.
         history: the learning curve.
         stopped_by: `"max_steps"`, `"patience"` or `"interrupt"`.

@@ -58,7 +58,9 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def identify(network: nn.Module, options: Training, seed: int, batch: Any, validated: bool) -> dict[str, Any]:
+def identify(
+    network: nn.Module, options: Training, max_steps: int, seed: int, batch: Any, validated: bool
+) -> dict[str, Any]:
     """Describe what must be the same when a run is resumed, as values that JSON can hold.
 
     The device is not part of it: a run may go on elsewhere, only not with the same bits.
@@ -66,17 +68,19 @@ def identify(network: nn.Module, options: Training, seed: int, batch: Any, valid
     Args:
         network: names, shapes and types of its tensors count.
         options: all but the device count.
+        max_steps: of the run.
         seed: of the run.
         batch: the one of step 0; stands for the data.
         validated: whether there is a validation.
 
     Example:
-        >>> identity = identify(nn.Linear(2, 1), Training(), 0, torch.ones(1), True)
+        >>> identity = identify(nn.Linear(2, 1), Training(), 100, 0, torch.ones(1), True)
         >>> identity["network"]
         {'weight': 'torch.float32 [1, 2]', 'bias': 'torch.float32 [1]'}
     """
     return {
         "options": options.model_dump(exclude={"device"}),
+        "max_steps": max_steps,
         "seed": seed,
         "network": {name: f"{t.dtype} {list(t.shape)}" for name, t in network.state_dict().items()},
         "validated": validated,
