@@ -23,6 +23,22 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def validated() -> None:
+    """Fits of this test choose their weights by validation, as ever."""
+
+
+@pytest.fixture(autouse=True)
+def last_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the last weights of a fit, unless the test is `validated`.
+
+    A fit of four steps is seldom better than its start, the linear autoregression, to which validation would
+    go back: every option would then give the same forecast.
+    """
+    if "validated" not in request.fixturenames:
+        monkeypatch.setattr("gatestack.tasks.forecast.fitting._validation", lambda *_: None)
+
+
+@pytest.fixture
 def make() -> Make:
     """Make a forecaster that fits in a moment; every setting can be changed."""
 

@@ -228,6 +228,7 @@ def test_a_backtest_holds_out_what_it_says(make: Make) -> None:
         make().backtest(frame, origins=Origins(test=95))
 
 
+@pytest.mark.usefixtures("validated")
 def test_the_held_out_part_does_not_move_the_fit(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = one_series(100)
     late = pl.int_range(pl.len()) >= 80

@@ -17,6 +17,7 @@ from .tables import values_of
 Make = Callable[..., Forecaster]
 
 
+@pytest.mark.usefixtures("validated")
 def test_a_curved_rule_is_learned_that_no_baseline_can_follow(make: Make) -> None:
     # The logistic map: each value follows from the last by a parabola, and none is correlated with it.
     values = [0.3]
@@ -35,6 +36,7 @@ def test_a_curved_rule_is_learned_that_no_baseline_can_follow(make: Make) -> Non
     assert "lower than that of the best baseline" in result.sentence
 
 
+@pytest.mark.usefixtures("validated")
 def test_noise_without_memory_is_not_beaten(make: Make) -> None:
     values = np.random.default_rng(1).normal(size=400)
     result = make(max_steps=60, season=None).backtest(
@@ -47,6 +49,7 @@ def test_noise_without_memory_is_not_beaten(make: Make) -> None:
     assert result.skill["last_value"].value > 0.15  # the mean beats the last value of noise by 1 - 1/√2
 
 
+@pytest.mark.usefixtures("validated")
 def test_training_lowers_the_validation_loss(make: Make) -> None:
     time = np.arange(300)
     frame = pl.DataFrame({"ds": time, "y": np.sin(time * 2 * np.pi / 9)})
@@ -62,6 +65,7 @@ def test_training_lowers_the_validation_loss(make: Make) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.usefixtures("validated")
 def test_the_daily_weather_of_seattle_fits_and_backtests(make: Make, shared_data: Path) -> None:
     path = shared_data / "seattle_weather" / "seattle-weather.csv"
     model = make(7, season="auto", window=28, max_steps=30, calendar="auto")
@@ -78,6 +82,7 @@ def test_the_daily_weather_of_seattle_fits_and_backtests(make: Make, shared_data
     assert values_of(model.predict(path)) == pytest.approx(values_of(model.predict()), rel=1e-5)
 
 
+@pytest.mark.usefixtures("validated")
 def test_hourly_series_of_the_m4_competition_fit_side_by_side(make: Make, shared_data: Path) -> None:
     found = sorted((shared_data / "m4_hourly").glob("*rain*.csv"))
     if not found:

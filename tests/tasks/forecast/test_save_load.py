@@ -31,6 +31,7 @@ def saved(make: Make, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("mode", ["direct", "windows", "recursive"])
 @pytest.mark.parametrize("scaling", ["window", "series"])
+@pytest.mark.usefixtures("validated")
 def test_a_saved_model_answers_with_the_same_bits(
     make: Make, tmp_path: Path, mode: str, scaling: str
 ) -> None:
@@ -190,6 +191,7 @@ def test_a_folder_that_was_only_copied_loads(saved: Path, tmp_path: Path) -> Non
     assert Forecaster.load(path).predict().equals(Forecaster.load(saved).predict())
 
 
+@pytest.mark.usefixtures("validated")
 def test_an_interrupted_fit_goes_on_to_the_same_weights(make: Make, tmp_path: Path) -> None:
     frame = one_series()
     settings: dict[str, Any] = {

@@ -82,6 +82,15 @@ class Evaluation:
         skill: for each baseline, how much lower the model's mean absolute scaled error is.
         sentence: the result in words.
         origins: number of origins.
+
+    Example:
+        >>> from gatestack.tasks.forecast import Forecaster
+        >>> frame = pl.DataFrame({"ds": range(60), "y": [float(step % 5) for step in range(60)]})
+        >>> result = Forecaster(horizon=2, hidden_size=4, max_steps=5, season=5).backtest(frame)
+        >>> result.scores["model"].to_list()
+        ['gatestack', 'last_value', 'seasonal_naive', 'drift', 'linear']
+        >>> result.by_step["step"].to_list()
+        [1, 2]
     """
 
     forecasts: pl.DataFrame

@@ -29,6 +29,10 @@ class Recency:
         response: (lags, horizon), mean absolute change of step k's median when the value `lag` steps before
             the origin changes, per unit of change; row 0 is the last observation.
         reacts: True when step 1 moves with the last observation.
+
+    Example:
+        >>> Recency(np.array([[0.9, 0.4], [0.1, 0.2]]), reacts=True).response.shape
+        (2, 2)
     """
 
     response: npt.NDArray[np.float64]

@@ -29,6 +29,10 @@ class Skill:
         value: 1 - error of the model / error of the baseline; above 0 the model is better. Minus infinity
             where only the baseline makes no error.
         low, high: bounds of the 95 % interval; None with too few origins to say, or without a finite value.
+
+    Example:
+        >>> Skill(0.25, 0.1, 0.4).to_dict()
+        {'value': 0.25, 'low': 0.1, 'high': 0.4}
     """
 
     value: float
