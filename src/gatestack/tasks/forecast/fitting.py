@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,17 @@ class FitPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """Where a run keeps its checkpoints, whether it goes on from them, and whether it shows its progress."""
+    """Where a run keeps its checkpoints, whether it goes on from them, and whether it shows its progress.
+
+    Args:
+        path: folder of the checkpoints; None keeps none.
+        resume: go on from the newest checkpoint in the folder, with the same settings and data.
+        progress: None shows a bar on stderr if it is a terminal; True also writes lines if it is not.
+
+    Example:
+        >>> RunFolder(path=Path("runs/weather"), resume=True).resume
+        True
+    """
 
     path: Path | None = None
     resume: bool = False
@@ -249,13 +260,25 @@ def _train(
         loss,
         sampler,
         validate=_validation(panel, ends, network.shape, weights, levels),
-        options=plan.training,
+        options=_with_rate(plan.training, int(ends.sum())),
         max_steps=plan.max_steps,
         seed=plan.seed,
         folder=folder.path,
         resume=folder.resume,
         progress=folder.progress,
     )
+
+
+def _with_rate(options: Training, steps: int) -> Training:
+    """Choose the learning rate where the user left it open: the fewer steps to learn from, the lower.
+
+    The constants were chosen by hand on the training parts of four data sets of 840 to 30,000 steps: with few
+    steps a high rate overfits before the first validations can tell.
+    """
+    if options.learning_rate is not None:
+        return options
+    rate = 2e-3 * math.sqrt(steps / 30_000)
+    return options.model_copy(update={"learning_rate": min(max(rate, 5e-4), 3e-3)})
 
 
 def _validation(

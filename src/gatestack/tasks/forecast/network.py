@@ -88,7 +88,7 @@ class ForecastNetwork(nn.Module):
         self.stack = Stack(
             *layers,
             input_size=shape.input_size,
-            dropout=architecture.dropout if deep else 0.0,
+            dropout=architecture.dropout if deep and not architecture.variational_dropout else 0.0,
             variational_dropout=architecture.variational_dropout if deep else 0.0,
             residual=architecture.residual and deep,
         )

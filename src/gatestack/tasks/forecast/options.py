@@ -25,7 +25,7 @@ class Architecture:
         cell: `"lstm"`, `"gru"` or `"rnn"`.
         dropout: share of units dropped between layers and in the head, in [0, 1), drawn anew at each step.
         variational_dropout: share of units dropped between layers, with one draw per sequence (Gal &
-            Ghahramani 2016), in [0, 1).
+            Ghahramani 2016), in [0, 1); above 0 it takes the place of `dropout` there.
         residual: add the input of each layer but the lowest to its output; their widths must agree.
         initial_state: `"zeros"` or `"trained"`.
         scaling: `"window"` divides by what the last `window` values look like at each step, looking only
@@ -43,7 +43,7 @@ class Architecture:
     """
 
     cell: Cell = "lstm"
-    dropout: float = 0.0
+    dropout: float = 0.1
     variational_dropout: float = 0.0
     residual: bool = False
     initial_state: Literal["zeros", "trained"] = "zeros"
