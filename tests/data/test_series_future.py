@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gatestack.data.series_future import split_horizon
+from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
 
@@ -36,22 +36,22 @@ def table() -> SeriesTable:
 
 
 def test_values_go_to_their_series_and_step(table: SeriesTable) -> None:
-    assert table.future_values(FUTURE, 2).tolist() == [[[32], [42]], [[31], [41]]]
+    assert future_values(table, FUTURE, 2).tolist() == [[[32], [42]], [[31], [41]]]
 
 
 def test_a_calendar_that_covers_the_past_too_will_do(table: SeriesTable) -> None:
     covering = pl.concat([HISTORY.drop("rain"), FUTURE])
-    assert np.array_equal(table.future_values(covering.to_pandas(), 2), table.future_values(FUTURE, 2))
+    assert np.array_equal(future_values(table, covering.to_pandas(), 2), future_values(table, FUTURE, 2))
 
 
 def test_nothing_known_is_an_empty_array() -> None:
     table = SeriesTable.from_frame(HISTORY, target="rain", series="site")
-    assert table.future_values(FUTURE, 3).shape == (2, 3, 0)
+    assert future_values(table, FUTURE, 3).shape == (2, 3, 0)
 
 
 def refusal(table: SeriesTable, frame: object, horizon: int = 2) -> DataError:
     with pytest.raises(DataError) as caught:
-        table.future_values(frame, horizon)
+        future_values(table, frame, horizon)
     return caught.value
 
 
@@ -97,7 +97,7 @@ def test_unknown_series_repeated_times_and_odd_times_are_refused(table: SeriesTa
 
 def test_the_horizon_must_be_positive(table: SeriesTable) -> None:
     with pytest.raises(ArgumentError, match="horizon is 0"):
-        table.future_values(FUTURE, 0)
+        future_values(table, FUTURE, 0)
 
 
 def test_a_frame_is_cut_into_history_and_future() -> None:

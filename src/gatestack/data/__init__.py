@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gatestack.data.frequency_inference import infer_frequency
     from gatestack.data.read import MISSING_TOKENS, read_table
     from gatestack.data.sequences import Sequences
-    from gatestack.data.series_future import split_horizon
+    from gatestack.data.series_future import future_values, split_horizon
     from gatestack.data.series_table import SeriesTable
     from gatestack.data.table_columns import Columns
     from gatestack.data.time_column import TimeKind
@@ -36,6 +36,7 @@ __all__ = [
     "TimeKind",
     "as_polars",
     "calendar_features",
+    "future_values",
     "infer_frequency",
     "like_input",
     "read_table",
@@ -53,6 +54,7 @@ _HOMES = {
     "TimeKind": "gatestack.data.time_column",
     "as_polars": "gatestack.data.frames",
     "calendar_features": "gatestack.data.calendar",
+    "future_values": "gatestack.data.series_future",
     "infer_frequency": "gatestack.data.frequency_inference",
     "like_input": "gatestack.data.frames",
     "read_table": "gatestack.data.read",

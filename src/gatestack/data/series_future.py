@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +13,9 @@ from gatestack.data.frequency_inference import show_time
 from gatestack.data.number_column import write_number_column
 from gatestack.data.places import row_place
 from gatestack.data.series_grid import encode_series
+from gatestack.data.series_table import SeriesTable
 from gatestack.data.time_column import read_time
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
-
-if TYPE_CHECKING:
-    from gatestack.data.series_table import SeriesTable
 
 __all__ = ["future_values", "split_horizon"]
 
@@ -44,7 +41,6 @@ def future_values(
         DataError: a column, a time or a value that is missing, named with its series; an unknown series.
 
     Example:
-        >>> from gatestack.data.series_table import SeriesTable
         >>> table = SeriesTable.from_frame(pl.DataFrame({"ds": [1, 2], "y": [1, 2], "x": [0, 0]}), future="x")
         >>> future_values(table, pl.DataFrame({"ds": [3], "x": [5]}), 1)
         array([[[5.]]], dtype=float32)

@@ -16,7 +16,6 @@ from gatestack.data.frequency import Frequency, TimeArray
 from gatestack.data.number_column import write_number_column
 from gatestack.data.places import row_place
 from gatestack.data.sequences import Sequences
-from gatestack.data.series_future import future_values
 from gatestack.data.series_grid import SeriesGrid, encode_series
 from gatestack.data.table_columns import Columns, resolve_columns
 from gatestack.data.time_column import TimeKind, read_time
@@ -205,19 +204,6 @@ class SeriesTable:
             return stamps.to_frame()
         rows = np.repeat(np.arange(len(self.series_keys)), times.shape[1])
         return pl.DataFrame([self.series_keys.gather(rows).rename(self.columns.series), stamps])
-
-    def future_values(
-        self, future_frame: Frame, horizon: int, *, source: str | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Read the known future of the inputs, see `series_future.future_values`.
-
-        Example:
-            >>> frame = pl.DataFrame({"ds": [1, 2], "y": [1.0, 2.0], "open": [1, 0]})
-            >>> table = SeriesTable.from_frame(frame, future=["open"])
-            >>> table.future_values(pl.DataFrame({"ds": [3, 4], "open": [0, 1]}), 2)[0, :, 0]
-            array([0., 1.], dtype=float32)
-        """
-        return future_values(self, future_frame, horizon, source=source)
 
     def check_same_columns(self, other: SeriesTable) -> None:
         """Raise where another table (given at predict) differs from this one (given at fit).

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.data.frames import Frame, as_polars, like_input
-from gatestack.data.series_future import split_horizon
+from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
@@ -45,7 +45,7 @@ def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | N
             )
         table = read_like_fit(fitted, data, frame)
         state = fitted.state_after(fitted.panel(table))
-    quantiles = fitted.quantiles_ahead(state, table, _future_values(table, future, fitted.horizon))
+    quantiles = fitted.quantiles_ahead(state, table, _needed_future(table, future, fitted.horizon))
     levels = fitted.levels
     index = {MODEL: len(levels) // 2} | interval_columns(levels)
     result = table.forecast_frame(fitted.horizon).with_columns(
@@ -82,7 +82,7 @@ def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> S
     return table
 
 
-def _future_values(table: SeriesTable, future: Frame | None, horizon: int) -> npt.NDArray[np.float32]:
+def _needed_future(table: SeriesTable, future: Frame | None, horizon: int) -> npt.NDArray[np.float32]:
     names = table.columns.future
     if not names:
         return np.zeros((len(table.sequences), horizon, 0), dtype=np.float32)
@@ -92,4 +92,4 @@ def _future_values(table: SeriesTable, future: Frame | None, horizon: int) -> np
             where="predict",
             expected="a frame of them as future=",
         )
-    return table.future_values(future, horizon)
+    return future_values(table, future, horizon)
