@@ -49,11 +49,16 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".peers")
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument(
-        "--reuse", nargs="+", default=[], metavar="PROBLEM=OTHER", help="take the choice of OTHER, untried"
+        "--reuse",
+        nargs="+",
+        default=[],
+        metavar="PROBLEM/MODEL=OTHER",
+        help="take the choice of OTHER, untried",
     )
     parser.add_argument("--updates", type=int, default=Budget().updates)
     arguments = parser.parse_args()
     budget = Budget(updates=arguments.updates)
+    reused = dict(pair.split("=") for pair in arguments.reuse)
     tried: list[dict[str, object]] = []
     chosen: dict[str, dict[str, dict[str, object]]] = {}
 
@@ -70,13 +75,13 @@ def main() -> None:
         problem = read_problem(name, "validation", arguments.data)
         chosen[name] = {}
         for label, scalings in SCALINGS.items():
+            if f"{name}/{label}" in reused:
+                chosen[name][label] = chosen[reused[f"{name}/{label}"]][label]
+                continue
             errors = [trial(problem, candidate(label, options)) for options in scalings]
             chosen[name][label] = scalings[errors.index(min(errors))]
         # After every problem, so that the test split of the first can run beside the trial of the next.
-        _write(tried, chosen, budget, {})
-    reused = dict(pair.split("=") for pair in arguments.reuse)
-    chosen |= {name: chosen[other] for name, other in reused.items()}
-    _write(tried, chosen, budget, reused)
+        _write(tried, chosen, budget, reused)
 
 
 def _write(
@@ -107,8 +112,11 @@ def _write(
         f"Seed 0, {budget.updates} updates of {budget.batch_size} windows; the test part was removed before. "
         "The choice is the lowest MAE (`m4_hourly`: MASE).\n\n" + markdown_table(head, rows) + "\n"
     )
-    for name, other in reused.items():
-        text += f"\nNo trial on `{name}`, for want of time: its peers run at the settings of `{other}`.\n"
+    if reused:
+        text += "\nNot tried, for want of time; the setting is the one chosen on another problem:\n\n"
+    for place, other in reused.items():
+        name, label = place.split("/")
+        text += f"- `{name}`, {label}: {json.dumps(chosen.get(name, {}).get(label))}, as on `{other}`\n"
     (results / "peer_settings.md").write_text(text, encoding="utf-8")
 
 

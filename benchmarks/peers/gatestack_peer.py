@@ -19,6 +19,7 @@ import torch
 from job_io import Job, read_job, write_answer
 
 from gatestack import Forecaster
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.training import Training, TrainingRecord
 
 START = np.datetime64("2000-01-01", "us")
@@ -73,6 +74,12 @@ def _seconds_per_update(record: TrainingRecord) -> list[float]:
     ]
 
 
+def _parameters(fitted: FittedForecast) -> int:
+    """Weights that are trained by gradients, and those of the linear autoregression that it starts from."""
+    trained = sum(weight.numel() for weight in fitted.network.parameters() if weight.requires_grad)
+    return trained + fitted.autoregression.weight.size + fitted.autoregression.bias.size
+
+
 def run(folder: Path) -> None:
     """Fit the model of the job in `folder` and leave its answer there."""
     job = read_job(folder)
@@ -100,7 +107,7 @@ def run(folder: Path) -> None:
     write_answer(
         folder,
         forecasts,
-        parameters=sum(weight.numel() for weight in fitted.network.parameters() if weight.requires_grad),
+        parameters=_parameters(fitted),
         updates=fitted.record.steps,
         fit_seconds=fit_seconds,
         forecast_seconds=forecast_seconds,

@@ -31,6 +31,9 @@ What to know before reading the numbers:
 - The number of updates is small: it was set by the time at hand. With more of them the order may change.
 - The losses differ: the peers train on the absolute error, which is also the score; Gatestack trains on
   quantiles, of which the median is scored.
+- Gatestack starts from a linear autoregression of its own, fitted to the same data, and learns what that
+  lacks; the weights of that start are in its number of parameters. The peers have no such part. "linear
+  autoregression" in the tables is a separate model of the benchmark, and shows how far a line alone gets.
 - The recurrent models are equally wide and deep. NHITS has no recurrent layer and keeps its own default
   width, so it has far more parameters.
 - `m4_hourly` mixes series of very different size: read MASE there; its MAE is that of its few largest series.
