@@ -69,9 +69,9 @@ def score(frame: pl.DataFrame, change: dict[str, Any], seed: int) -> Evaluation:
     """Backtest one candidate inside the training period."""
     settings = BASE | change
     past = settings.pop("past", ())
-    rate = settings.pop("learning_rate", 1e-3)
+    rate = settings.pop("learning_rate", None)
     architecture = Architecture(
-        dropout=settings.pop("dropout", 0.0), scaling=settings.pop("scaling", "window")
+        dropout=settings.pop("dropout", 0.1), scaling=settings.pop("scaling", "window")
     )
     model = Forecaster(
         HORIZON,

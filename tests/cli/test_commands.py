@@ -10,11 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import SMALL
 from typer.testing import Result
 
 import gatestack as gs
 from gatestack.reports.repeat import command_to_repeat, python_to_repeat
+
+from .conftest import SMALL
 
 Run = Callable[..., Result]
 

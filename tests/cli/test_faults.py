@@ -12,10 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import SMALL, start
 from typer.testing import Result
 
 import gatestack as gs
+
+from .conftest import SMALL, start
 
 Run = Callable[..., Result]
 
@@ -148,7 +149,7 @@ def test_unfinished_run_is_not_thrown_away_unasked(gatestack: Run, tmp_path: Pat
 def test_full_disk_while_saving_leaves_no_model(tmp_path: Path, table: Path) -> None:
     import resource
 
-    limit = 40_000  # room for a checkpoint, not for the report
+    limit = 150_000  # room for a checkpoint, not for the report
 
     def small_files() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

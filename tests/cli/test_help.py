@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 import shlex
 from collections.abc import Callable
@@ -11,8 +13,10 @@ import pytest
 import typer
 from typer.testing import Result
 
+from gatestack import Forecaster, Training
 from gatestack.cli.main import app
 from gatestack.cli.reference import reference_page
+from gatestack.tasks.forecast import Architecture
 
 Run = Callable[..., Result]
 
@@ -60,3 +64,15 @@ def test_reference_page_is_up_to_date() -> None:
 def test_help_needs_no_colour(gatestack: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in gatestack("--help").stdout
+
+
+def test_the_defaults_of_a_fit_are_those_of_the_python_api() -> None:
+    command = typer.main.get_command(app).commands["fit"].commands["forecast"]  # type: ignore[attr-defined]
+    said = {option.name: option.default for option in command.params}
+    for api in (inspect.signature(Forecaster).parameters.values(), dataclasses.fields(Architecture)):
+        for parameter in api:
+            if parameter.name in said and parameter.name not in ("horizon", "layers", "season", "calendar"):
+                assert said[parameter.name] == parameter.default, parameter.name
+    for name, field in Training.model_fields.items():
+        if name in said:
+            assert said[name] == field.default, name

@@ -137,7 +137,7 @@ def fit_forecast(
             help="Share of units dropped in training.",
             rich_help_panel=_MODEL,
         ),
-    ] = 0.0,
+    ] = 0.1,
     scaling: Annotated[
         Literal["window", "series"],
         typer.Option(help="Level and scale: of the last window, or of the series.", rich_help_panel=_MODEL),
@@ -150,8 +150,13 @@ def fit_forecast(
         int, typer.Option(metavar="N", min=1, help="Examples in one update.", rich_help_panel=_TRAINING)
     ] = 32,
     learning_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="Highest learning rate, above 0.", rich_help_panel=_TRAINING)
-    ] = 1e-3,
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Highest learning rate, above 0. [default: by the size of the data]",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     patience: Annotated[
         int,
         typer.Option(
