@@ -9,13 +9,12 @@ from sklearn.base import clone
 
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import ArgumentError
 from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
 from gatestack.tasks.forecast.evaluation import Evaluation
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import RunFolder, fit_forecast
-from gatestack.tasks.forecast.options import Architecture, Mode, check_instance
+from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, Mode, check_choice, check_instance
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
     fitted_to_data,
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Forecaster"]
-
-DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 class Forecaster(Estimator):
@@ -53,8 +50,8 @@ class Forecaster(Estimator):
         season: length in steps, several lengths, None for none, or `"auto"` to find them in the training
             part.
         calendar: names of calendar features (see `gatestack.data.calendar_features`), or `"auto"`.
-        mode: `"direct"` trains at every step of a pass and carries the state on; `"windows"` reads each
-            window from a zero state; `"recursive"` forecasts one step at a time and samples paths.
+        mode: `"direct"` trains on steps drawn from a whole pass and carries the state on; `"windows"` reads
+            each window from a zero state; `"recursive"` forecasts one step at a time and samples paths.
         architecture: cell, dropout, residual connections, scaling, …; None takes the defaults.
         training: batch size, learning rate, patience, …; None takes the defaults.
         seed: of initial weights, batches, dropout and sampled paths.
@@ -144,10 +141,6 @@ class Forecaster(Estimator):
             ArgumentError: a column or an option does not exist or is outside its range.
             TrainingError: the loss is not finite.
         """
-        if short_series not in ("error", "skip"):
-            raise ArgumentError(
-                f"short_series is {short_series!r}", where="fit", expected="'error' or 'skip'"
-            )
         table = SeriesTable.from_frame(
             frame,
             target=target,
@@ -158,11 +151,8 @@ class Forecaster(Estimator):
             static=static,
             frequency=frequency,
         )
-        return self._fit_table(
-            table,
-            skip_short=short_series == "skip",
-            run=check_instance("run", run, RunFolder, owner="fit"),
-        )
+        run = check_instance("run", run, RunFolder, owner="fit")
+        return self._fit_table(table, short_series=short_series, run=run)
 
     def predict(self, frame: Frame | None = None, *, future: Frame | None = None) -> Any:
         """Forecast the steps after the end of each series.
@@ -241,12 +231,12 @@ class Forecaster(Estimator):
             static=static,
             frequency=frequency,
         )
-        make_plan(self, table)  # wrong arguments are found before the first fit
+        make_plan(self._parameters(), table)  # wrong arguments are found before the first fit
 
         def fit(part: SeriesTable) -> FittedForecast:
             copy: Forecaster = clone(self)  # type: ignore[no-untyped-call]
             progress = RunFolder(progress=run.progress if run else None)
-            fitted = copy._fit_table(part, skip_short=short_series == "skip", run=progress).fitted_
+            fitted = copy._fit_table(part, short_series=short_series, run=progress).fitted_
             if fitted.record.stopped_by == "interrupt":
                 raise KeyboardInterrupt
             return fitted
@@ -283,16 +273,18 @@ class Forecaster(Estimator):
 
         return plot_forecast(self.predict(future=future), self.fitted_.tail, series=series, steps=steps)
 
-    def _fit_table(self, table: SeriesTable, *, skip_short: bool, run: RunFolder) -> Self:
+    def _fit_table(
+        self, table: SeriesTable, *, short_series: Literal["error", "skip"], run: RunFolder
+    ) -> Self:
+        check_choice("short_series", short_series, ("error", "skip"), owner="fit")
         self.fitted_: FittedForecast = fit_forecast(
-            table, make_plan(self, table), skip_short=skip_short, folder=run
+            table, make_plan(self._parameters(), table), skip_short=short_series == "skip", folder=run
         )
         return self
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
-        parameters = parameters_to_data(self.get_params(deep=False))  # type: ignore[no-untyped-call]
         model, weights, proof = fitted_to_data(self.fitted_)
-        return {"parameters": parameters} | model, weights, proof
+        return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof
 
     @classmethod
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:

@@ -53,11 +53,16 @@ def recency(model: Forecaster, lags: int = 3) -> Recency:
     Raises:
         ArgumentError: `lags` is out of its range.
 
+    Note:
+        A series whose last season says everything, such as a noiseless cycle, needs no last value: there the
+        answer may rightly be no.
+
     Example:
         >>> import polars as pl
         >>> from gatestack import Forecaster
-        >>> frame = pl.DataFrame({"ds": range(60), "y": [float(step % 5) for step in range(60)]})
-        >>> model = Forecaster(horizon=2, hidden_size=4, max_steps=5, season=5).fit(frame)
+        >>> walk = np.cumsum(np.random.default_rng(0).normal(size=80))
+        >>> frame = pl.DataFrame({"ds": range(80), "y": walk})
+        >>> model = Forecaster(horizon=2, hidden_size=4, max_steps=5).fit(frame)
         >>> recency(model).reacts
         True
     """
