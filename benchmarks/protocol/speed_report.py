@@ -20,7 +20,9 @@ What to know before reading the numbers:
   for that see [forecast_accuracy.md](forecast_accuracy.md).
 - Seconds per update are the mean over a fit, without the first 20 updates, inside the library's own loop:
   data loading, hooks and the start of epochs are in it, imports and set-up are not.
-- Each fit is a process of its own; the contenders take turns, and the first one changes every round.
+- Gatestack takes denormal numbers as zero while it trains; the peers run as they come.
+- Each fit is a process of its own; the contenders take turns, and the first one changes every round. Other
+  work ran on the machine: read the ratios and the spread, not the milliseconds.
 """
 
 

@@ -119,8 +119,12 @@ def verdict_sentence(summaries: list[Summary], problem: Problem) -> str | None:
     for group, title in ((recurrent, "best recurrent peer"), (simple, "best naive or linear answer")):
         if group:
             best = group[0]
+            name = best.model
+            behind = _more(error(best, problem), error(simple[0], problem)) if simple else 0.0
+            if group is recurrent and behind > 0:
+                name += f" (itself {behind:.1f} % behind {simple[0].model})"
             phrase = _phrase(error(own, problem), error(best, problem))
-            parts.append(f"against the {title}, {best.model}: {phrase}")
+            parts.append(f"against the {title}, {name}: {phrase}")
     early = []
     for other in (*recurrent, *(s for s in simple if s.model == LINEAR)):
         if any(a >= b for a, b in zip(step_errors(own, problem), step_errors(other, problem), strict=True)):

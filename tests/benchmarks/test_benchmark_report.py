@@ -56,6 +56,7 @@ def test_the_page_tells_wins_and_losses(problem: Problem) -> None:
     verdict = next(line for line in page.splitlines() if line.startswith("**Verdict.**"))
     assert "number 2 of 4" in verdict
     assert "best recurrent peer, Darts BlockRNN LSTM: better (-50.0 %)" in verdict
+    assert "behind last value" not in verdict  # Darts is better than that here.
     assert "not ahead at every step of Darts BlockRNN LSTM" in verdict
 
 
