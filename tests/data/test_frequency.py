@@ -206,9 +206,7 @@ def test_times_off_the_grid_are_named() -> None:
 def test_a_change_of_step_inside_a_series_is_named() -> None:
     hours = Frequency.parse("1h").range(np.datetime64("2024-01-01", "us"), 40)
     days = Frequency.parse("1d").advance(hours[-1], np.arange(1, 20))
-    with pytest.raises(
-        DataError, match="19 steps in a row are 24 hours"
-    ) as caught:
+    with pytest.raises(DataError, match="19 steps in a row are 24 hours") as caught:
         infer_frequency(np.concatenate([hours, days]), where="rain.csv")
     assert "from 2024-01-02 15:00 on" in str(caught.value)
     assert "the rest is hourly" in str(caught.value)

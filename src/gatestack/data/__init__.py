@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatestack.data.calendar import CALENDAR_NAMES, calendar_features
+    from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_features
     from gatestack.data.frames import as_polars, like_input
     from gatestack.data.frequency import Frequency
     from gatestack.data.frequency_inference import infer_frequency
@@ -45,7 +45,7 @@ __all__ = [
 
 # Where each public name lives.
 _HOMES = {
-    "CALENDAR_NAMES": "gatestack.data.calendar",
+    "CALENDAR_NAMES": "gatestack.data.calendar_encoding",
     "MISSING_TOKENS": "gatestack.data.read",
     "Columns": "gatestack.data.table_columns",
     "Frequency": "gatestack.data.frequency",
@@ -53,7 +53,7 @@ _HOMES = {
     "SeriesTable": "gatestack.data.series_table",
     "TimeKind": "gatestack.data.time_column",
     "as_polars": "gatestack.data.frames",
-    "calendar_features": "gatestack.data.calendar",
+    "calendar_features": "gatestack.data.calendar_encoding",
     "future_values": "gatestack.data.series_future",
     "infer_frequency": "gatestack.data.frequency_inference",
     "like_input": "gatestack.data.frames",

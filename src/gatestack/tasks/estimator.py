@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from gatestack.errors import ModelFileError, NotFittedError, nearest_name
 from gatestack.runtime.model_folder import read_model_folder, write_model_folder
 
-__all__ = ["Arrays", "Estimator", "load_estimator"]
+__all__ = ["Arrays", "Estimator", "check_proof", "load_estimator"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -86,6 +86,11 @@ class Estimator(BaseEstimator, ABC):
         if not isinstance(model, cls):
             raise ModelFileError(f"this is a {model.kind}", where=str(path), expected=f"a {cls.kind}")
         return model
+
+    def _parameters(self) -> dict[str, Any]:
+        """Give the arguments of the constructor by name, as they are now."""
+        parameters: dict[str, Any] = self.get_params(deep=False)  # type: ignore[no-untyped-call]
+        return parameters
 
     def _check_fitted(self, doing: str) -> None:
         if not self.__sklearn_is_fitted__():

@@ -274,8 +274,9 @@ def test_wrong_helpers_of_fit_and_backtest_are_refused(make: Make) -> None:
         make().fit(one_series(), run="folder")
     with pytest.raises(ArgumentError, match="'origins' parameter of backtest is of type int"):
         make().backtest(one_series(), origins=7)
-    with pytest.raises(ArgumentError, match="short_series is 'drop'"):
-        make().fit(one_series(), short_series="drop")
+    for call in (make().fit, make().backtest):
+        with pytest.raises(ArgumentError, match="'short_series' parameter of fit is 'drop'"):
+            call(one_series(), short_series="drop")
 
 
 def test_a_misspelt_column_offers_the_nearest(make: Make) -> None:

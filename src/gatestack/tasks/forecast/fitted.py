@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gatestack.data.calendar import calendar_features
+from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.sequences import Sequences
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, nearest_name, quote_value

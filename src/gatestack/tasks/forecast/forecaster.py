@@ -14,7 +14,13 @@ from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
 from gatestack.tasks.forecast.evaluation import Evaluation
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import RunFolder, fit_forecast
-from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, Mode, check_choice, check_instance
+from gatestack.tasks.forecast.options import (
+    DEFAULT_QUANTILES,
+    Architecture,
+    Mode,
+    check_choice,
+    check_instance,
+)
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
     fitted_to_data,
@@ -241,8 +247,8 @@ class Forecaster(Estimator):
                 raise KeyboardInterrupt
             return fitted
 
-        rolling = check_instance("origins", origins, Origins, owner="backtest")
-        return backtest(table, rolling, horizon=self.horizon, fit=fit)
+        origins = check_instance("origins", origins, Origins, owner="backtest")
+        return backtest(table, origins, horizon=self.horizon, fit=fit)
 
     def stream(self, series: str | None = None) -> ForecastStream:
         """Go on from the end of one series of the fit, one step at a time.

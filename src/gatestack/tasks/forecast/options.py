@@ -16,6 +16,8 @@ Mode = Literal["direct", "windows", "recursive"]
 Scaling = Literal["window", "series"]
 Options = TypeVar("Options")
 
+DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gatestack.data.calendar import calendar_features
+from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.series_table import SeriesTable
 from gatestack.tasks.forecast.scaling import LEVELS, MOMENTS, ScaleOverTime
 

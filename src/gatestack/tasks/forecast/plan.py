@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import numpy as np
 
-from gatestack.data.calendar import CALENDAR_NAMES, calendar_names_for
+from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_names_for
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, nearest_name
 from gatestack.tasks.forecast.fitting import FitPlan
 from gatestack.tasks.forecast.options import Architecture, Mode, check_choice, check_instance, check_whole
 from gatestack.training import Training
-
-if TYPE_CHECKING:
-    from gatestack.tasks.forecast.forecaster import Forecaster
 
 __all__ = ["make_plan"]
 
@@ -23,45 +21,49 @@ _OWNER = "Forecaster"
 _MOST_LAYERS = 64
 
 
-def make_plan(forecaster: Forecaster, table: SeriesTable) -> FitPlan:
-    """Check every argument of a forecaster against its range and against the table.
+def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
+    """Check every parameter of a `Forecaster` against its range and against the table.
+
+    Args:
+        parameters: the arguments of its constructor, by name.
+        table: the series to fit.
 
     Raises:
         ArgumentError: names the argument, its value, and what is expected.
     """
     for name in ("horizon", "hidden_size", "max_steps"):
-        check_whole(name, getattr(forecaster, name), owner=_OWNER)
-    check_whole("seed", forecaster.seed, owner=_OWNER, least=0)
-    if forecaster.window is not None:
-        check_whole("window", forecaster.window, owner=_OWNER, least=2)
-    check_choice("mode", forecaster.mode, get_args(Mode), owner=_OWNER)
-    if forecaster.mode == "recursive" and table.columns.past:
+        check_whole(name, parameters[name], owner=_OWNER)
+    check_whole("seed", parameters["seed"], owner=_OWNER, least=0)
+    if parameters["window"] is not None:
+        check_whole("window", parameters["window"], owner=_OWNER, least=2)
+    check_choice("mode", parameters["mode"], get_args(Mode), owner=_OWNER)
+    if parameters["mode"] == "recursive" and table.columns.past:
         raise ArgumentError(
             f"mode is 'recursive' with past columns {', '.join(table.columns.past)}",
             where=_OWNER,
             expected="no past columns: their values at the steps ahead are not known",
             hint="use mode='direct', or name them in future= if they are known ahead",
         )
-    levels = _levels(forecaster.quantiles)
-    if forecaster.mode == "recursive" and len(levels) == 1:
+    levels = _levels(parameters["quantiles"])
+    if parameters["mode"] == "recursive" and len(levels) == 1:
         raise ArgumentError(
             f"mode is 'recursive' with the quantiles {levels}",
             where=_OWNER,
             expected="three quantiles or more, to draw values from",
         )
-    training = check_instance("training", forecaster.training, Training, owner=_OWNER)
+    training = check_instance("training", parameters["training"], Training, owner=_OWNER)
     return FitPlan(
-        horizon=int(forecaster.horizon),
-        widths=_widths(forecaster.layers, forecaster.hidden_size),
-        window=None if forecaster.window is None else int(forecaster.window),
+        horizon=int(parameters["horizon"]),
+        widths=_widths(parameters["layers"], parameters["hidden_size"]),
+        window=None if parameters["window"] is None else int(parameters["window"]),
         levels=levels,
-        seasons=_seasons(forecaster.season),
-        calendar=_calendar(forecaster.calendar, table),
-        mode=forecaster.mode,
-        architecture=check_instance("architecture", forecaster.architecture, Architecture, owner=_OWNER),
+        seasons=_seasons(parameters["season"]),
+        calendar=_calendar(parameters["calendar"], table),
+        mode=parameters["mode"],
+        architecture=check_instance("architecture", parameters["architecture"], Architecture, owner=_OWNER),
         training=training,
-        max_steps=int(forecaster.max_steps),
-        seed=int(forecaster.seed),
+        max_steps=int(parameters["max_steps"]),
+        seed=int(parameters["seed"]),
     )
 
 

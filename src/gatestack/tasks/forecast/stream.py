@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gatestack.data.calendar import calendar_features
+from gatestack.data.calendar_encoding import calendar_features
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
 from gatestack.tasks.forecast.state import SeriesState

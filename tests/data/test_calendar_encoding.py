@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatestack.data.calendar import CALENDAR_NAMES, calendar_features, calendar_names_for
+from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_features, calendar_names_for
 from gatestack.data.frequency import Frequency
 from gatestack.errors import ArgumentError
 
