@@ -145,7 +145,7 @@ def _step(problem: Problem, leaves: dict[str, Tensor]) -> Step:
         return torch.stack(new_h), torch.stack(new_c)
 
     def gru_before(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # Unit by unit, as Eqs. 5 to 8 of Cho et al. 2014 write it.
+        # Unit by unit, as Cho et al. 2014 write it, section 2.3.
         (h,) = state
         r = [1 / (1 + torch.exp(-w_x[k].dot(x) - b_x[k] - w_h[k].dot(h) - b_h[k])) for k in range(H)]
         new_h = []

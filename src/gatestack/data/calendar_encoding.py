@@ -23,7 +23,7 @@ CalendarName: TypeAlias = Literal[
 ]
 CALENDAR_NAMES: tuple[CalendarName, ...] = get_args(CalendarName)
 
-_SECOND_US, _MINUTE_US, _HOUR_US, _DAY_US = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
+_MINUTE_US, _HOUR_US, _DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 
 
 def calendar_names_for(frequency: Frequency) -> tuple[CalendarName, ...]:

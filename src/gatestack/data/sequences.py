@@ -49,7 +49,7 @@ class Sequences:
         keys: one name per sequence.
         names: one name per feature.
 
-    Errors:
+    Raises:
         ArgumentError: a shape or dtype does not fit.
         DataError: a value is NaN or infinite; names the sequence, step and feature.
 
@@ -134,7 +134,7 @@ class Sequences:
         Returns:
             The sequences, in one new array.
 
-        Errors:
+        Raises:
             ArgumentError: no arrays, or arrays of different numbers of features.
             DataError: a value is infinite.
 
@@ -199,7 +199,7 @@ class Sequences:
         Returns:
             The sequences, in one new array.
 
-        Errors:
+        Raises:
             ArgumentError: a shape does not fit, a length lies outside 0 to T, or lengths and mask are both
             given.
             DataError: a value of a real step is infinite.
@@ -278,7 +278,7 @@ class Sequences:
         Returns:
             m sequences in new arrays.
 
-        Errors:
+        Raises:
             ArgumentError: an index is not a whole number or outside the range.
 
         Example:

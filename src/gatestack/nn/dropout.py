@@ -13,8 +13,7 @@ __all__ = ["VariationalDropout"]
 class VariationalDropout(nn.Module):
     """Drop the same features at every step of a sequence.
 
-    With a mask m of shape (N, 1, F), drawn once per call, each element 0 with probability p, else 1 / (1 −
-    p):
+    With a mask m of shape (N, 1, F), drawn once per call, each element 0 with probability p, else 1/(1 − p):
 
         y_t = m ⊙ x_t
 
@@ -23,7 +22,7 @@ class VariationalDropout(nn.Module):
     Args:
         p: probability that a feature is dropped, from 0 up to but not including 1.
 
-    Errors:
+    Raises:
         ArgumentError: p outside its range; at a call, x is not (batch, time, features).
 
     Note:
@@ -37,7 +36,7 @@ class VariationalDropout(nn.Module):
 
     Source:
         Gal & Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks",
-        section 4, for the connections between layers.
+        for the connections between layers.
     """
 
     def __init__(self, p: float) -> None:

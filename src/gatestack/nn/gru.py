@@ -38,7 +38,7 @@ class GRU(Recurrent):
         initial_state: "zeros" (default), or "trained": a parameter `initial_h_l0` of shape (D, H).
         dtype: of the parameters; None takes torch's default.
 
-    Errors:
+    Raises:
         ArgumentError: a value outside its range; at a call, a shape, dtype or device that does not fit.
 
     Note:
@@ -52,7 +52,7 @@ class GRU(Recurrent):
         (torch.Size([3, 5, 8]), torch.Size([2, 3, 4]))
 
     Source:
-        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder–Decoder", Eqs. 5–8.
+        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder–Decoder", section 2.3.
     """
 
     gates = 3
@@ -78,7 +78,7 @@ class GRU(Recurrent):
             not real; with `return_sequences=False` the merged final h, (N, D·H) or (N, H). Then h (D, N, H),
             after each row's last real step.
 
-        Errors:
+        Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
         x, (h0,), steps = self._enter(x, state, lengths, mask)

@@ -44,7 +44,7 @@ class LSTM(Recurrent):
         (D, H).
         dtype: of the parameters; None takes torch's default.
 
-    Errors:
+    Raises:
         ArgumentError: a value outside its range; at a call, a shape, dtype or device that does not fit.
 
     Note:
@@ -62,7 +62,8 @@ class LSTM(Recurrent):
 
     Source:
         Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; the forget gate from Gers, Schmidhuber &
-        Cummins 2000, "Learning to Forget", and its bias of 1 from Jozefowicz et al. 2015, section 2.2.
+        Cummins 2000, "Learning to Forget", and its bias of 1 from Jozefowicz et al. 2015, "An Empirical
+        Exploration of Recurrent Network Architectures".
     """
 
     gates = 4
@@ -134,7 +135,7 @@ class LSTM(Recurrent):
             step. The cell states are (N, T, D·H), directions side by side whatever `merge` is, zero at steps
             that are not real.
 
-        Errors:
+        Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
         x, (h0, c0), steps = self._enter(x, state, lengths, mask)

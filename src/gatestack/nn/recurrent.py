@@ -29,9 +29,8 @@ class Recurrent(nn.Module):
 
     Parameters have torch's names and shapes: `weight_ih_l0` (G·H, C), `weight_hh_l0` (G·H, H), `bias_ih_l0`
     and `bias_hh_l0` (G·H,), the same with `_reverse` for the second direction. They are made when
-    `input_size` is
-    known: in the constructor, by `build`, by `load_state_dict`, or at the first call. An optimiser made
-    before that sees no parameters; `repr` shows `input_size=?` until then.
+    `input_size` is known: in the constructor, by `build`, by `load_state_dict`, or at the first call. An
+    optimiser made before that sees no parameters; `repr` shows `input_size=?` until then.
 
     Each gate's block of `weight_ih` starts Glorot uniform (Glorot & Bengio 2010, Eq. 16), each gate's block
     of `weight_hh` orthogonal (Saxe et al. 2014), biases zero, trained initial states zero.
@@ -46,7 +45,7 @@ class Recurrent(nn.Module):
             where a call gives no state.
         dtype: of the parameters; None takes torch's default.
 
-    Errors:
+    Raises:
         ArgumentError: a value outside its range, or a merge other than "concat" without a second direction.
 
     Example:
@@ -112,7 +111,7 @@ class Recurrent(nn.Module):
         Returns:
             The layer itself.
 
-        Errors:
+        Raises:
             ArgumentError: the layer was built for another input size.
 
         Example:

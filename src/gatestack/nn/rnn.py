@@ -38,7 +38,7 @@ class RNN(Recurrent):
         initial_state: "zeros" (default), or "trained": a parameter `initial_h_l0` of shape (D, H).
         dtype: of the parameters; None takes torch's default.
 
-    Errors:
+    Raises:
         ArgumentError: a value outside its range; at a call, a shape, dtype or device that does not fit.
 
     Note:
@@ -102,7 +102,7 @@ class RNN(Recurrent):
             not real; with `return_sequences=False` the merged final h, (N, D·H) or (N, H). Then h (D, N, H),
             after each row's last real step.
 
-        Errors:
+        Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
         x, (h0,), steps = self._enter(x, state, lengths, mask)

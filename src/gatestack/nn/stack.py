@@ -47,7 +47,7 @@ class Stack(nn.Module):
             lowest layer has no such connection, because it changes the width of the data to its own. Default
             False.
 
-    Errors:
+    Raises:
         ArgumentError: no layers, a layer twice, a layer below the last with `return_sequences=False`, both
             dropouts, dropout or residual without a second layer, residual between different widths; at a
             call, a shape, dtype or device that does not fit.
@@ -66,9 +66,9 @@ class Stack(nn.Module):
         (torch.Size([3, 4]), torch.Size([2, 3, 8]), torch.Size([1, 3, 4]))
 
     Source:
-        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks", section 3.3.3 (stacked RNN);
+        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks" (stacked RNN);
         dropout only between layers: Zaremba et al. 2014, "Recurrent Neural Network Regularization"; residual
-        connections: Wu et al. 2016, "Google's Neural Machine Translation System", Eq. 6.
+        connections: Wu et al. 2016, "Google's Neural Machine Translation System".
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Stack(nn.Module):
         Returns:
             The stack itself.
 
-        Errors:
+        Raises:
             ArgumentError: a layer was built for another size than the layer below gives.
 
         Example:
@@ -168,7 +168,7 @@ class Stack(nn.Module):
             has one entry per layer, (h, c) or h, each (D, N, H); the cell states one tensor (N, T, D·H) per
             layer.
 
-        Errors:
+        Raises:
             ArgumentError: a shape, dtype or device that does not fit, a state for another number of layers,
                 cell states of a layer that has none.
         """

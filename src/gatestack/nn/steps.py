@@ -44,7 +44,7 @@ class Steps:
     def read(cls, x: Tensor, lengths: Lengths | None, mask: Mask | None, owner: str) -> Steps:
         """Check lengths or mask against x (N, T, ·).
 
-        Errors:
+        Raises:
             ArgumentError: both are given; a shape does not fit; a length is not a whole number from 0 to T;
                 the mask is not boolean.
         """

@@ -41,7 +41,7 @@ class GRUCell:
         ValueError: `reset` is neither of the two, or a weight is not float64 or its shape does not fit.
 
     Notes:
-        The paper has no biases. Chung et al. 2014, arXiv 1412.3555, Eq. 4, gives z the opposite sense,
+        The paper has no biases. Chung et al. 2014, arXiv 1412.3555, gives z the opposite sense,
         h' = (1 - z) * h + z * n; here z keeps the old state, as in Cho et al. and torch.
 
     Example:
@@ -55,9 +55,9 @@ class GRUCell:
         (5, 2)
 
     Source:
-        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder": r is Eq. 5, z Eq. 6,
-        h' Eq. 7. n with reset "before" is Eq. 8 of arXiv 1406.1078v3, the version that was published;
-        "after" is the order of the first version, arXiv 1406.1078v1.
+        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", section 2.3, "Hidden
+        Unit that Adaptively Remembers and Forgets": reset "before" in arXiv 1406.1078v3, the version that
+        was published; "after" is the order of the first version, arXiv 1406.1078v1.
     """
 
     weight_ih: Array

@@ -140,7 +140,7 @@ def layer_forward(
 
     Source:
         Forward and backward direction: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks";
-        Graves, Mohamed & Hinton 2013, arXiv 1303.5778, Eqs. 8 and 9.
+        Graves, Mohamed & Hinton 2013, arXiv 1303.5778.
     """
     if x.ndim != 3 or x.shape[2] != cell.input_size:
         raise ValueError(f"layer_forward: x has shape {x.shape} — expected (batch, time, {cell.input_size})")

@@ -53,10 +53,11 @@ class LSTMCell:
         ((5, 2), (5, 2))
 
     Source:
-        Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", section 4 (i, g, o, c' = c + i * g);
-        Gers, Schmidhuber & Cummins 2000, "Learning to Forget", section "Forget Gates" (f);
+        Hochreiter & Schmidhuber 1997, "Long Short-Term Memory" (i, g, o, c' = c + i * g);
+        Gers, Schmidhuber & Cummins 2000, "Learning to Forget" (f);
         Gers & Schmidhuber 2000, "Recurrent Nets that Time and Count" (p_i, p_f, p_o).
-        All six equations together: Graves, Mohamed & Hinton 2013, arXiv 1303.5778, Eqs. 3-7.
+        All six equations together: Graves, Mohamed & Hinton 2013, "Speech Recognition with Deep Recurrent
+        Neural Networks", arXiv 1303.5778.
     """
 
     weight_ih: Array

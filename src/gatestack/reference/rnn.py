@@ -39,8 +39,8 @@ class RNNCell:
         array([[5.]])
 
     Source:
-        Elman 1990, "Finding Structure in Time", Fig. 2 (there with a logistic φ);
-        Graves, Mohamed & Hinton 2013, arXiv 1303.5778, Eq. 1;
+        Elman 1990, "Finding Structure in Time" (there with a logistic φ);
+        Graves, Mohamed & Hinton 2013, arXiv 1303.5778, "Recurrent Neural Networks";
         relu: Le, Jaitly & Hinton 2015, "A Simple Way to Initialize Recurrent Networks of Rectified
         Linear Units", arXiv 1504.00941.
     """

@@ -104,8 +104,8 @@ def stack_forward(
 
     Source:
         Pascanu, Gulcehre, Cho & Bengio 2013, "How to Construct Deep Recurrent Neural Networks",
-        arXiv 1312.6026, the "stacked RNN"; Graves, Mohamed & Hinton 2013, arXiv 1303.5778, Eq. 11
-        (stacking) and Eqs. 8-9 (both directions).
+        arXiv 1312.6026, the "stacked RNN"; Graves, Mohamed & Hinton 2013, arXiv 1303.5778
+        (stacking, and both directions).
     """
     if not layers:
         raise ValueError("stack_forward: layers is empty — expected one layer or more")

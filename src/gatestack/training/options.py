@@ -44,9 +44,9 @@ class Training(BaseModel):
         hint: did you mean 'learning_rate'?
 
     Source:
-        Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2 (AdamW); Loshchilov &
-        Hutter 2017, "SGDR", eq. 5 without restarts (cosine); Pascanu et al. 2013, "On the difficulty of
-        training recurrent neural networks", algorithm 1 (clipping by norm).
+        Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization" (AdamW); Loshchilov &
+        Hutter 2017, "SGDR", without its restarts (cosine); Pascanu et al. 2013, "On the difficulty of
+        training recurrent neural networks" (clipping by norm).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -3,18 +3,21 @@
 For the forecast made at step t of the value k steps ahead, with m each season and
 φ(k) = m ⌈k / m⌉ - k the steps back from t to the last known step of the same phase as t + k,
 
-    z_k = W_h h_t + Σ_m W_m h_{t-φ(k)} + W_x x_{t+k} + W_v v_k + W_s s + e_k
-    a_k = b_k + A_k · (y_t … y_{t-window+1}, ȳ_t)                              linear autoregression
-    q_k = a_k + s_k W_q GELU(z_k)                                              the median
-    q_k ± running sums of s_k softplus(…)                                      the others, never crossing
+    z_k = W_h h_t + b_h + Σ_m W_m h_{t-φ(k)} + W_x x_{t+k} + W_v v_k + W_s u + e_k
+    g_k = W_q GELU(z_k) + b_q                                        one number per quantile
+    a_k = b_k + A_k · (y_t … y_{t-window+1}, ȳ_t)                    linear autoregression
+    q_k = a_k + s_k g_{k,0}                                          the median
+    q_k ± s_k · running sums of softplus(g_{k,j} + const)            the others, never crossing
 
-where y are the last values, ȳ the mean of all so far, v_k the last value, ȳ, a_k and the values at the same
-phase, all minus `level_t` and divided by `scale_t`; s_k is the autoregression's mean absolute error k steps
-ahead, so that what is learned starts small where little is left to learn; x_{t+k} is what is known of step
-t + k; s are the static columns. Step 1 therefore reads the state and the value of step t itself.
+where y are the last values, ȳ the mean of all so far (`long_level`), v_k the last value, ȳ, a_k and the
+values at the same phase of the last two seasons m, all minus `level_t` and divided by `scale_t`; s_k, the
+spread, is the autoregression's mean absolute error k steps ahead, so that what is learned starts small where
+little is left to learn; x_{t+k} is what is known of step t + k; u are the static columns; e_k is learned for
+each step ahead; const makes each distance 0.6 s_k before training. A, b and s are fitted beforehand and do
+not train. Step 1 therefore reads the state and the value of step t itself.
 
-Trained at every step of a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
-Forecaster", section 3.
+Trained on steps all over a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
+Forecaster".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Recursive forecasts: one step is forecast, a value is drawn from it, the series goes on with that value.
 
 The paths of many draws give the quantiles, as in Salinas et al. 2020, "DeepAR: Probabilistic forecasting with
-autoregressive recurrent networks", section 3.1.
+autoregressive recurrent networks".
 """
 
 from __future__ import annotations

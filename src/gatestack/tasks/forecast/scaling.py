@@ -8,10 +8,11 @@ At step t of a series, with the observed ones of the last `window` values and of
     scale_t      = sqrt(var(y_{t-window+1} … y_t) + (0.05 long_scale_t)² + (1e-5 level_t)² + 1e-36)
 
 Values are brought to `level` and `scale`; where they stand in the long run tells how far the present is from
-the usual. Nothing here is fitted, so nothing can leak from the
-future. The second term keeps a long flat stretch from blowing up the next small change; the last two keep a
-constant series finite. A stream that carries a `TrailingScale` finds the same numbers as a pass over the
-whole series: they are the same code.
+the usual. Nothing here is fitted, so nothing can leak from the future. The second term of `scale` keeps a
+long flat stretch from blowing up the next small change; the last two keep a constant series finite. A stream
+that carries a `TrailingScale` finds the same numbers as a pass over the whole series: they are the same code.
+
+`SeriesScale` is the other choice: level and scale of a series' training part, the same at each step.
 """
 
 from __future__ import annotations
