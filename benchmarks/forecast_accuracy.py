@@ -80,7 +80,7 @@ def main() -> None:
     budget = Budget(updates=arguments.updates)
     problems = [read_problem(name, arguments.split, arguments.data) for name in arguments.problems]
 
-    missing: list[str] = []
+    missing: list[tuple[str, str, int]] = []
 
     def one(work: tuple[Problem, Contender, int]) -> list[Row]:
         problem, contender, seed = work
@@ -88,7 +88,7 @@ def main() -> None:
         if arguments.finished:
             answer = kept_answer(problem, contender, budget, seed, cache=arguments.cache)
             if answer is None:
-                missing.append(say)
+                missing.append((problem.name, contender.label, seed))
                 return []
         else:
             answer = run_job(

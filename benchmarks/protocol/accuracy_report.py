@@ -43,6 +43,12 @@ What to know before reading the numbers:
 - Seconds are those of one thread while other fits ran on the machine: read them as a magnitude.
 """
 
+_MISSING = """\
+**Not finished.** The fits below are in no number of this page, for want of time. A median over two seeds is
+their mean; where one seed is there, no spread is known, and a difference of a few per cent may be chance. The
+column "seeds" says how many there are.
+"""
+
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
@@ -133,20 +139,30 @@ def _how(rows: list[Row], problems: list[Problem], budget: Budget, machine: dict
     )
 
 
+def _missing_lines(missing: Sequence[tuple[str, str, int]]) -> str:
+    """One line per problem: which seeds of which model are not there."""
+    seeds: dict[str, dict[str, list[int]]] = {}
+    for problem, model, seed in missing:
+        seeds.setdefault(problem, {}).setdefault(model, []).append(seed)
+    lines = []
+    for problem, models in seeds.items():
+        said = [f"{model}: {', '.join(map(str, sorted(own)))}" for model, own in models.items()]
+        lines.append(f"- `{problem}`, seeds missing of {'; '.join(said)}")
+    return "\n".join(lines)
+
+
 def accuracy_page(
     rows: list[Row],
     problems: list[Problem],
     budget: Budget,
     machine: dict[str, Any],
-    missing: Sequence[str] = (),
+    missing: Sequence[tuple[str, str, int]] = (),
 ) -> str:
-    """Markdown of the whole benchmark; `missing` names the fits that are not in it."""
+    """Markdown of the whole benchmark; `missing` names (problem, model, seed) of the fits not in it."""
     summaries = {problem.name: summarise(rows, problem.name) for problem in problems}
     parts = [f"# Forecast accuracy ({problems[0].split} split)"]
     if missing:
-        parts.append(
-            "**Not finished.** These fits are missing from every number below: " + "; ".join(missing) + "."
-        )
+        parts += [_MISSING.rstrip(), _missing_lines(missing)]
     parts += [
         "Median over seeds, in brackets the lowest and the highest seed. Sorted by MAE (`m4_hourly`: MASE).",
         *verdict_tables(summaries, problems),

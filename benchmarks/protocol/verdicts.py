@@ -115,7 +115,10 @@ def verdict_sentence(summaries: list[Summary], problem: Problem) -> str | None:
     place = ranking.index(own) + 1
     recurrent = [s for s in ranking if s.kind == "recurrent" and s is not own]
     simple = [s for s in ranking if s.kind == "baseline"]
-    parts = [f"Gatestack is number {place} of {len(ranking)} models"]
+    before = ", ".join(s.model for s in ranking[: place - 1])
+    parts = [
+        f"Gatestack is number {place} of {len(ranking)} models" + (f", behind {before}" if before else "")
+    ]
     for group, title in ((recurrent, "best recurrent peer"), (simple, "best naive or linear answer")):
         if group:
             best = group[0]
@@ -125,13 +128,10 @@ def verdict_sentence(summaries: list[Summary], problem: Problem) -> str | None:
                 name += f" (itself {behind:.1f} % behind {simple[0].model})"
             phrase = _phrase(error(own, problem), error(best, problem))
             parts.append(f"against the {title}, {name}: {phrase}")
-    early = []
-    for other in (*recurrent, *(s for s in simple if s.model == LINEAR)):
-        if any(a >= b for a, b in zip(step_errors(own, problem), step_errors(other, problem), strict=True)):
-            early.append(other.model)
-    compared = "every recurrent peer and the linear autoregression"
-    if early:
-        parts.append(f"in the first quarter of the horizon not ahead at every step of {', '.join(early)}")
-    else:
-        parts.append(f"in the first quarter of the horizon ahead of {compared} at every step")
+    own_steps, counts = step_errors(own, problem), []
+    for other in (*recurrent, *simple[:1], *(s for s in simple[1:] if s.model == LINEAR)):
+        ahead = sum(a < b for a, b in zip(own_steps, step_errors(other, problem), strict=True))
+        counts.append(f"{ahead} against {other.model}")
+    if counts:
+        parts.append(f"steps ahead among the first {len(own_steps)}: {', '.join(counts)}")
     return "**Verdict.** " + "; ".join(parts) + "."

@@ -54,16 +54,16 @@ def test_the_page_tells_wins_and_losses(problem: Problem) -> None:
     # Worse at the first step, though better over the whole horizon.
     assert early.startswith("| ett | +100.0 %, 0 of 1 |")
     verdict = next(line for line in page.splitlines() if line.startswith("**Verdict.**"))
-    assert "number 2 of 4" in verdict
+    assert f"number 2 of 4 models, behind {NHITS};" in verdict
     assert "best recurrent peer, Darts BlockRNN LSTM: better (-50.0 %)" in verdict
     assert "behind last value" not in verdict  # Darts is better than that here.
-    assert "not ahead at every step of Darts BlockRNN LSTM" in verdict
+    assert "among the first 1: 0 against Darts BlockRNN LSTM, 0 against last value" in verdict
 
 
 def test_the_page_says_first_what_is_missing(problem: Problem) -> None:
-    missing = ["ett: Darts BlockRNN LSTM, seed 1"]
+    missing = [("ett", "Darts BlockRNN LSTM", 2), ("ett", "Darts BlockRNN LSTM", 1)]
     page = accuracy_page(ROWS, [problem], Budget(), MACHINE, missing)
-    assert "ett: Darts BlockRNN LSTM, seed 1" in page.split("## ett")[0]
+    assert "`ett`, seeds missing of Darts BlockRNN LSTM: 1, 2" in page.split("## ett")[0]
     assert "Not finished" not in accuracy_page(ROWS, [problem], Budget(), MACHINE)
 
 
