@@ -17,7 +17,8 @@ Each message says what was wrong, where, and what to do:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import numbers
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ArgumentError",
@@ -27,6 +28,9 @@ __all__ = [
     "NotFittedError",
     "StorageError",
     "TrainingError",
+    "check_choice",
+    "check_share",
+    "check_whole",
     "nearest_name",
     "quote_value",
 ]
@@ -123,3 +127,60 @@ def quote_value(value: object) -> str:
     text = str(value)
     cut = text if len(text) <= _LONGEST_QUOTED_VALUE else text[: _LONGEST_QUOTED_VALUE - 1] + "…"
     return repr(cut)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str], *, owner: str) -> None:
+    """Raise an `ArgumentError` unless an argument is one of its choices.
+
+    Args:
+        name: of the argument.
+        value: that was given.
+        choices: the values that exist.
+        owner: what the argument belongs to.
+
+    Example:
+        >>> check_choice("cell", "gru", ["lstm", "gru"], owner="Architecture")
+    """
+    if value not in choices:
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is {value!r}",
+            expected="one of " + ", ".join(repr(choice) for choice in choices),
+            hint=nearest_name(str(value), choices),
+        )
+
+
+def check_whole(name: str, value: object, *, owner: str, least: int = 1) -> int:
+    """Give an argument as an int; raise an `ArgumentError` unless it is a whole number of at least `least`.
+
+    Args:
+        name: of the argument.
+        value: that was given; NumPy's whole numbers are welcome, True and False are not.
+        owner: what the argument belongs to.
+        least: the smallest number allowed.
+
+    Example:
+        >>> check_whole("hidden_size", 64, owner="LSTM")
+        64
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is {value!r}", expected=f"a whole number of {least} or more"
+        )
+    return int(value)
+
+
+def check_share(name: str, value: object, *, owner: str) -> float:
+    """Give an argument as a float; raise an `ArgumentError` unless it is a number in [0, 1).
+
+    Args:
+        name: of the argument.
+        value: that was given.
+        owner: what the argument belongs to.
+
+    Example:
+        >>> check_share("dropout", 0.5, owner="Stack")
+        0.5
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ArgumentError(f"the '{name}' parameter of {owner} is {value!r}", expected="a number in [0, 1)")
+    return float(value)

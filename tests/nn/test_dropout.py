@@ -38,7 +38,7 @@ def test_empty_batches_are_fine(shape) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"p=1.0 — expected a number from 0"):
+    with pytest.raises(ArgumentError, match=r"'p' parameter of VariationalDropout is 1.0"):
         VariationalDropout(1.0)
     with pytest.raises(ArgumentError, match=r"x has shape \(2, 3\) — expected \(batch, time, features\)"):
         VariationalDropout(0.5)(torch.zeros(2, 3))

@@ -333,18 +333,21 @@ STATE = torch.zeros(1, N, H)
             r"mask has shape \(4, 3\) — expected \(batch, time\) = \(4, 6\)",
         ),
         (lambda: GRU(H, C)(X, mask=torch.ones(N, T, dtype=torch.bool), lengths=[1] * N), "both given"),
-        (lambda: LSTM(0), "LSTM: hidden_size=0 — expected a whole number of at least 1"),
-        (lambda: LSTM(True), "hidden_size=True"),
-        (lambda: LSTM(4, 2.0), "input_size=2.0"),
+        (lambda: LSTM(0), "'hidden_size' parameter of LSTM is 0 — expected a whole number of 1 or more"),
+        (lambda: LSTM(True), "'hidden_size' parameter of LSTM is True"),
+        (lambda: LSTM(4, 2.0), "'input_size' parameter of LSTM is 2.0"),
         (lambda: LSTM(4, 2).build(3), "input_size 3 — expected 2, for which the layer was built"),
         (
             lambda: LSTM(4, bidirectional=True, merge="concatt"),
-            r"merge='concatt' — .*\n\nhint: did you mean 'concat'\?",
+            r"'merge' parameter of LSTM is 'concatt' — .*\n\nhint: did you mean 'concat'\?",
         ),
         (lambda: LSTM(4, merge="sum"), "merge='sum' with one direction"),
         (lambda: LSTM(4, initial_state="train"), "did you mean 'trained'"),
         (lambda: LSTM(4, forget_bias="one"), "forget_bias='one' — expected a number"),
-        (lambda: RNN(4, activation="elu"), "activation='elu' — expected one of 'tanh', 'relu'"),
+        (
+            lambda: RNN(4, activation="elu"),
+            "'activation' parameter of RNN is 'elu' — expected one of 'tanh', 'relu'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message) -> None:

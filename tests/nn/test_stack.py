@@ -299,8 +299,14 @@ X = torch.zeros(N, T, C)
         ),
         (lambda: Stack(LSTM(4), residual=True), "with one layer"),
         (lambda: Stack(LSTM(4), dropout=0.1), "with one layer"),
-        (lambda: Stack(LSTM(4), LSTM(4), dropout=1.0), "dropout=1.0 — expected a number from 0"),
-        (lambda: Stack(LSTM(4), LSTM(4), variational_dropout=-0.1), "variational_dropout=-0.1"),
+        (
+            lambda: Stack(LSTM(4), LSTM(4), dropout=1.0),
+            "'dropout' parameter of Stack is 1.0 — expected a number in",
+        ),
+        (
+            lambda: Stack(LSTM(4), LSTM(4), variational_dropout=-0.1),
+            "'variational_dropout' parameter of Stack is -0.1",
+        ),
         (lambda: Stack(LSTM(4), LSTM(4), dropout=0.1, variational_dropout=0.1), "expected one of them"),
         (
             lambda: Stack(LSTM(4), LSTM(4, 5), input_size=3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatestack.errors import ArgumentError
+from gatestack.errors import ArgumentError, check_share
 
 __all__ = ["VariationalDropout"]
 
@@ -41,7 +41,7 @@ class VariationalDropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.p = check_probability("p", p, type(self).__name__)
+        self.p = check_share("p", p, owner=type(self).__name__)
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop features of x (N, T, F) -> (N, T, F)."""
@@ -58,12 +58,3 @@ class VariationalDropout(nn.Module):
     def extra_repr(self) -> str:
         """The probability."""
         return f"p={self.p:g}"
-
-
-def check_probability(what: str, value: object, owner: str) -> float:
-    """Refuse what is not a number from 0 up to but not including 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-        raise ArgumentError(
-            f"{what}={value!r}", where=owner, expected="a number from 0 up to, not including, 1"
-        )
-    return float(value)

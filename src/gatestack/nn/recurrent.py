@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from gatestack.errors import ArgumentError, nearest_name
+from gatestack.errors import ArgumentError, check_choice, check_whole
 from gatestack.kernels.recurrent import Weights
 from gatestack.nn.steps import Lengths, Mask, Steps
 
@@ -72,15 +72,15 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         owner = type(self).__name__
-        check_choice("merge", merge, get_args(Merge), owner)
-        check_choice("initial_state", initial_state, get_args(InitialState), owner)
+        check_choice("merge", merge, get_args(Merge), owner=owner)
+        check_choice("initial_state", initial_state, get_args(InitialState), owner=owner)
         if merge != "concat" and not bidirectional:
             raise ArgumentError(
                 f"merge={merge!r} with one direction",
                 where=owner,
                 expected="bidirectional=True, or no merge",
             )
-        self.hidden_size = check_size("hidden_size", hidden_size, owner)
+        self.hidden_size = check_whole("hidden_size", hidden_size, owner=owner)
         self.input_size: int | None = None
         self.bidirectional = bidirectional
         self.merge = merge
@@ -120,7 +120,7 @@ class Recurrent(nn.Module):
             LSTM(4, input_size=2)
         """
         owner = type(self).__name__
-        size = check_size("input_size", input_size, owner)
+        size = check_whole("input_size", input_size, owner=owner)
         if self.input_size == size:
             return self
         if self.input_size is not None:
@@ -288,25 +288,6 @@ def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
             where=owner,
             expected=f"{_name(like.dtype)}, the parameters' own",
             hint=f"x.to(torch.{_name(like.dtype)}) converts x, .to(torch.{_name(x.dtype)}) the layer",
-        )
-
-
-def check_size(what: str, value: object, owner: str) -> int:
-    """Refuse a size that is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{what}={value!r}", where=owner, expected="a whole number of at least 1")
-    return value
-
-
-def check_choice(what: str, value: object, choices: tuple[str, ...], owner: str) -> None:
-    """Refuse a value that is not one of the choices."""
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ArgumentError(
-            f"{what}={value!r}",
-            where=owner,
-            expected=f"one of {listed}",
-            hint=nearest_name(str(value), choices),
         )
 
 

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from gatestack.errors import check_choice
 from gatestack.kernels import recurrent as kernels
-from gatestack.nn.recurrent import InitialState, Merge, Recurrent, check_choice
+from gatestack.nn.recurrent import InitialState, Merge, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
 __all__ = ["RNN", "Activation"]
@@ -69,7 +70,7 @@ class RNN(Recurrent):
         initial_state: InitialState = "zeros",
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_choice("activation", activation, get_args(Activation), type(self).__name__)
+        check_choice("activation", activation, get_args(Activation), owner=type(self).__name__)
         self.activation = activation
         super().__init__(
             hidden_size,

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from gatestack.errors import ArgumentError
-from gatestack.nn.dropout import VariationalDropout, check_probability
+from gatestack.errors import ArgumentError, check_share, check_whole
+from gatestack.nn.dropout import VariationalDropout
 from gatestack.nn.lstm import LSTM, LSTMState
-from gatestack.nn.recurrent import Recurrent, check_input, check_size
+from gatestack.nn.recurrent import Recurrent, check_input
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["Stack", "StackState"]
@@ -80,8 +80,8 @@ class Stack(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        self.dropout = check_probability("dropout", dropout, "Stack")
-        self.variational_dropout = check_probability("variational_dropout", variational_dropout, "Stack")
+        self.dropout = check_share("dropout", dropout, owner="Stack")
+        self.variational_dropout = check_share("variational_dropout", variational_dropout, owner="Stack")
         self.residual = residual
         _check_layers(layers)
         if dropout and variational_dropout:
@@ -130,7 +130,7 @@ class Stack(nn.Module):
             >>> Stack(LSTM(8), LSTM(4)).build(2).layers[1]
             LSTM(4, input_size=8)
         """
-        width = check_size("input_size", input_size, "Stack")
+        width = check_whole("input_size", input_size, owner="Stack")
         for number in range(len(self.layers)):
             layer = self._layer(number)
             if layer.input_size not in (None, width):

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import ArgumentError, DataError, quote_value
+from gatestack.errors import ArgumentError, DataError, check_whole, quote_value
 from gatestack.tasks.forecast.baselines import baseline_forecasts
 from gatestack.tasks.forecast.evaluation import ErrorTable, Evaluation, evaluate_forecasts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
-from gatestack.tasks.forecast.options import check_whole
 from gatestack.tasks.forecast.split import origins_between
 
 __all__ = ["Origins", "backtest", "evaluate_after", "evaluate_from"]

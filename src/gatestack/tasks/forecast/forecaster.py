@@ -9,18 +9,13 @@ from sklearn.base import clone
 
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_table import SeriesTable
+from gatestack.errors import check_choice
 from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
 from gatestack.tasks.forecast.evaluation import Evaluation
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import RunFolder, fit_forecast
-from gatestack.tasks.forecast.options import (
-    DEFAULT_QUANTILES,
-    Architecture,
-    Mode,
-    check_choice,
-    check_instance,
-)
+from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, Mode, check_instance
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
     fitted_to_data,

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
-import numpy as np
+from gatestack.errors import ArgumentError, check_choice, check_share, check_whole, nearest_name
 
-from gatestack.errors import ArgumentError, nearest_name
-
-__all__ = ["Architecture", "Cell", "Mode", "Scaling", "check_choice", "check_instance", "check_whole"]
+__all__ = ["DEFAULT_QUANTILES", "Architecture", "Cell", "Mode", "Scaling", "check_instance"]
 
 Cell = Literal["lstm", "gru", "rnn"]
 Mode = Literal["direct", "windows", "recursive"]
@@ -65,11 +63,7 @@ class Architecture:
                     expected="True or False",
                 )
         for name in ("dropout", "variational_dropout"):
-            share = getattr(self, name)
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-                raise ArgumentError(
-                    f"the '{name}' parameter of Architecture is {share!r}", expected="a number in [0, 1)"
-                )
+            check_share(name, getattr(self, name), owner="Architecture")
 
     def to_dict(self) -> dict[str, Any]:
         """Give the choices as JSON values."""
@@ -96,24 +90,6 @@ class Architecture:
                     f"there is no option {name!r}", where="Architecture", hint=nearest_name(name, known)
                 )
         return cls(**choices)
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...], *, owner: str) -> None:
-    """Raise an `ArgumentError` unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ArgumentError(
-            f"the '{name}' parameter of {owner} is {value!r}",
-            expected="one of " + ", ".join(repr(choice) for choice in choices),
-            hint=nearest_name(str(value), choices),
-        )
-
-
-def check_whole(name: str, value: object, *, owner: str, least: int = 1) -> None:
-    """Raise an `ArgumentError` unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(
-            f"the '{name}' parameter of {owner} is {value!r}", expected=f"a whole number of {least} or more"
-        )
 
 
 def check_instance(name: str, value: Options | None, kind: type[Options], *, owner: str) -> Options:

@@ -10,9 +10,9 @@ import numpy as np
 
 from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_names_for
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import ArgumentError, nearest_name
+from gatestack.errors import ArgumentError, check_choice, check_whole, nearest_name
 from gatestack.tasks.forecast.fitting import FitPlan
-from gatestack.tasks.forecast.options import Architecture, Mode, check_choice, check_instance, check_whole
+from gatestack.tasks.forecast.options import Architecture, Mode, check_instance
 from gatestack.training import Training
 
 __all__ = ["make_plan"]

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import ArgumentError, nearest_name, quote_value
+from gatestack.errors import ArgumentError, check_whole, nearest_name, quote_value
 from gatestack.tasks.forecast.evaluation import MODEL
-from gatestack.tasks.forecast.options import check_whole
 
 __all__ = ["draw_bands", "plot_forecast"]
 
