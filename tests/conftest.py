@@ -11,6 +11,10 @@ import pytest
 # Figures are drawn to files, never to a screen; set before anything imports matplotlib.
 os.environ["MPLBACKEND"] = "Agg"
 
+# The networks of the tests are so small that a second thread brings nothing; on a busy machine, threads that wait
+# for each other take ten times as long. Set before anything imports torch; the commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples on every run, and no limit on the time of one: a busy machine is no fault of the code.
 hypothesis.settings.register_profile("gatestack", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gatestack")
