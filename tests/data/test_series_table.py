@@ -65,7 +65,7 @@ def test_features_keys_and_static_values() -> None:
     assert sequences.observed is None
     assert sequences.static is not None
     assert sequences.static.tolist() == [[100], [20]]
-    assert table.static_names == ("height",)
+    assert table.columns.static == ("height",)
     assert table.columns.time == "day"
     assert table.frequency.label == "daily"
     assert table.gaps.is_empty()

@@ -18,6 +18,7 @@ __all__ = [
     "ModelFolderPath",
     "Overwrite",
     "Quiet",
+    "is_plain_file",
     "parse_layers",
     "parse_season",
     "refuse_existing",
@@ -100,3 +101,8 @@ def refuse_existing(path: Path, overwrite: bool, *, replaceable: Callable[[Path]
             expected="a new path, or an output of this command",
             hint="choose another --out",
         )
+
+
+def is_plain_file(path: Path) -> bool:
+    """Tell whether a path is a file that may be replaced: neither a folder, nor a link to somewhere else."""
+    return path.is_file() and not path.is_symlink()

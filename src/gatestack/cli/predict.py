@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from gatestack.cli.console import Talk, write_bytes
-from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, refuse_existing
+from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
 from gatestack.errors import ArgumentError, nearest_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def predict(
                 expected=" or ".join(_ENDINGS),
                 hint=nearest_name(out.suffix, _ENDINGS),
             )
-        refuse_existing(out, overwrite, replaceable=lambda path: path.is_file() and not path.is_symlink())
+        refuse_existing(out, overwrite, replaceable=is_plain_file)
 
     from gatestack.tasks import load
 

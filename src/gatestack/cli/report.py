@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from gatestack.cli.console import Talk
-from gatestack.cli.options import ModelFolderPath, Overwrite, Quiet, refuse_existing
+from gatestack.cli.options import ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
 
 if TYPE_CHECKING:
     from gatestack.tasks.forecast import Forecaster
@@ -40,7 +40,7 @@ def report(
     The page that `gatestack fit` made, with its backtest, lies in the model folder as report.html.
     Without --data the new page has no scores.
     """
-    refuse_existing(out, overwrite, replaceable=lambda path: path.is_file() and not path.is_symlink())
+    refuse_existing(out, overwrite, replaceable=is_plain_file)
 
     from gatestack.cli.storage import write_output
     from gatestack.reports import render_report

@@ -143,11 +143,6 @@ class SeriesTable:
         return cls(sequences, columns, grid.frequency, grid.gaps, kind, keys, where)
 
     @property
-    def static_names(self) -> tuple[str, ...]:
-        """Names of the static columns, in the order of `sequences.static`."""
-        return self.columns.static
-
-    @property
     def times(self) -> TimeArray:
         """The time of each step, shape (steps,), in UTC where there is a zone: `sequences.time`."""
         return cast(TimeArray, self.sequences.time)

@@ -41,10 +41,9 @@ def verdict_of(evaluation: Evaluation | None) -> dict[str, str]:
             "text": "The model was not evaluated: nothing here says that it is any good.",
         }
     worst = min(evaluation.skill.values(), key=lambda skill: skill.value)
-    sure = worst.low is not None and worst.high is not None
-    if sure and worst.low > 0:  # type: ignore[operator]
+    if worst.low is not None and worst.low > 0:
         return {"kind": "wins", "mark": "Better than every baseline", "text": evaluation.sentence}
-    if sure and worst.high < 0:  # type: ignore[operator]
+    if worst.high is not None and worst.high < 0:
         text = evaluation.sentence.removeprefix("The model loses: ")
         return {"kind": "loses", "mark": "The model loses", "text": text[:1].upper() + text[1:]}
     return {"kind": "open", "mark": "Not proven better", "text": evaluation.sentence}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.dates as mdates
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from gatestack.reports.material import FloatArray, Material, SeriesView, evenly
 from gatestack.reports.svg import ACCENT, INK, MODEL, MUTED, TRUTH, new_axes, plain
 from gatestack.tasks.forecast import Evaluation
-from gatestack.tasks.forecast.plot import draw_bands
+from gatestack.tasks.forecast.plot import draw_bands, show_dates
 from gatestack.training import TrainingRecord
 
 __all__ = [
@@ -75,7 +74,7 @@ def _draw_series(axis: Axes, view: SeriesView) -> None:
             markersize=6,
             label=f"missing ({len(missing):,})",
         )
-    _date_axis(axis, view.times)
+    show_dates(axis, view.times)
 
 
 def _draw_thinned(
@@ -231,7 +230,6 @@ def draw_forecast(
     axis.legend(
         loc="lower left", ncols=4, bbox_to_anchor=(0, 1.0), fontsize=7.5, columnspacing=1.0, handlelength=1.6
     )
-    _date_axis(axis, part["ds"])
     return figure
 
 
@@ -241,10 +239,3 @@ def forecast_history(material: Material, part: pl.DataFrame) -> tuple[pl.Series,
     if key not in material.keys:
         return part["ds"][:0], np.zeros(0)
     return material.view(material.keys.index(key)).before(cutoff, max(3 * material.horizon, 20))
-
-
-def _date_axis(axis: Axes, times: pl.Series) -> None:
-    if times.dtype.is_temporal():
-        locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
-        axis.xaxis.set_major_locator(locator)
-        axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

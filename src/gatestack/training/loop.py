@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from gatestack.errors import ArgumentError
+from gatestack.errors import ArgumentError, check_whole
 from gatestack.training.checkpoint import CheckpointFolder
 from gatestack.training.device import flushed_denormals, make_fabric, own_random_numbers
 from gatestack.training.finite import LossWatch, explain_validation
@@ -290,10 +290,9 @@ def _check_arguments(
 ) -> None:
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ArgumentError("has no parameter that could be trained", where="network")
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-        raise ArgumentError(f"max_steps is {max_steps!r}", where="train", expected="a whole number from 1")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ArgumentError(f"seed is {seed!r}", where="train", expected="a whole number from 0 to 2⁶³ − 1")
+    check_whole("max_steps", max_steps, owner="train")
+    if check_whole("seed", seed, owner="train", least=0) >= 2**63:
+        raise ArgumentError(f"the 'seed' parameter of train is {seed}", expected="at most 2⁶³ − 1")
     if resume and folder is None:
         raise ArgumentError("resume is True, but there is no folder to resume from", where="train")
     if not seconds >= 0:

@@ -84,7 +84,7 @@ def backtest(
         raise DataError(
             f"series {quote_value((table.sequences.keys or ())[row])} has {lengths[row]} steps",
             where=table.source,
-            expected=f"more than the {origins.test} that the backtest holds out",
+            expected=f"more steps than the backtest holds out: test={origins.test}, and at least a horizon",
         )
     step = origins.step or horizon
     rows = np.arange(len(lengths))

@@ -15,7 +15,7 @@ from gatestack.errors import DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.autoregression import Autoregression
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.options import Architecture, Mode
-from gatestack.tasks.forecast.panel import Panel
+from gatestack.tasks.forecast.panel import Panel, static_columns
 from gatestack.tasks.forecast.paths import sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
 from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
@@ -88,9 +88,8 @@ class FittedForecast:
         if self.calendar:
             features = calendar_features(times.reshape(-1), self.calendar)[0]
             known.append(features.reshape(*times.shape, -1))
-        return self.quantiles_from(
-            state, torch.from_numpy(np.concatenate(known, axis=2)), self._static(table)
-        )
+        static = torch.from_numpy(static_columns(table))
+        return self.quantiles_from(state, torch.from_numpy(np.concatenate(known, axis=2)), static)
 
     def quantiles_from(self, state: SeriesState, ahead: torch.Tensor, static: torch.Tensor) -> FloatArray:
         """Forecast from a state.
@@ -134,11 +133,6 @@ class FittedForecast:
             future = table.sequences.values[ahead][..., past:].astype(np.float32)
             result[here] = self.quantiles_ahead(self.state_after(self.panel(part)), part, future)
         return result
-
-    def _static(self, table: SeriesTable) -> torch.Tensor:
-        static = table.sequences.static
-        rows = len(table.sequences)
-        return torch.zeros(rows, 0) if static is None else torch.from_numpy(static.astype(np.float32))
 
     def scaling_of(self, table: SeriesTable) -> ScaleOverTime:
         """Give a fresh scaling for the series of a table."""

@@ -15,7 +15,7 @@ from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.series_table import SeriesTable
 from gatestack.tasks.forecast.scaling import LEVELS, MOMENTS, ScaleOverTime
 
-__all__ = ["Chunk", "Panel", "last_observed"]
+__all__ = ["Chunk", "Panel", "last_observed", "static_columns"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -110,7 +110,7 @@ class Panel:
             covariates=torch.from_numpy(values)[:, 1:],
             covariates_observed=None if seen is None else torch.from_numpy(seen),
             calendar=torch.from_numpy(_calendar(table, calendar)),
-            static=torch.from_numpy(_static(table)),
+            static=torch.from_numpy(static_columns(table)),
             offsets=offsets,
             keys=sequences.keys or tuple(str(row) for row in range(len(sequences))),
             scaling=scaling.join(ended),
@@ -173,7 +173,8 @@ def _calendar(table: SeriesTable, names: tuple[str, ...]) -> npt.NDArray[np.floa
     return calendar_features(table.wall_times, names)[0]
 
 
-def _static(table: SeriesTable) -> npt.NDArray[np.float32]:
+def static_columns(table: SeriesTable) -> npt.NDArray[np.float32]:
+    """Give the static columns of a table, (series, static columns), also where there are none."""
     static = table.sequences.static
     if static is None:
         return np.zeros((len(table.sequences), 0), dtype=np.float32)

@@ -12,7 +12,7 @@ from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_whole, nearest_name, quote_value
 from gatestack.tasks.forecast.evaluation import MODEL
 
-__all__ = ["draw_bands", "plot_forecast"]
+__all__ = ["draw_bands", "plot_forecast", "show_dates"]
 
 # Readable without colour: the history is dark and solid, the forecast has round marks.
 HISTORY_COLOUR = "#30343f"
@@ -90,7 +90,12 @@ def draw_bands(axes: Axes, part: pl.DataFrame, time: str) -> None:
         linewidth=1.4,
         label="median",
     )
-    if part[time].dtype.is_temporal():
+    show_dates(axes, part[time])
+
+
+def show_dates(axes: Axes, times: pl.Series) -> None:
+    """Let the axis of times be short of words where these are dates; whole numbers stay as they are."""
+    if times.dtype.is_temporal():
         locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
