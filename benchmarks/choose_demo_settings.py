@@ -118,7 +118,7 @@ def page(rows: list[dict[str, Any]], baselines: dict[str, float]) -> str:
         "Written by `python benchmarks/choose_demo_settings.py`. Daily Seattle weather, `temp_max`, 7 days",
         f"ahead. Fitted on 2012 and 2013, scored on origins every {ORIGINS.step} days in 2014; 2015, which",
         f"the demo holds out, was not read. Base: `{json.dumps(BASE)}`,",
-        "learning rate 0.001, no dropout. Seconds are processor",
+        "everything else at its default. Seconds are processor",
         f"time of one fit with its scores, one thread, torch {torch.__version__}, {platform.machine()}.",
         "",
         f"| candidate | MASE, mean of {SEEDS} seeds | lowest | highest | seconds |",

@@ -59,8 +59,13 @@ class Command(TyperCommand):
         except KeyboardInterrupt:
             _say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
-        except MemoryError:
-            _say("error: there is not enough memory\n\nhint: a smaller --batch-size or --window needs less")
+        except (MemoryError, RuntimeError) as error:
+            if not _lacks_memory(error):
+                raise
+            _say(
+                "error: there is not enough memory\n\n"
+                "hint: a smaller --hidden-size, --batch-size or --window needs less"
+            )
             raise typer.Exit(FAILED) from None
         except OSError as error:
             # Everything else that reads or writes raises a GatestackError; what is left is our own output.
@@ -108,10 +113,19 @@ def error_text(error: GatestackError, options: Iterable[str | None] = ()) -> str
     """
     text = str(error)
     for name in filter(None, options):
-        value = rf"\b{name}=(?:'([\w-]*)'|(\d+)|True)?"
+        value = rf"\b{name}=(?:'([^'\n]*)'|(\d+)|True)?"
         option = f"--{name.replace('_', '-')}"
         text = re.sub(value, lambda found, o=option: " ".join(filter(None, [o, found[1], found[2]])), text)  # type: ignore[misc]
     return f"error: {text}"
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Tell a want of memory from other failures: torch says it with a RuntimeError, on the CPU a plain one."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _say(text: str) -> None:

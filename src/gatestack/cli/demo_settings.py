@@ -35,11 +35,11 @@ def demo_forecaster() -> Forecaster:
     return Forecaster(
         HORIZON,
         layers=2,
-        hidden_size=64,
+        hidden_size=32,
         window=28,
         max_steps=400,
         calendar=("day_of_year",),
-        architecture=Architecture(dropout=0.2),
+        architecture=Architecture(dropout=0.2, scaling="series"),
         training=Training(patience=5, device="cpu"),
     )
 
