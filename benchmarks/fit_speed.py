@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 from protocol.contenders import GATESTACK, NHITS, SCALINGS, candidate
@@ -97,11 +97,6 @@ def main() -> None:
     page = speed_page(table)
     (arguments.out / "fit_speed.md").write_text(page, encoding="utf-8")
     print(page)
-    if "loop" in table:
-        ratio = median(o[0] for o in table["loop"]["gatestack"]) / median(
-            h[0] for h in table["loop"]["by_hand"]
-        )
-        print(f"our loop costs {100 * (ratio - 1):+.1f} % over the loop by hand")
 
 
 if __name__ == "__main__":

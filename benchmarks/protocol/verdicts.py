@@ -45,8 +45,10 @@ def _overlap(own: Spread, other: Spread) -> bool:
     return own[1] <= other[2] and other[1] <= own[2]
 
 
-def _cell(own: Spread, other: Spread) -> str:
-    return f"{_more(own, other):+.1f} %" + (" ≈" if _overlap(own, other) else "")
+def _cell(own: Spread, other: Spread, seeds: int) -> str:
+    """Per cent and what may be chance about it; `seeds` of Gatestack."""
+    doubt = " ≈" if _overlap(own, other) else " (1 seed)" if seeds == 1 else ""
+    return f"{_more(own, other):+.1f} %{doubt}"
 
 
 def _columns(summaries: list[Summary], problem: Problem) -> dict[str, Summary]:
@@ -81,8 +83,8 @@ def verdict_tables(summaries: dict[str, list[Summary]], problems: list[Problem])
                 row, row_early = [*row, "not run"], [*row_early, "not run"]
                 continue
             ahead = sum(a < b for a, b in zip(steps, step_errors(other, problem), strict=True))
-            row.append(_cell(error(own, problem), error(other, problem)))
-            cell = _cell(own_first, first_quarter_error(other, problem))
+            row.append(_cell(error(own, problem), error(other, problem), own.seeds))
+            cell = _cell(own_first, first_quarter_error(other, problem), own.seeds)
             row_early.append(f"{cell}, {ahead} of {len(steps)}")
         whole.append(row)
         early.append(row_early)
