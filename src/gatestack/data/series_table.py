@@ -147,6 +147,24 @@ class SeriesTable:
         """The time of each step, shape (steps,), in UTC where there is a zone: `sequences.time`."""
         return cast(TimeArray, self.sequences.time)
 
+    def target_at(self, steps: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Give the target at some steps, counted over all series, NaN where it is missing.
+
+        Args:
+            steps: a slice, or whole numbers of any shape.
+
+        Returns:
+            float64, in the shape of `steps`.
+
+        Example:
+            >>> frame = pl.DataFrame({"ds": [1, 2, 3], "y": [1.0, None, 3.0]})
+            >>> SeriesTable.from_frame(frame).target_at(slice(0, 2))
+            array([ 1., nan])
+        """
+        values = self.sequences.values[steps, 0].astype(np.float64)
+        observed = self.sequences.observed
+        return values if observed is None else np.where(observed[steps, 0], values, np.nan)
+
     @property
     def last_times(self) -> TimeArray:
         """The last time of each series, shape (series,), in UTC where there is a zone."""

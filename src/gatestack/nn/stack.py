@@ -39,13 +39,13 @@ class Stack(nn.Module):
     Args:
         layers: one or more `LSTM`, `GRU` or `RNN`, the lowest first.
         input_size: C, or None to take it from the first input.
-        dropout: probability with which an element between two layers is dropped, anew at every step. Default
-        0.
-        variational_dropout: the same with one mask for all steps of a row, see `VariationalDropout`. Default
-        0.
+        dropout: probability with which an element between two layers is dropped, anew at every step.
+            Default 0.
+        variational_dropout: the same with one mask for all steps of a row, see `VariationalDropout`.
+            Default 0.
         residual: add the input of each layer but the lowest to its output. Their widths must agree; the
-            lowest layer has no such connection, because it changes the width of the data to its own. Default
-            False.
+            lowest layer has no such connection, because it changes the width of the data to its own.
+            Default False.
 
     Raises:
         ArgumentError: no layers, a layer twice, a layer below the last with `return_sequences=False`, both

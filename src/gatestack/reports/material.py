@@ -66,9 +66,7 @@ class Material:
         """Give the series of number `row`."""
         table, offsets = self.table, self.table.sequences.offsets
         begin, end = int(offsets[row]), int(offsets[row + 1])
-        values = table.sequences.values[begin:end, 0].astype(np.float64)
-        if table.sequences.observed is not None:
-            values = np.where(table.sequences.observed[begin:end, 0], values, np.nan)
+        values = table.target_at(slice(begin, end))
         times = table.time_kind.to_series(table.times[begin:end], table.columns.time)
         fitted = len(values)
         cutoff = self._first_cutoffs().get(self.keys[row])

@@ -1,4 +1,4 @@
-"""The tensors inside a batch: named for messages, moved to a device, and described for a later resume."""
+"""The tensors inside a batch: named for messages, and described for a later resume."""
 
 from __future__ import annotations
 

@@ -170,9 +170,6 @@ def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, position
     at = sequences.offsets[rows] + positions
     ahead = at[:, None] + np.arange(1, fitted.horizon + 1)
     _refuse_unknown_future(fitted, table, ahead)
-    truth = sequences.values[ahead, 0].astype(np.float64)
-    if sequences.observed is not None:
-        truth = np.where(sequences.observed[ahead, 0], truth, np.nan)
     baselines = baseline_forecasts(
         panel,
         rows,
@@ -185,7 +182,7 @@ def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, position
         rows=rows,
         positions=positions,
         keys=sequences.keys or (),
-        truth=truth,
+        truth=table.target_at(ahead),
         quantiles=fitted.quantiles_at(table, panel, rows, positions),
         levels=fitted.levels,
         baselines=baselines,
@@ -216,15 +213,12 @@ def _training_frame(table: SeriesTable, first: IntArray) -> pl.DataFrame:
     """Give `unique_id`, `ds`, `y` of the steps before `first`, (series,), on the regular grid."""
     sequences = table.sequences
     keep = [np.arange(a, a + end) for a, end in zip(sequences.offsets[:-1], first, strict=True)]
-    index = np.concatenate(keep)
-    values = sequences.values[index, 0].astype(np.float64)
-    if sequences.observed is not None:
-        values = np.where(sequences.observed[index, 0], values, np.nan)
+    index, rows = np.concatenate(keep), np.arange(len(first)).repeat(first)
     return pl.DataFrame(
         {
-            "unique_id": _repeated(sequences.keys or (), np.arange(len(first)).repeat(first)),
+            "unique_id": pl.Series(sequences.keys, dtype=pl.String).gather(rows),
             "ds": table.time_kind.to_series(table.times[index], "ds"),
-            "y": pl.Series(values).fill_nan(None),
+            "y": pl.Series(table.target_at(index)).fill_nan(None),
         }
     )
 
@@ -249,7 +243,3 @@ def _joined(parts: list[ErrorTable], keys: tuple[str, ...]) -> ErrorTable:
         times=pl.concat([part.times for part in parts]).gather(by_step),
         cutoffs=pl.concat([part.cutoffs for part in parts]).gather(by_step),
     )
-
-
-def _repeated(keys: tuple[str, ...], rows: IntArray) -> pl.Series:
-    return pl.Series(keys, dtype=pl.String).gather(rows)

@@ -28,13 +28,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Origins", "QuantileHead", "phase_shifts"]
+__all__ = ["OriginInputs", "QuantileHead", "phase_shifts"]
 
 # Distance between neighbouring quantiles before training, in units of the spread.
 _FIRST_GAP = 0.6
 
 
-class Origins(NamedTuple):
+class OriginInputs(NamedTuple):
     """Where forecasts are made in a chunk, with what is known there.
 
     Shapes: `rows` and `positions` (R,) point into the chunk's series and steps; `future` (R, horizon, known
@@ -132,7 +132,7 @@ class QuantileHead(nn.Module):
         self.lag_bias.copy_(bias)
         self.spread.copy_(spread)
 
-    def forward(self, hidden: Tensor, target: Tensor, moments: Tensor, origins: Origins) -> Tensor:
+    def forward(self, hidden: Tensor, target: Tensor, moments: Tensor, origins: OriginInputs) -> Tensor:
         """Forecast from some steps of a chunk.
 
         Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gatestack.nn import GRU, LSTM, RNN, Stack
 from gatestack.nn.stack import StackState
-from gatestack.tasks.forecast.head import Origins, QuantileHead
+from gatestack.tasks.forecast.head import OriginInputs, QuantileHead
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.panel import Chunk
 
@@ -183,10 +183,10 @@ class ForecastNetwork(nn.Module):
         missing = self.head.reach + chunk.moments.shape[1] - hidden.shape[1]
         return nn.functional.pad(hidden, (0, 0, missing, 0)) if missing else hidden
 
-    def _origins(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> Origins:
+    def _origins(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> OriginInputs:
         ahead = positions[:, None] + 1 + torch.arange(self.shape.horizon, device=positions.device)
         future = self._covariates(chunk)[rows[:, None], ahead][..., self.shape.past :]
-        return Origins(rows, positions, future, self._static(chunk)[rows])
+        return OriginInputs(rows, positions, future, self._static(chunk)[rows])
 
     def _covariates(self, chunk: Chunk) -> Tensor:
         standard = (chunk.covariates - self.covariate_mean) / self.covariate_scale

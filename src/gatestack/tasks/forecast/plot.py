@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import matplotlib.dates as mdates
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,16 +39,13 @@ def plot_forecast(
     row = 0 if series is None else keys.index(series)
     begin, end = tail.sequences.offsets[row], tail.sequences.offsets[row + 1]
     first = begin if steps is None else max(begin, end - steps)
-    values = tail.sequences.values[first:end, 0].astype(np.float64)
-    if tail.sequences.observed is not None:
-        values = np.where(tail.sequences.observed[first:end, 0], values, np.nan)
     horizon = forecast.height // len(keys)
     part = forecast.slice(row * horizon, horizon)
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(
         tail.time_kind.to_series(tail.times[first:end], "time").to_numpy(),
-        values,
+        tail.target_at(slice(first, end)),
         color=HISTORY_COLOUR,
         linewidth=1.2,
         label=tail.columns.target,

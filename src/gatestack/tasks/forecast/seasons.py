@@ -61,7 +61,8 @@ def default_window(horizon: int, seasons: tuple[int, ...], shortest: int) -> int
         shortest: steps of the shortest training part.
 
     Returns:
-        The longest of 4 horizons, 2 longest seasons and 4 shortest seasons, at most a third of `shortest`.
+        The longest of 4 horizons, 2 longest seasons, 4 shortest seasons and 8 steps, at most a third of
+        `shortest`, at least 2.
 
     Example:
         >>> default_window(24, (24,), shortest=5000)

@@ -13,6 +13,7 @@ import torch
 from gatestack.data.calendar_encoding import calendar_features
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
+from gatestack.tasks.forecast.panel import static_columns
 from gatestack.tasks.forecast.state import SeriesState
 
 if TYPE_CHECKING:
@@ -91,9 +92,7 @@ class ForecastStream:
         row = np.array([self._number(values, name) for name in columns.features], dtype=np.float32)
         covariates = np.concatenate([row[1:], self._calendar(self.steps + 1, 1)[0]])
         seen = torch.from_numpy(~np.isnan(covariates))[None]
-        static = self._fitted.tail.sequences.static
-        constant = np.zeros((1, 0)) if static is None else static[[self._row]]
-        constants = torch.from_numpy(constant.astype(np.float32))
+        constants = torch.from_numpy(static_columns(self._fitted.tail)[[self._row]])
         self.state = self.state.advance(
             self._fitted.network,
             torch.from_numpy(row[:1]),
