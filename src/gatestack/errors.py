@@ -11,7 +11,8 @@ GatestackError
 ```
 
 Each message says what was wrong, where, and what to do:
-`<where>: <what> — expected <rule>`, then a blank line and `hint: …`.
+`<where>: <what> — expected <rule>`, then a blank line and `hint: …`. What many callers check in the same way
+has its check, and with it its wording, here: `check_choice`, `check_whole`, `check_share`.
 """
 
 from __future__ import annotations

@@ -364,3 +364,9 @@ def test_repr_shows_every_setting_that_is_not_the_default() -> None:
         "initial_state='trained', forget_bias=0)"
     )
     assert repr(RNN(4, 2, activation="relu")) == "RNN(4, input_size=2, activation='relu')"
+
+
+def test_sizes_may_be_numbers_of_numpy() -> None:
+    layer = LSTM(np.int64(4), np.uint8(2))
+    assert repr(layer) == "LSTM(4, input_size=2)"
+    assert (type(layer.hidden_size), type(layer.input_size)) == (int, int)
