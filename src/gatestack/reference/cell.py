@@ -76,6 +76,41 @@ class Cell(Protocol):
         """One step backward: from the gradient of the new state to the gradients of all that made it."""
 
 
+@dataclass(frozen=True, eq=False)
+class CommonWeights:
+    """The four weights that every cell has, with the sizes that follow from them; one array is carried, h."""
+
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array
+    bias_hh: Array
+
+    @property
+    def input_size(self) -> int:
+        """C, the number of input features."""
+        return int(self.weight_ih.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the number of hidden units."""
+        return int(self.weight_hh.shape[1])
+
+    @property
+    def state_count(self) -> int:
+        """Number of arrays in the state."""
+        return 1
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Every weight by its name in torch."""
+        return {
+            "weight_ih": self.weight_ih,
+            "weight_hh": self.weight_hh,
+            "bias_ih": self.bias_ih,
+            "bias_hh": self.bias_hh,
+        }
+
+
 def check_weights(owner: str, gates: int, weights: dict[str, Array]) -> None:
     """Raise ValueError unless the four common weights fit together as in torch (G gates, (G*H, C))."""
     for name, weight in weights.items():

@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from gatestack.reference.activations import sigmoid
-from gatestack.reference.cell import Array, Record, State, StepGradients, check_weights
+from gatestack.reference.cell import Array, CommonWeights, Record, State, StepGradients, check_weights
 
 Reset: TypeAlias = Literal["after", "before"]
 
 
 @dataclass(frozen=True, eq=False)
-class GRUCell:
+class GRUCell(CommonWeights):
     """Gated recurrent unit: one state h behind a reset and an update gate.
 
     One step, from h and x to h'; σ is the logistic function, * the product by element:
@@ -60,41 +60,12 @@ class GRUCell:
         was published; "after" is the order of the first version, arXiv 1406.1078v1.
     """
 
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array
-    bias_hh: Array
     reset: Reset = "after"
 
     def __post_init__(self) -> None:
         if self.reset not in get_args(Reset):
             raise ValueError(f"GRUCell: reset is {self.reset!r} — expected 'after' or 'before'")
         check_weights("GRUCell", 3, self.weights)
-
-    @property
-    def input_size(self) -> int:
-        """C, the number of input features."""
-        return int(self.weight_ih.shape[1])
-
-    @property
-    def hidden_size(self) -> int:
-        """H, the number of hidden units."""
-        return int(self.weight_hh.shape[1])
-
-    @property
-    def state_count(self) -> int:
-        """One array is carried: h."""
-        return 1
-
-    @property
-    def weights(self) -> dict[str, Array]:
-        """Every weight by its name in torch."""
-        return {
-            "weight_ih": self.weight_ih,
-            "weight_hh": self.weight_hh,
-            "bias_ih": self.bias_ih,
-            "bias_hh": self.bias_hh,
-        }
 
     def step(self, x: Array, state: State) -> tuple[State, Record]:
         """One step forward.

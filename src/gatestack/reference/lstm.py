@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatestack.reference.activations import sigmoid
-from gatestack.reference.cell import Array, Record, State, StepGradients, check_weights
+from gatestack.reference.cell import Array, CommonWeights, Record, State, StepGradients, check_weights
 
 
 @dataclass(frozen=True, eq=False)
-class LSTMCell:
+class LSTMCell(CommonWeights):
     """Long short-term memory: a cell state c behind an input, a forget and an output gate.
 
     One step, from (h, c) and x to (h', c'); σ is the logistic function, * the product by element:
@@ -60,10 +60,6 @@ class LSTMCell:
         Neural Networks", arXiv 1303.5778.
     """
 
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array
-    bias_hh: Array
     peephole: Array | None = None
 
     def __post_init__(self) -> None:
@@ -73,16 +69,6 @@ class LSTMCell:
             raise ValueError(f"LSTMCell: peephole has shape {shape} — expected (3, {self.hidden_size})")
 
     @property
-    def input_size(self) -> int:
-        """C, the number of input features."""
-        return int(self.weight_ih.shape[1])
-
-    @property
-    def hidden_size(self) -> int:
-        """H, the number of hidden units."""
-        return int(self.weight_hh.shape[1])
-
-    @property
     def state_count(self) -> int:
         """Two arrays are carried: h and c."""
         return 2
@@ -90,12 +76,7 @@ class LSTMCell:
     @property
     def weights(self) -> dict[str, Array]:
         """Every weight by its name in torch; "peephole" only where there is one."""
-        named = {
-            "weight_ih": self.weight_ih,
-            "weight_hh": self.weight_hh,
-            "bias_ih": self.bias_ih,
-            "bias_hh": self.bias_hh,
-        }
+        named = super().weights
         return named if self.peephole is None else {**named, "peephole": self.peephole}
 
     def _peepholes(self) -> Array:

@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from gatestack.reference.activations import relu
-from gatestack.reference.cell import Array, Record, State, StepGradients, check_weights
+from gatestack.reference.cell import Array, CommonWeights, Record, State, StepGradients, check_weights
 
 Activation: TypeAlias = Literal["tanh", "relu"]
 
 
 @dataclass(frozen=True, eq=False)
-class RNNCell:
+class RNNCell(CommonWeights):
     """Plain recurrent unit, without gates.
 
     One step, from h and x to h', with φ = tanh or relu:
@@ -45,41 +45,12 @@ class RNNCell:
         Linear Units", arXiv 1504.00941.
     """
 
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array
-    bias_hh: Array
     activation: Activation = "tanh"
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Activation):
             raise ValueError(f"RNNCell: activation is {self.activation!r} — expected 'tanh' or 'relu'")
         check_weights("RNNCell", 1, self.weights)
-
-    @property
-    def input_size(self) -> int:
-        """C, the number of input features."""
-        return int(self.weight_ih.shape[1])
-
-    @property
-    def hidden_size(self) -> int:
-        """H, the number of hidden units."""
-        return int(self.weight_hh.shape[1])
-
-    @property
-    def state_count(self) -> int:
-        """One array is carried: h."""
-        return 1
-
-    @property
-    def weights(self) -> dict[str, Array]:
-        """Every weight by its name in torch."""
-        return {
-            "weight_ih": self.weight_ih,
-            "weight_hh": self.weight_hh,
-            "bias_ih": self.bias_ih,
-            "bias_hh": self.bias_hh,
-        }
 
     def step(self, x: Array, state: State) -> tuple[State, Record]:
         """One step forward.
