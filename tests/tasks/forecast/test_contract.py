@@ -242,6 +242,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"max_steps": 0}, "'max_steps'"),
     ({"seed": -1}, "'seed'"),
     ({"seed": None}, "'seed'"),
+    ({"seed": 2**63}, "'seed'"),
     ({"mode": "recursiv"}, "did you mean 'recursive'"),
     ({"calendar": "hourly"}, "'calendar'"),
     ({"calendar": ["day_of_weak"]}, "did you mean 'day_of_week'"),

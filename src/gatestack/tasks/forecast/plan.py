@@ -19,6 +19,7 @@ __all__ = ["make_plan"]
 
 _OWNER = "Forecaster"
 _MOST_LAYERS = 64
+_LARGEST_SEED = 2**63 - 1  # what the random numbers of torch take
 
 
 def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
@@ -33,7 +34,11 @@ def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
     """
     for name in ("horizon", "hidden_size", "max_steps"):
         check_whole(name, parameters[name], owner=_OWNER)
-    check_whole("seed", parameters["seed"], owner=_OWNER, least=0)
+    if check_whole("seed", parameters["seed"], owner=_OWNER, least=0) > _LARGEST_SEED:
+        raise ArgumentError(
+            f"the 'seed' parameter of {_OWNER} is {parameters['seed']}",
+            expected=f"a whole number up to {_LARGEST_SEED}",
+        )
     if parameters["window"] is not None:
         check_whole("window", parameters["window"], owner=_OWNER, least=2)
     check_choice("mode", parameters["mode"], get_args(Mode), owner=_OWNER)
