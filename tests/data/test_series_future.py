@@ -110,3 +110,5 @@ def test_a_frame_is_cut_into_history_and_future() -> None:
     assert split_horizon(with_nan, target="y", time="ds")[0].height == 1
     with pytest.raises(ArgumentError, match="did you mean 'rain'"):
         split_horizon(frame, target="rian", time="day")
+    with pytest.raises(ArgumentError, match=r"^rain\.csv: there is no column 'rian'"):
+        split_horizon(frame, target="rian", time="day", source="rain.csv")

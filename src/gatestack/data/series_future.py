@@ -157,7 +157,7 @@ def _refuse_wrong_rows(
 
 
 def split_horizon(
-    frame: Frame, *, target: str, time: str, series: str | None = None
+    frame: Frame, *, target: str, time: str, series: str | None = None, source: str | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Cut a frame whose last rows have no target yet into history and future.
 
@@ -166,6 +166,7 @@ def split_horizon(
         target: column that is missing in the rows of the future.
         time: time column, kept in both parts.
         series: key; the cut is made in each series.
+        source: file that the frame was read from.
 
     Returns:
         History (up to the last row with a target, in each series) and future (the rows after it, without
@@ -180,12 +181,14 @@ def split_horizon(
         >>> history.height, future.rows()
         (2, [(3, 1)])
     """
+    if source is None:
+        source = str(frame) if isinstance(frame, str | Path) else "frame"
     data = as_polars(frame)
     for name in (target, time, series):
         if name is not None and name not in data.columns:
             raise ArgumentError(
                 f"there is no column {quote_value(name)}",
-                where="split_horizon",
+                where=source,
                 hint=nearest_name(name, data.columns),
             )
     known = pl.col(target).is_not_null()

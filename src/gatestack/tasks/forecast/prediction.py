@@ -41,7 +41,11 @@ def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | N
         data = as_polars(frame)
         if columns.future and future is None:
             data, future = split_horizon(
-                data, target=columns.target, time=columns.time, series=columns.series
+                data,
+                target=columns.target,
+                time=columns.time,
+                series=columns.series,
+                source=str(frame) if isinstance(frame, str | Path) else None,
             )
         table = read_like_fit(fitted, data, frame)
         state = fitted.state_after(fitted.panel(table))
