@@ -368,6 +368,14 @@ def test_an_unreadable_time_names_its_line(tmp_path: Path) -> None:
     assert "'yesterday' is not a time" in error.what
 
 
+def test_arguments_of_a_wrong_type_are_named() -> None:
+    frame = pl.DataFrame({"ds": [1, 2, 3], "y": [1.0, 2.0, 3.0]})
+    with pytest.raises(ArgumentError, match=r"^past= is '5'"):
+        SeriesTable.from_frame(frame, past=5)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"the frequency is '2\.5'"):
+        SeriesTable.from_frame(frame, frequency=2.5)  # type: ignore[arg-type]
+
+
 def test_series_of_other_frequency_are_refused() -> None:
     hours = [dt.datetime(2024, 1, 1) + dt.timedelta(hours=hour) for hour in range(30)]
     daily = [dt.datetime(2024, 1, day) for day in range(1, 8)]

@@ -105,7 +105,7 @@ class SeriesTable:
         if source is None and isinstance(frame, str | Path):
             source = str(frame)
         where = source or "frame"
-        if isinstance(frequency, str | int):
+        if frequency is not None and not isinstance(frequency, Frequency):
             frequency = Frequency.parse(frequency)
         data = as_polars(frame, where)
         columns = resolve_columns(

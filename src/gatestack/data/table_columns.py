@@ -101,7 +101,9 @@ def resolve_columns(
         target = "y"
     if series is None and "unique_id" in names:
         series = "unique_id"
-    lists = {"past": _names(past), "future": _names(future), "static": _names(static)}
+    lists = {
+        role: _names(role, group) for role, group in (("past", past), ("future", future), ("static", static))
+    }
     single = {"target": target} | ({"time": time} if time else {}) | ({"series": series} if series else {})
     wanted = [(role, name) for role, name in single.items()]
     wanted += [(role, name) for role, group in lists.items() for name in group]
@@ -112,8 +114,13 @@ def resolve_columns(
     return Columns(time, series, target, lists["past"], lists["future"], lists["static"])
 
 
-def _names(group: Sequence[str]) -> tuple[str, ...]:
-    return (group,) if isinstance(group, str) else tuple(group)
+def _names(role: str, group: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(group, str):
+        return (group,)
+    try:
+        return tuple(group)
+    except TypeError:
+        raise ArgumentError(f"{role}= is {quote_value(group)}", expected="a list of column names") from None
 
 
 def _refuse_absent(wanted: list[tuple[str, str]], names: list[str], where: str) -> None:
