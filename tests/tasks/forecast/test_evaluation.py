@@ -288,6 +288,9 @@ def test_evaluate_scores_only_what_came_after_the_fit(make: Make) -> None:
         model.evaluate(frame.head(80))
     with pytest.raises(DataError, match="leak"):
         model.evaluate(frame.head(82))
+    not_yet = frame.with_columns(pl.when(pl.int_range(pl.len()) < 80).then("y").alias("y"))
+    with pytest.raises(DataError, match="nothing to score"):
+        model.evaluate(not_yet)
     for bad in (0, True, 1.5):
         with pytest.raises(ArgumentError, match="'step' parameter of evaluate"):
             model.evaluate(frame, step=bad)

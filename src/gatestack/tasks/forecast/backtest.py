@@ -105,6 +105,7 @@ def backtest(
     if not parts:
         raise _nothing_to_score(table, horizon)
     errors = _joined(parts, table.sequences.keys or ())
+    _refuse_no_truth(errors, table)
     return evaluate_forecasts(errors, _training_frame(table, first), season=season or 1, step=step)
 
 
@@ -145,6 +146,7 @@ def evaluate_from(fitted: FittedForecast, table: SeriesTable, first: IntArray, s
     if not len(rows):
         raise _nothing_to_score(table, fitted.horizon)
     errors = _errors(fitted, table, rows, positions)
+    _refuse_no_truth(errors, table)
     return evaluate_forecasts(errors, _training_frame(table, first), season=fitted.season or 1, step=step)
 
 
@@ -161,6 +163,17 @@ def _nothing_to_score(table: SeriesTable, horizon: int) -> DataError:
     return DataError(
         "no whole horizon is left to score", where=table.source, expected=f"{horizon} steps or more"
     )
+
+
+def _refuse_no_truth(errors: ErrorTable, table: SeriesTable) -> None:
+    """Raise where nothing came true yet: a table of empty scores would look like a result."""
+    if np.isnan(errors.truth).all():
+        raise DataError(
+            "the target is missing at every step that is forecast, so that there is nothing to score",
+            where=f"{table.source}, column {quote_value(table.columns.target)}",
+            expected="a value at one of these steps at least",
+            hint="score again when the values are there; to forecast them, use predict",
+        )
 
 
 def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, positions: IntArray) -> ErrorTable:
