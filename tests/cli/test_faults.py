@@ -102,6 +102,27 @@ def test_hints_are_written_as_options(gatestack: Run, tmp_path: Path) -> None:
     assert gatestack(*fit("--series", "key", "--short-series", "skip", "--no-backtest")).exit_code == 0
 
 
+def test_a_hint_with_a_placeholder_is_an_option_too(gatestack: Run, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("temp\n" + "1\n2\n" * 20)
+    assert_refused(gatestack(*fit()), tmp_path, "no time column", "--time <column>")
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 4 EB")], ids=repr
+)
+def test_too_little_memory_is_a_failure_with_a_hint(
+    gatestack: Run, table: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(gs.Forecaster, "fit", fail)
+    done = gatestack(*fit(file=str(table)))
+    assert done.exit_code == 1
+    assert "not enough memory" in done.stderr
+    assert "--hidden-size" in done.stderr
+
+
 def test_constant_series_works(gatestack: Run, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(
         "".join(f"{line.split(',')[0]},5\n" for line in GOOD.splitlines()).replace("date,5", "date,temp")

@@ -120,7 +120,7 @@ def error_text(error: GatestackError, options: Iterable[str | None] = ()) -> str
 
 
 def _lacks_memory(error: BaseException) -> bool:
-    """Tell a want of memory from other failures: torch says it with a RuntimeError, on the CPU a plain one."""
+    """Tell a want of memory from other failures; on the CPU torch says it with a plain RuntimeError."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
