@@ -31,6 +31,8 @@ _FEWEST_ORIGINS = 10
 # Of a perfectly predicted series, so that the network's units stay finite.
 _LEAST_SPREAD = 1e-3
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# No origin weighs more than this, however large its scale beside the typical deviation of its series.
+_LARGEST_SHARE = 10.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _examples(
     lags, level, scale = lags_at(panel, rows, positions, window)
     truth = (panel.target.numpy()[ahead] - level[:, None]) / scale[:, None]
     # Errors count in the user's unit relative to the series, as in the loss of the network.
-    share = np.minimum(scale * typical_weights(panel, ends).numpy()[rows], 10.0)
+    share = np.minimum(scale * typical_weights(panel, ends).numpy()[rows], _LARGEST_SHARE)
     x = np.concatenate([lags, np.ones((len(lags), 1))], axis=1) * share[:, None]
     return x, truth * share[:, None], share, positions * _FOLDS // ends[rows]
 
