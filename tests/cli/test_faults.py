@@ -166,19 +166,33 @@ def test_unfinished_run_is_not_thrown_away_unasked(gatestack: Run, tmp_path: Pat
     assert not checkpoint.exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
-def test_full_disk_while_saving_leaves_no_model(tmp_path: Path, table: Path) -> None:
+def fit_on_a_small_disk(folder: Path, table: Path, limit: int) -> tuple[int, str, str]:
+    """Fit where no file can be longer than `limit` bytes; give exit code, output and talk."""
     import resource
-
-    limit = 150_000  # room for a checkpoint, not for the report
 
     def small_files() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    process = start(fit(file=str(table)), tmp_path, preexec_fn=small_files)
+    process = start(fit(file=str(table)), folder, preexec_fn=small_files)
     output, talk = process.communicate(timeout=200)
-    assert process.returncode == 1, talk
+    return process.returncode, output, talk
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_full_disk_at_the_first_checkpoint_leaves_nothing(tmp_path: Path, table: Path) -> None:
+    code, output, talk = fit_on_a_small_disk(tmp_path, table, 1_000)
+    assert code == 1, talk
+    assert "no space left" in talk
+    assert not output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_full_disk_while_saving_leaves_no_model(tmp_path: Path, table: Path) -> None:
+    # Room for a checkpoint, not for the report.
+    code, output, talk = fit_on_a_small_disk(tmp_path, table, 150_000)
+    assert code == 1, talk
     assert "no space left" in talk
     assert "Traceback" not in talk
     assert not output

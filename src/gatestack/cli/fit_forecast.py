@@ -259,7 +259,7 @@ def fit_forecast(
     origins = Origins(test=_parse_test(test), step=step)
     try:
         model.fit(file, **columns, run=RunFolder(path=training, resume=resume, progress=talk.progress))
-    except (KeyboardInterrupt, TrainingError):
+    except (KeyboardInterrupt, StorageError, TrainingError):
         _name_checkpoint(training)
         raise
     interrupted = model.fitted_.record.stopped_by == "interrupt"
