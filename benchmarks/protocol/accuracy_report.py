@@ -26,9 +26,11 @@ What to know before reading the numbers:
   in a stream: it may remember more than the window. No verdict rests on it.
 - Gatestack runs at one setting for all problems, its defaults. Each peer runs at the better of two scalings
   for *that* problem, tried on a validation split ([peer_settings.md](peer_settings.md), which also names the
-  problems without a trial of their own). Nothing else of the peers was tuned, and a learning rate or a loss
-  of their own might serve them better.
-- The number of updates is small: it was set by the time at hand. With more of them the order may change.
+  problems without a trial of their own). Nothing else of the peers was tuned: another learning rate, or the
+  recursive mode of NeuralForecast's LSTM, might serve them better.
+- The number of updates is small: it was set by the time at hand, and is half of what NeuralForecast takes by
+  default. Where a recurrent peer is worse than the last value at step 1, it may be far from trained. Read this
+  page as "what is learned in so few updates", not as what each library reaches; more may change the order.
 - The losses differ: the peers train on the absolute error, which is also the score; Gatestack trains on
   quantiles, of which the median is scored.
 - Gatestack starts from a linear autoregression of its own, fitted to the same data, and learns what that

@@ -11,6 +11,7 @@ from protocol.tables import markdown_table
 __all__ = ["error", "first_quarter_error", "step_errors", "verdict_sentence", "verdict_tables"]
 
 LINEAR = "linear autoregression"
+LAST_VALUE = "last value"
 
 Spread = tuple[float, float, float]
 
@@ -130,6 +131,14 @@ def verdict_sentence(summaries: list[Summary], problem: Problem) -> str | None:
                 name += f" (itself {behind:.1f} % behind {simple[0].model})"
             phrase = _phrase(error(own, problem), error(best, problem))
             parts.append(f"against the {title}, {name}: {phrase}")
+    last = next((s for s in simple if s.model == LAST_VALUE), None)
+    if recurrent and last is not None:
+        times = step_errors(recurrent[0], problem)[0] / step_errors(last, problem)[0]
+        if times > 1:
+            parts.append(
+                f"at step 1 that peer errs {times:.1f} times as much as the last value, so it may be far from "
+                "trained and the difference says little about what it can reach"
+            )
     own_steps, counts = step_errors(own, problem), []
     for other in (*recurrent, *simple[:1], *(s for s in simple[1:] if s.model == LINEAR)):
         ahead = sum(a < b for a, b in zip(own_steps, step_errors(other, problem), strict=True))
