@@ -29,8 +29,8 @@ What to know before reading the numbers:
   problems without a trial of their own). Nothing else of the peers was tuned: another learning rate, or the
   recursive mode of NeuralForecast's LSTM, might serve them better.
 - The number of updates is small: it was set by the time at hand, and is half of what NeuralForecast takes by
-  default. Where a recurrent peer is worse than the last value at step 1, it may be far from trained. Read this
-  page as "what is learned in so few updates", not as what each library reaches; more may change the order.
+  default. Where a recurrent peer is worse than the last value at step 1, it may be far from trained. Read
+  this page as "what is learned in so few updates", not as what each library reaches.
 - The losses differ: the peers train on the absolute error, which is also the score; Gatestack trains on
   quantiles, of which the median is scored.
 - Gatestack starts from a linear autoregression of its own, fitted to the same data, and learns what that

@@ -47,7 +47,7 @@ def _overlap(own: Spread, other: Spread) -> bool:
 
 
 def _cell(own: Spread, other: Spread, seeds: int) -> str:
-    """Per cent and what may be chance about it; `seeds` of Gatestack."""
+    """Per cent and what may be chance about it; `seeds` is the smaller number of the two models."""
     doubt = " ≈" if _overlap(own, other) else " (1 seed)" if seeds == 1 else ""
     return f"{_more(own, other):+.1f} %{doubt}"
 
@@ -84,8 +84,9 @@ def verdict_tables(summaries: dict[str, list[Summary]], problems: list[Problem])
                 row, row_early = [*row, "not run"], [*row_early, "not run"]
                 continue
             ahead = sum(a < b for a, b in zip(steps, step_errors(other, problem), strict=True))
-            row.append(_cell(error(own, problem), error(other, problem), own.seeds))
-            cell = _cell(own_first, first_quarter_error(other, problem), own.seeds)
+            seeds = own.seeds if other.kind == "baseline" else min(own.seeds, other.seeds)
+            row.append(_cell(error(own, problem), error(other, problem), seeds))
+            cell = _cell(own_first, first_quarter_error(other, problem), seeds)
             row_early.append(f"{cell}, {ahead} of {len(steps)}")
         whole.append(row)
         early.append(row_early)
@@ -136,8 +137,8 @@ def verdict_sentence(summaries: list[Summary], problem: Problem) -> str | None:
         times = step_errors(recurrent[0], problem)[0] / step_errors(last, problem)[0]
         if times > 1:
             parts.append(
-                f"at step 1 that peer errs {times:.1f} times as much as the last value, so it may be far from "
-                "trained and the difference says little about what it can reach"
+                f"at step 1 that peer errs {times:.1f} times as much as the last value, so it may be far "
+                "from trained and the difference says little about what it can reach"
             )
     own_steps, counts = step_errors(own, problem), []
     for other in (*recurrent, *simple[:1], *(s for s in simple[1:] if s.model == LINEAR)):

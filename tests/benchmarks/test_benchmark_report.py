@@ -50,9 +50,9 @@ def test_the_page_tells_wins_and_losses(problem: Problem) -> None:
     page = accuracy_page(ROWS, [problem], Budget(), MACHINE)
     whole, early = (line for line in page.splitlines() if line.startswith("| ett |"))
     # Darts, the best naive answer, NHITS: its 1.0 lies within the range of the three seeds.
-    assert whole == "| ett | -50.0 % | -75.0 % | +10.0 % ≈ |"
+    assert whole == "| ett | -50.0 % (1 seed) | -75.0 % | +10.0 % ≈ |"
     # Worse at the first step, though better over the whole horizon.
-    assert early.startswith("| ett | +100.0 %, 0 of 1 |")
+    assert early.startswith("| ett | +100.0 % (1 seed), 0 of 1 |")
     verdict = next(line for line in page.splitlines() if line.startswith("**Verdict.**"))
     assert f"number 2 of 4 models, behind {NHITS};" in verdict
     assert "best recurrent peer, Darts BlockRNN LSTM: better (-50.0 %)" in verdict
