@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import shlex
@@ -202,3 +203,13 @@ def test_demo(gatestack: Run, tmp_path: Path) -> None:
     }
     assert (tmp_path / "gatestack-demo" / "forecast.svg").stat().st_size < 200_000
     assert gatestack("demo").exit_code == 2
+
+
+def test_a_fit_tells_which_steps_are_missing(gatestack: Run, frame: pl.DataFrame, tmp_path: Path) -> None:
+    frame.filter(~pl.col("date").is_in([dt.date(2024, 2, 3), dt.date(2024, 2, 4)])).write_csv(
+        tmp_path / "gap.csv"
+    )
+    call = ["fit", "forecast", "gap.csv", "--target", "temp", "--horizon", "2", "--out", "g", "--no-backtest"]
+    done = gatestack(*call, *SMALL)
+    assert done.exit_code == 0
+    assert "2 steps are missing in 1 places, first in temp between 2024-02-0" in done.stderr

@@ -22,6 +22,8 @@ from gatestack.cli.run_folder import open_training, remove_training, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from gatestack.tasks.forecast import Evaluation, Forecaster, Origins
 
 __all__ = ["fit_forecast", "save_with_report"]
@@ -262,6 +264,7 @@ def fit_forecast(
     except (KeyboardInterrupt, StorageError, TrainingError):
         _name_checkpoint(training)
         raise
+    _tell_gaps(model.fitted_.tail.gaps, talk)
     interrupted = model.fitted_.record.stopped_by == "interrupt"
     evaluation, why_not = None, None
     if backtest and not interrupted:
@@ -297,6 +300,16 @@ def save_with_report(
 
     page = render_report(model, evaluation=evaluation, data=data)
     model.save(out, overwrite=overwrite, report=page)
+
+
+def _tell_gaps(gaps: pl.DataFrame, talk: Talk) -> None:
+    """Say which steps the data lacks."""
+    if gaps.height:
+        first, missing = gaps.row(0, named=True), int(gaps["missing_steps"].sum())
+        talk.say(
+            f"note: {missing:,} steps are missing in {gaps.height:,} places, first in {first['series']} "
+            f"between {first['from']} and {first['to']}; they are masked, not filled"
+        )
 
 
 def _parse_test(text: str) -> float | int:
