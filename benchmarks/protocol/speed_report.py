@@ -16,7 +16,7 @@ _HEAD = """\
 
 What to know before reading the numbers:
 
-- The contenders do not compute the same: Gatestack's loss looks at every step of a pass, the peers' at one
+- The contenders do not compute the same: Gatestack's loss looks at 16 steps of each window, the peers' at one
   forecast per window, and NHITS has no recurrence. The table says what one update costs, not what it teaches;
   for that see [forecast_accuracy.md](forecast_accuracy.md).
 - Seconds per update are the mean over a fit, without the first 20 updates, inside the library's own loop:
