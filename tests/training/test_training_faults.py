@@ -42,7 +42,8 @@ def check_all_whole(folder: Path) -> int:
 
 
 # One process imports torch and forks a child for each run, so that a kill does not cost an import.
-# It kills at random moments, and 0 to 3 ms after a file in the folder has changed.
+# It kills at random moments, and 0 to 3 ms after a file in the folder has changed. A step takes 3 ms at
+# least, so that a fast machine is not done before it is killed.
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
@@ -60,7 +61,11 @@ def child(where, out):
     pid = os.fork()
     if pid == 0:
         problem = Problem()
-        problem.train(folder=where, resume=True, max_steps=200, options=problem.options(patience=None))
+        def sampler(step):
+            time.sleep(0.003)
+            return problem.sampler(step)
+        options = problem.options(patience=None)
+        problem.train(folder=where, resume=True, max_steps=200, options=options, sampler=sampler)
         save_file({k: v.contiguous() for k, v in problem.weights().items()}, out)
         os._exit(0)
     return pid
@@ -76,8 +81,8 @@ where, killed = folder / "killed", 0
 for number in range(1000):
     pid = child(where, folder / "killed.safetensors")
     start, before, ended = time.monotonic(), names(where), (0, 0)
-    wait_for_file, patience = draw.random() < 0.7, draw.uniform(0, 0.4)
-    changes = draw.randint(1, 6)
+    wait_for_file, patience = draw.random() < 0.7, draw.uniform(0, 0.15)
+    changes = draw.randint(1, 4)
     while killed < kills and not ended[0]:
         ended = os.waitpid(pid, os.WNOHANG)
         if wait_for_file:
