@@ -20,9 +20,7 @@ from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 __all__ = ["future_values", "split_horizon"]
 
 
-def future_values(
-    table: SeriesTable, future_frame: Frame, horizon: int, *, source: str | None = None
-) -> npt.NDArray[np.float32]:
+def future_values(table: SeriesTable, future_frame: Frame, horizon: int) -> npt.NDArray[np.float32]:
     """Read the future columns for the `horizon` steps after each series.
 
     Rows up to the end of a series and beyond the horizon are allowed and not used, so that one calendar can
@@ -32,7 +30,6 @@ def future_values(
         table: the history.
         future_frame: path or frame with the key (where the history has one), the time and the future columns.
         horizon: steps, at least 1.
-        source: file that the frame was read from.
 
     Returns:
         float32 of shape (series, horizon, future columns).
@@ -47,10 +44,8 @@ def future_values(
     """
     if horizon < 1:
         raise ArgumentError(f"the horizon is {horizon}", where="future_values", expected="at least 1 step")
-    if source is None and isinstance(future_frame, str | Path):
-        source = str(future_frame)
     columns, count = table.columns, len(table.series_keys)
-    where = source or "future frame"
+    where = str(future_frame) if isinstance(future_frame, str | Path) else "future frame"
     data = as_polars(future_frame, where)
     wanted = [columns.time, *columns.future] + ([columns.series] if columns.series else [])
     absent = [name for name in wanted if name not in data.columns]
