@@ -41,7 +41,7 @@ class ChunkSampler:
 
     A chunk is `window` steps of one series, started from a zero state. In a chunk, `origins_per_chunk` steps
     drawn from all of them are scored (with `"windows"` only the last): neighbouring origins share nearly all
-    of their truth, and scoring every one of them costs several times as much for the same accuracy.
+    of their truth, so that scoring every one of them costs more and teaches little more.
 
     Args:
         panel: the series.
