@@ -30,9 +30,12 @@ enum gatestack_cell {
 enum gatestack_dtype { GATESTACK_FLOAT32 = 0, GATESTACK_FLOAT64 = 1 };
 
 enum gatestack_flags {
-  GATESTACK_TRAINING = 1,  // fill `saved`, draw dropout and zoneout; otherwise `saved` is not touched
+  GATESTACK_SAVE = 1,      // fill `saved`, for a backward pass to come; otherwise `saved` is not touched
   GATESTACK_RECOMPUTE = 2, // save no gates, compute them again in the backward pass
-  GATESTACK_BFLOAT16 = 4,  // round the operands of every product to bfloat16, add up in float32 (float32 only)
+  GATESTACK_BFLOAT16 = 4,  // round the operands of the products with weights to bfloat16, add up in float32
+                           // (float32 only); gradients of weights keep float32 operands
+  GATESTACK_TRAINING = 8,  // draw the masks of dropout and zoneout; otherwise dropout does nothing and zoneout
+                           // takes the expected value
 };
 
 // The status every function returns. Nothing is written where it is not 0.
@@ -67,8 +70,7 @@ typedef struct {
   int64_t input_size;      // C; for a layer above the first, D*P of the layer below
   int64_t hidden_size;     // H
   int64_t projection_size; // P, or 0 for none
-  // Probabilities in [0, 1). In training a mask is drawn (dropout.h says how); otherwise dropout does
-  // nothing and zoneout takes the expected value.
+  // Probabilities in [0, 1). With GATESTACK_TRAINING a mask is drawn, as dropout.h says.
   double input_dropout;     // on the layer's input
   double hidden_dropout;    // on h in the recurrent product, one mask per sequence (Gal & Ghahramani 2016)
   double candidate_dropout; // on the candidate g or n, a new mask each step (Semeniuta et al. 2016)
@@ -99,14 +101,14 @@ typedef struct {
   int32_t directions;      // D: 1 or 2
   int64_t batch;           // N, 0 is fine
   int64_t steps;           // T, 0 is fine
-  int64_t layer_count;     // L
+  int64_t layer_count;     // L, from 1 to 64
   uint64_t seed;           // of dropout and zoneout
   gatestack_layer *layers; // [L]
   // x[n][t][c] is at x + n * x_batch + t * x_step + c, counted in elements; likewise y and the gradients.
   const void *x;           // not read where a step is not real
   int64_t x_batch, x_step;
-  void *y;                 // [N][T][D*P of the last layer], 0 where a step is not real. In inference it may be
-  int64_t y_batch, y_step; // NULL: nothing but the final states is wanted then
+  void *y;                 // [N][T][D*P of the last layer], 0 where a step is not real. Without GATESTACK_SAVE
+  int64_t y_batch, y_step; // it may be NULL: nothing but the final states is wanted then
   const void *grad_y;      // or NULL for zeros; not read where a step is not real
   int64_t grad_y_batch, grad_y_step;
   void *grad_x;            // or NULL; 0 where a step is not real
@@ -119,11 +121,10 @@ typedef struct {
 } gatestack_call;
 
 typedef struct {
-  int64_t packed;  // for the forward pass
-  int64_t packed_backward; // gatestack_backward packs its own; it takes these bytes out of its scratch
-  int64_t saved;   // 0 in inference
+  int64_t packed;  // the same for every batch, length and flag but GATESTACK_BFLOAT16
+  int64_t saved;   // 0 without GATESTACK_SAVE
   int64_t scratch_forward;
-  int64_t scratch_backward;
+  int64_t scratch_backward; // 0 without GATESTACK_SAVE
 } gatestack_bytes;
 
 // What a call needs. Pointers other than layers, weights (for which are NULL), lengths and mask are not read.
@@ -132,8 +133,8 @@ int32_t gatestack_sizes(const gatestack_call *call, gatestack_bytes *bytes);
 // Fill call->packed from the weights. Once per change of the weights; uses no scratch.
 int32_t gatestack_pack(const gatestack_call *call);
 
-// Write y, hn, cn, cells, and in training `saved`. Reads weights through `packed`, biases, peepholes and
-// gains directly.
+// Write y, hn, cn, cells, and with GATESTACK_SAVE `saved`. Reads weights and biases through `packed`, peepholes,
+// gains and biases of normalised layers directly.
 int32_t gatestack_forward(const gatestack_call *call);
 
 // The gradients of what forward computed. Wants the call as it was in forward (same x, weights, lengths or
