@@ -7,6 +7,7 @@ GatestackError
 ├── NotFittedError     (ValueError, AttributeError)   fit or load the model first
 ├── ModelFileError     (ValueError)     the model folder must change: missing, damaged, unknown version
 ├── TrainingError      (RuntimeError)   training cannot go on: NaN loss, two runs on one folder
+├── KernelError        (RuntimeError)   the installation must change: compiled kernels absent or unfit
 └── StorageError       (OSError)        the machine must change: disk full, no permission
 ```
 
@@ -25,6 +26,7 @@ __all__ = [
     "ArgumentError",
     "DataError",
     "GatestackError",
+    "KernelError",
     "ModelFileError",
     "NotFittedError",
     "StorageError",
@@ -88,6 +90,10 @@ class ModelFileError(GatestackError, ValueError):
 
 class TrainingError(GatestackError, RuntimeError):
     """Training cannot go on: the loss is not finite, or another run holds the folder."""
+
+
+class KernelError(GatestackError, RuntimeError):
+    """The compiled kernels are asked for and not there, or do not fit this package or machine."""
 
 
 class StorageError(GatestackError, OSError):
