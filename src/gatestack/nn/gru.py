@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gatestack.kernels import recurrent as kernels
+from gatestack.kernels.spec import Cell
 from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
@@ -81,6 +81,9 @@ class GRU(Recurrent):
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
-        x, (h0,), steps = self._enter(x, state, lengths, mask)
-        output, h_n = kernels.gru(x, h0, self._weights(), lengths=steps.lengths)
+        x, states, steps = self._enter(x, state, lengths, mask)
+        output, ((h_n,),), _ = self._run(x, states, steps)
         return self._leave(output, h_n, steps), h_n
+
+    def _cell(self) -> Cell:
+        return "gru"

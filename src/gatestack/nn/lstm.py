@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
-from gatestack.kernels import recurrent as kernels
+from gatestack.kernels.spec import Cell
 from gatestack.nn.recurrent import InitialState, Merge, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
@@ -106,8 +106,9 @@ class LSTM(Recurrent):
             [0.0, 1.0, 0.0, 0.0]
         """
         super().reset_parameters()
-        for _, _, bias_ih, _ in self._weights():
-            bias_ih[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
+        for name in self._parameter_names():
+            if name.startswith("bias_ih"):
+                getattr(self, name)[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
 
     def forward(
         self,
@@ -138,12 +139,13 @@ class LSTM(Recurrent):
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
-        x, (h0, c0), steps = self._enter(x, state, lengths, mask)
-        if not return_cell_states:
-            output, h_n, c_n = kernels.lstm(x, h0, c0, self._weights(), lengths=steps.lengths)
-            return self._leave(output, h_n, steps), (h_n, c_n)
-        output, h_n, c_n, cells = kernels.lstm_cell_states(x, h0, c0, self._weights(), lengths=steps.lengths)
-        return self._leave(output, h_n, steps), (h_n, c_n), steps.expand(cells)
+        x, states, steps = self._enter(x, state, lengths, mask)
+        output, ((h_n, c_n),), cells = self._run(x, states, steps, cells=return_cell_states)
+        output = self._leave(output, h_n, steps)
+        return (output, (h_n, c_n)) if cells is None else (output, (h_n, c_n), steps.expand(cells[0]))
+
+    def _cell(self) -> Cell:
+        return "lstm"
 
     def extra_repr(self) -> str:
         """The shared settings, then the forget bias where it is not 1."""

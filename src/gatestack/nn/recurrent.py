@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_choice, check_whole
-from gatestack.kernels.recurrent import Weights
+from gatestack.kernels.recurrent import run_stack
+from gatestack.kernels.spec import Cell, DirectionWeights, LayerSpec, StackResult, StackSpec
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["InitialState", "Merge", "Recurrent"]
@@ -209,10 +210,20 @@ class Recurrent(nn.Module):
         total = forward + reverse
         return total / 2 if self.merge == "average" else total
 
-    def _weights(self) -> tuple[Weights, ...]:
+    def _run(
+        self, x: Tensor, states: tuple[Tensor, ...], steps: Steps, *, cells: bool = False
+    ) -> StackResult:
+        """Call the kernels for this one layer."""
+        spec = StackSpec((LayerSpec(self._cell(), x.shape[2], self.hidden_size),), self.num_directions)
+        return run_stack(spec, x, [states], [self._weights()], lengths=steps.lengths, cells=cells)
+
+    def _cell(self) -> Cell:
+        raise NotImplementedError
+
+    def _weights(self) -> tuple[DirectionWeights, ...]:
         """The parameters of each direction, as the kernels take them."""
         return tuple(
-            (
+            DirectionWeights(
                 getattr(self, "weight_ih" + suffix),
                 getattr(self, "weight_hh" + suffix),
                 getattr(self, "bias_ih" + suffix),

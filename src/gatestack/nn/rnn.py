@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import check_choice
-from gatestack.kernels import recurrent as kernels
+from gatestack.kernels.spec import Cell
 from gatestack.nn.recurrent import InitialState, Merge, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
 __all__ = ["RNN", "Activation"]
 
 Activation = Literal["tanh", "relu"]
-_KERNELS = {"tanh": kernels.rnn_tanh, "relu": kernels.rnn_relu}
 
 
 class RNN(Recurrent):
@@ -106,9 +105,12 @@ class RNN(Recurrent):
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
-        x, (h0,), steps = self._enter(x, state, lengths, mask)
-        output, h_n = _KERNELS[self.activation](x, h0, self._weights(), lengths=steps.lengths)
+        x, states, steps = self._enter(x, state, lengths, mask)
+        output, ((h_n,),), _ = self._run(x, states, steps)
         return self._leave(output, h_n, steps), h_n
+
+    def _cell(self) -> Cell:
+        return "rnn_relu" if self.activation == "relu" else "rnn_tanh"
 
     def extra_repr(self) -> str:
         """The shared settings, then the activation where it is not tanh."""
