@@ -1,5 +1,6 @@
 # Each target goes from a bare machine (Python and a package index) to done: it makes .venv, installs, runs.
-# A stamp in .venv remembers what is installed; it is redone when pyproject.toml or constraints.txt change.
+# A stamp in .venv remembers what is installed; it is redone, and the kernels are compiled again, when one of
+# the files in PACKAGE changes.
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -9,7 +10,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-PACKAGE := pyproject.toml constraints.txt CMakeLists.txt
+PACKAGE := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 INSTALL := $(RUN) -m pip install --quiet
 
 .DEFAULT_GOAL := help
