@@ -146,11 +146,13 @@ class BuildRecord:
 
     Args:
         outcome: one line, such as "built by GNU 12.2.0" or "no C++ compiler was found".
-        log: what CMake and the compiler said.
+        log: what CMake and the compiler said, where they failed.
+        path: of the file that says this.
     """
 
     outcome: str
     log: str
+    path: Path
 
 
 @cache
@@ -192,7 +194,7 @@ def build_record() -> BuildRecord | None:
     if path is None:
         return None
     outcome, _, log = path.read_text(encoding="utf-8", errors="replace").partition("\n")
-    return BuildRecord(outcome, log)
+    return BuildRecord(outcome, log, path)
 
 
 def _installed(*names: str) -> Path | None:
