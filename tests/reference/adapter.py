@@ -15,25 +15,27 @@ def reference_implementation(variant: str, parts: SimpleNamespace | None = None)
         LSTMCell=reference.LSTMCell,
         GRUCell=reference.GRUCell,
         RNNCell=reference.RNNCell,
+        LayerMasks=reference.LayerMasks,
         layer_forward=reference.layer_forward,
         layer_backward=reference.layer_backward,
     )
 
     def run(problem: Problem) -> Outcome:
-        kind, _, option = problem.variant.name.partition("-")
-        if kind == "lstm":
-            cell = parts.LSTMCell(**problem.weights)
-        elif kind == "gru":
-            cell = parts.GRUCell(**problem.weights, reset=option)
+        cell, form = problem.variant.cell, problem.variant.form
+        if cell == "lstm":
+            made = parts.LSTMCell(**problem.weights)
+        elif cell == "gru":
+            made = parts.GRUCell(**problem.weights, reset=form)
         else:
-            cell = parts.RNNCell(**problem.weights, activation=option)
+            made = parts.RNNCell(**problem.weights, activation=form)
         result = parts.layer_forward(
-            cell,
+            made,
             problem.x,
             problem.initial,
             lengths=problem.lengths,
             mask=problem.mask,
             reverse=problem.reverse,
+            masks=parts.LayerMasks(**problem.masks),
         )
         if problem.results_only:
             return Outcome(output=result.output, final=result.final, cells=result.cells)

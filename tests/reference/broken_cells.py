@@ -40,7 +40,7 @@ class BrokenCell:
 
     def _parts(self) -> SimpleNamespace:
         modules = {}
-        for name in ("real_steps", "lstm", "gru", "rnn", "layer"):
+        for name in ("real_steps", "layer_norm", "affine", "layer_masks", "lstm", "gru", "rnn", "layer"):
             original = import_module(f"gatestack.reference.{name}")
             assert original.__file__ is not None
             source = Path(original.__file__).read_text(encoding="utf-8")
@@ -48,11 +48,19 @@ class BrokenCell:
                 source = self._broken(source)
             modules[name] = copy = ModuleType(original.__name__)
             exec(compile(source, original.__file__, "exec"), copy.__dict__)
-        modules["layer"].real_steps = modules["real_steps"].real_steps
+        # What a file takes from another file of the package, its copy takes from the copy of that file.
+        for name, module in modules.items():
+            for taken in [key for key in vars(module) if not key.startswith("_")]:
+                home = str(getattr(vars(module)[taken], "__module__", "")).removeprefix(
+                    "gatestack.reference."
+                )
+                if home in modules and home != name:
+                    setattr(module, taken, vars(modules[home])[taken])
         return SimpleNamespace(
             LSTMCell=modules["lstm"].LSTMCell,
             GRUCell=modules["gru"].GRUCell,
             RNNCell=modules["rnn"].RNNCell,
+            LayerMasks=modules["layer_masks"].LayerMasks,
             layer_forward=modules["layer"].layer_forward,
             layer_backward=modules["layer"].layer_backward,
         )
@@ -65,78 +73,77 @@ class BrokenCell:
         return source
 
 
-def _wrong_cell(name: str, file: str, variants: tuple[str, ...], *changes: tuple[str, str]) -> BrokenCell:
+def wrong_cell(name: str, file: str, variants: tuple[str, ...], *changes: tuple[str, str]) -> BrokenCell:
     """Another cell than the one asked for, with its own right gradients."""
     blind = ("finite_differences", "batch_is_loop", "single_steps", "reversed_twice", "empty_rows")
     return BrokenCell(name, file, changes, variants, caught_by=FORWARD, missed_by=blind)
 
 
-def _wrong_gradient(name: str, file: str, variants: tuple[str, ...], *changes: tuple[str, str]) -> BrokenCell:
+def wrong_gradient(name: str, file: str, variants: tuple[str, ...], *changes: tuple[str, str]) -> BrokenCell:
     """The right results with a wrong gradient."""
     return BrokenCell(name, file, changes, variants, caught_by=GRADIENTS, missed_by=FORWARD)
 
 
 LSTM = (
-    _wrong_cell(
+    wrong_cell(
         "LSTM with gates i and f swapped",
         "lstm",
         ("lstm", "lstm-peephole"),
         ("a_i, a_f, a_g, a_o = np.split", "a_f, a_i, a_g, a_o = np.split"),
         ("np.concatenate([d_a_i, d_a_f, d_a_g, d_a_o]", "np.concatenate([d_a_f, d_a_i, d_a_g, d_a_o]"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with gates f and o swapped",
         "lstm",
         ("lstm",),
         ("a_i, a_f, a_g, a_o = np.split", "a_i, a_o, a_g, a_f = np.split"),
         ("np.concatenate([d_a_i, d_a_f, d_a_g, d_a_o]", "np.concatenate([d_a_i, d_a_o, d_a_g, d_a_f]"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with the gate order i f o g",
         "lstm",
         ("lstm",),
         ("a_i, a_f, a_g, a_o = np.split", "a_i, a_f, a_o, a_g = np.split"),
         ("np.concatenate([d_a_i, d_a_f, d_a_g, d_a_o]", "np.concatenate([d_a_i, d_a_f, d_a_o, d_a_g]"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with tanh for the sigmoid of gate i",
         "lstm",
         ("lstm",),
         ("i = sigmoid(a_i + p_i * c)", "i = np.tanh(a_i + p_i * c)"),
         ("d_a_i = d_i * i * (1.0 - i)", "d_a_i = d_i * (1.0 - i**2)"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with a sigmoid for the tanh of g",
         "lstm",
         ("lstm",),
         ("g = np.tanh(a_g)", "g = sigmoid(a_g)"),
         ("d_a_g = d_g * (1.0 - g**2)", "d_a_g = d_g * g * (1.0 - g)"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with h' = o * c'",
         "lstm",
         ("lstm",),
-        ("h_new = o * np.tanh(c_new)", "h_new = o * c_new"),
-        ("tanh_c = np.tanh(c_new)", "tanh_c = c_new"),
-        ("d_h_new * o * (1.0 - tanh_c**2)", "d_h_new * o"),
+        ("return np.tanh(c_new), ()", "return c_new, ()"),
+        ("d_s = d_y * o * (1.0 - tanh_c**2)", "d_s = d_y * o"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM that forgets bias_hh",
         "lstm",
         ("lstm",),
-        ("+ h @ self.weight_hh.T + self.bias_hh", "+ h @ self.weight_hh.T"),
-        ('"bias_hh": d_a.sum(axis=0)', '"bias_hh": np.zeros_like(self.bias_hh)'),
+        ("affine(self.weight_hh, self.bias_hh,", "affine(self.weight_hh, np.zeros_like(self.bias_hh),"),
+        ("d_input | d_hidden", 'd_input | d_hidden | {"bias_hh": np.zeros_like(self.bias_hh)}'),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with the peephole of o on the old c",
         "lstm",
         ("lstm-peephole",),
         ("o = sigmoid(a_o + p_o * c_new)", "o = sigmoid(a_o + p_o * c)"),
-        ("(1.0 - tanh_c**2) + d_a_o * p_o", "(1.0 - tanh_c**2)"),
+        ("d_c_new + d_s + d_a_o * p_o", "d_c_new + d_s"),
         ("d_a_i * p_i + d_a_f * p_f", "d_a_i * p_i + d_a_f * p_f + d_a_o * p_o"),
         ("(d_a_o * c_new).sum(axis=0)", "(d_a_o * c).sum(axis=0)"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "LSTM with the peepholes of i and f swapped",
         "lstm",
         ("lstm-peephole",),
@@ -146,55 +153,55 @@ LSTM = (
             "[(d_a_f * c).sum(axis=0), (d_a_i * c).sum(axis=0)",
         ),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM with a zero gradient of weight_hh",
         "lstm",
         ("lstm",),
-        ('"weight_hh": d_a.T @ h', '"weight_hh": np.zeros_like(self.weight_hh)'),
+        ("d_input | d_hidden", 'd_input | d_hidden | {"weight_hh": np.zeros_like(self.weight_hh)}'),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM without the gradient of c' through h'",
         "lstm",
         ("lstm",),
-        ("d_c_new + d_h_new * o * (1.0 - tanh_c**2) + d_a_o * p_o", "d_c_new + d_a_o * p_o"),
+        ("d_c_new + d_s + d_a_o * p_o", "d_c_new + d_a_o * p_o"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM without the derivative of tanh(c')",
         "lstm",
         ("lstm",),
-        ("d_h_new * o * (1.0 - tanh_c**2)", "d_h_new * o"),
+        ("d_s = d_y * o * (1.0 - tanh_c**2)", "d_s = d_y * o"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM with the gradient of gate o missing",
         "lstm",
         ("lstm",),
-        ("d_o = d_h_new * tanh_c", "d_o = np.zeros_like(o)"),
+        ("d_o = d_y * tanh_c", "d_o = np.zeros_like(o)"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM whose gradient of f looks at the new c",
         "lstm",
         ("lstm",),
         ("d_f = d_c_new * c\n", "d_f = d_c_new * c_new\n"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM whose gradient does not go back through c",
         "lstm",
         ("lstm",),
         ("d_c = d_c_new * f + d_a_i * p_i + d_a_f * p_f", "d_c = np.zeros_like(c)"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM whose gradient does not go back through h",
         "lstm",
         ("lstm",),
-        ("state=(d_a @ self.weight_hh, d_c)", "state=(np.zeros_like(h), d_c)"),
+        ("state=(dropout.hidden * d_seen, d_c)", "state=(np.zeros_like(d_seen), d_c)"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM without the gradient of c' through the peephole of o",
         "lstm",
         ("lstm-peephole",),
-        ("(1.0 - tanh_c**2) + d_a_o * p_o", "(1.0 - tanh_c**2)"),
+        ("d_c_new + d_s + d_a_o * p_o", "d_c_new + d_s"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "LSTM without the gradient of c through the peephole of f",
         "lstm",
         ("lstm-peephole",),
@@ -202,105 +209,113 @@ LSTM = (
     ),
 )
 
+_B_HN = "self.bias_hh[2 * self.hidden_size :]"
+_N_ALONE = "np.repeat([0.0, 0.0, 1.0], self.hidden_size)"
+
 GRU = (
-    _wrong_cell(
+    wrong_cell(
         "GRU with gates r and z swapped",
         "gru",
         ("gru-after", "gru-before"),
-        ("W_ir, W_iz, W_in = np.split", "W_iz, W_ir, W_in = np.split"),
-        ("W_hr, W_hz, W_hn = np.split", "W_hz, W_hr, W_hn = np.split"),
-        ("b_ir, b_iz, b_in = np.split", "b_iz, b_ir, b_in = np.split"),
-        ("b_hr, b_hz, b_hn = np.split", "b_hz, b_hr, b_hn = np.split"),
-        ("np.concatenate([d_a_r, d_a_z, d_a_n]", "np.concatenate([d_a_z, d_a_r, d_a_n]"),
-        ("np.concatenate([d_a_r.T @ h, d_a_z.T @ h,", "np.concatenate([d_a_z.T @ h, d_a_r.T @ h,"),
-        ("[d_a_r.sum(axis=0), d_a_z.sum(axis=0),", "[d_a_z.sum(axis=0), d_a_r.sum(axis=0),"),
+        ("x_r, x_z, x_n = np.split", "x_z, x_r, x_n = np.split"),
+        ("h_r, h_z, m = np.split", "h_z, h_r, m = np.split"),
+        ("h_r, h_z = np.split", "h_z, h_r = np.split"),
+        ("np.concatenate([d_a_r, d_a_z,", "np.concatenate([d_a_z, d_a_r,"),
+        ("np.concatenate([d_a_r, d_a_z]", "np.concatenate([d_a_z, d_a_r]"),
     ),
-    _wrong_cell(
+    wrong_cell(
         "GRU with z and 1 - z swapped",
         "gru",
         ("gru-after", "gru-before"),
-        ("h_new = (1.0 - z) * n + z * h", "h_new = z * n + (1.0 - z) * h"),
+        ("(1.0 - z) * (dropout.candidate * n) + z * h", "z * (dropout.candidate * n) + (1.0 - z) * h"),
         ("d_n = d_h_new * (1.0 - z)", "d_n = d_h_new * z"),
-        ("d_z = d_h_new * (h - n)", "d_z = d_h_new * (n - h)"),
+        ("d_z = d_h_new * (h - dropout.candidate * n)", "d_z = d_h_new * (dropout.candidate * n - h)"),
         ("d_h = d_h_new * z + ", "d_h = d_h_new * (1.0 - z) + "),
     ),
-    _wrong_cell(
+    wrong_cell(
         "GRU with reset before and after confused",
         "gru",
         ("gru-after", "gru-before"),
         ('if self.reset == "after"', 'if self.reset == "before"'),
     ),
-    _wrong_cell(
+    wrong_cell(
         "GRU with the recurrent bias of n outside the reset",
         "gru",
         ("gru-after",),
-        ("r * (h @ W_hn.T + b_hn)", "r * (h @ W_hn.T) + b_hn"),
-        ("m = h @ W_hn.T + b_hn\n            d_m", "m = h @ W_hn.T\n            d_m"),
-        ("d_b_hn = d_m.sum(axis=0)", "d_b_hn = d_a_n.sum(axis=0)"),
+        (
+            "            n = np.tanh(x_n + r * m)",
+            f"            m = m - {_B_HN}\n            n = np.tanh(x_n + r * m + {_B_HN})",
+        ),
+        (
+            "from_h, d_a_h)\n        else",
+            "from_h, d_a_h)\n"
+            "            d_hidden['bias_hh'] = np.concatenate([d_a_r, d_a_z, d_a_n], axis=1).sum(axis=0)\n"
+            "        else",
+        ),
     ),
-    _wrong_cell(
+    wrong_cell(
         "GRU that forgets bias_hh of the gates",
         "gru",
         ("gru-after",),
-        ("h @ W_hr.T + b_hr", "h @ W_hr.T"),
-        ("h @ W_hz.T + b_hz", "h @ W_hz.T"),
-        ("[d_a_r.sum(axis=0), d_a_z.sum(axis=0), d_b_hn]", "[0.0 * d_b_hn, 0.0 * d_b_hn, d_b_hn]"),
+        ("affine(self.weight_hh, self.bias_hh,", f"affine(self.weight_hh, {_N_ALONE} * self.bias_hh,"),
+        ("d_input | d_hidden", f'd_input | d_hidden | {{"bias_hh": {_N_ALONE} * d_hidden["bias_hh"]}}'),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "GRU without the gradient through r",
         "gru",
         ("gru-after", "gru-before"),
         ("d_a_r = d_r * r * (1.0 - r)", "d_a_r = np.zeros_like(r)"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "GRU whose gradient does not go back through n",
         "gru",
         ("gru-after", "gru-before"),
-        (" + d_a_z @ W_hz + d_h_through_n", " + d_a_z @ W_hz"),
+        ("d_a_r, d_a_z, d_m]", "d_a_r, d_a_z, 0.0 * d_m]"),
+        ("d_seen = d_seen + d_s * r", "d_seen = d_seen + 0.0 * d_s"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "GRU whose gradient does not go back through z * h",
         "gru",
         ("gru-after",),
-        ("d_h = d_h_new * z + d_a_r", "d_h = d_a_r"),
+        ("d_h = d_h_new * z + ", "d_h = "),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "GRU whose gradient of r forgets the bias of n",
         "gru",
         ("gru-after",),
-        ("m = h @ W_hn.T + b_hn\n            d_m", "m = h @ W_hn.T\n            d_m"),
+        ("d_r = d_a_n * m", f"d_r = d_a_n * (m - {_B_HN})"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "GRU whose gradient of W_hn looks at h, not at r * h",
         "gru",
         ("gru-before",),
-        ("d_W_hn = d_a_n.T @ s", "d_W_hn = d_a_n.T @ h"),
+        ("d_a_n.T @ s]", "d_a_n.T @ h]"),
     ),
 )
 
 RNN = (
-    _wrong_cell(
+    wrong_cell(
         "RNN with relu for tanh and tanh for relu",
         "rnn",
         ("rnn-tanh", "rnn-relu"),
         ('if self.activation == "tanh" else', 'if self.activation == "relu" else'),
     ),
-    _wrong_cell(
+    wrong_cell(
         "RNN with weight_hh transposed",
         "rnn",
         ("rnn-tanh", "rnn-relu"),
-        ("h @ self.weight_hh.T", "h @ self.weight_hh"),
-        ('"weight_hh": d_a.T @ h', '"weight_hh": h.T @ d_a'),
-        ("state=(d_a @ self.weight_hh,)", "state=(d_a @ self.weight_hh.T,)"),
+        ("affine(self.weight_hh,", "affine(self.weight_hh.T,"),
+        ('affine_backward("hh", self.weight_hh,', 'affine_backward("hh", self.weight_hh.T,'),
+        ("d_input | d_hidden", 'd_input | d_hidden | {"weight_hh": d_hidden["weight_hh"].T}'),
     ),
-    _wrong_cell(
+    wrong_cell(
         "RNN that forgets bias_ih",
         "rnn",
         ("rnn-tanh",),
-        ("x @ self.weight_ih.T + self.bias_ih", "x @ self.weight_ih.T"),
-        ('"bias_ih": d_a.sum(axis=0)', '"bias_ih": np.zeros_like(self.bias_ih)'),
+        ("affine(self.weight_ih, self.bias_ih,", "affine(self.weight_ih, np.zeros_like(self.bias_ih),"),
+        ("d_input | d_hidden", 'd_input | d_hidden | {"bias_ih": np.zeros_like(self.bias_ih)}'),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "RNN without the derivative of its activation",
         "rnn",
         ("rnn-tanh", "rnn-relu"),
@@ -309,22 +324,22 @@ RNN = (
     BrokenCell(
         "RNN with the mean for the sum over the batch",
         "rnn",
-        (('"bias_hh": d_a.sum(axis=0)', '"bias_hh": d_a.mean(axis=0)'),),
+        (("d_input | d_hidden", 'd_input | d_hidden | {"bias_hh": d_a.mean(axis=0)}'),),
         ("rnn-tanh",),
         caught_by=(*GRADIENTS, "batch_is_loop"),
         missed_by=FORWARD,
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "RNN whose gradient does not go back through h",
         "rnn",
         ("rnn-tanh", "rnn-relu"),
-        ("state=(d_a @ self.weight_hh,)", "state=(np.zeros_like(h),)"),
+        ("state=(dropout.hidden * d_seen,)", "state=(np.zeros_like(d_seen),)"),
     ),
 )
 
-_KEEP_OLD = "tuple(np.where(m, new, old) for new, old in zip(stepped, state, strict=True))"
+_KEEP_OLD = "np.where(m, k * new + (1.0 - k) * old, old)"
 _D_NEW = "np.where(m, d_s + d_e[:, t], 0.0)"
-_D_STATE = "np.where(m, 0.0, d_s) + d_p"
+_D_STATE = "np.where(m, (1.0 - k) * d, d_s) + d_p"
 _INITIAL = "    x = np.where(real[:, :, None], x, 0.0)"
 _RAGGED_CHECKS = ("parity_lengths", "parity_mask", "lengths_are_truncation", "empty_rows")
 
@@ -333,8 +348,8 @@ LAYER = (
         "initial state ignored",
         "layer",
         (
-            (_INITIAL, "    state = tuple(np.zeros((N, H)) for _ in state)\n" + _INITIAL),
-            ("initial=d_state", "initial=tuple(np.zeros((N, H)) for _ in d_state)"),
+            (_INITIAL, "    state = tuple(np.zeros_like(part) for part in state)\n" + _INITIAL),
+            ("initial=d_state", "initial=tuple(np.zeros_like(part) for part in d_state)"),
         ),
         ALL_CELLS,
         caught_by=(*FORWARD, "single_steps", "empty_rows"),
@@ -344,8 +359,8 @@ LAYER = (
         "initial cell state ignored",
         "layer",
         (
-            (_INITIAL, "    state = (state[0], np.zeros((N, H)))\n" + _INITIAL),
-            ("initial=d_state", "initial=(d_state[0], np.zeros((N, H)))"),
+            (_INITIAL, "    state = (state[0], np.zeros_like(state[1]))\n" + _INITIAL),
+            ("initial=d_state", "initial=(d_state[0], np.zeros_like(d_state[1]))"),
         ),
         ("lstm",),
         caught_by=(*FORWARD, "single_steps", "empty_rows"),
@@ -371,7 +386,7 @@ LAYER = (
         "a step that is not real updates the state",
         "layer",
         (
-            (_KEEP_OLD, "stepped"),
+            (_KEEP_OLD, "new"),
             (_D_NEW, "d_s + np.where(m, d_e[:, t], 0.0)"),
             (_D_STATE, "d_p"),
             ("d_x[:, t] = step.x", "d_x[:, t] = np.where(m, step.x, 0.0)"),
@@ -385,8 +400,11 @@ LAYER = (
         "layer",
         (
             ("history[:, t] = np.where(m, part, 0.0)", "history[:, t] = part"),
-            (f"d_state = tuple({_D_STATE}", f"d_state = tuple({_D_STATE} + np.where(m, 0.0, d_e[:, t])"),
-            ("d_s, d_p in zip(d_state, step.state", "d_s, d_e, d_p in zip(d_state, d_every, step.state"),
+            (_D_STATE, f"{_D_STATE} + np.where(m, 0.0, d_e[:, t])"),
+            (
+                "k, d, d_s, d_p in zip(shares, d_t, d_state,",
+                "k, d, d_s, d_e, d_p in zip(shares, d_t, d_state, d_every,",
+            ),
         ),
         ALL_CELLS,
         caught_by=_RAGGED_CHECKS,
@@ -396,10 +414,10 @@ LAYER = (
         "reverse direction starts at T, not at the length",
         "layer",
         (
-            (_KEEP_OLD, f"stepped if reverse else {_KEEP_OLD}"),
+            (_KEEP_OLD, f"new if reverse else {_KEEP_OLD}"),
             (
-                "        d_new = tuple(",
-                "        backwards = tape.steps[0] > tape.steps[-1]\n        d_new = tuple(",
+                "        d_t = tuple(",
+                "        backwards = tape.steps[0] > tape.steps[-1]\n        d_t = tuple(",
             ),
             (_D_NEW, f"d_s + np.where(m, d_e[:, t], 0.0) if backwards else {_D_NEW}"),
             (_D_STATE, f"d_p if backwards else {_D_STATE}"),
@@ -454,32 +472,32 @@ LAYER = (
         caught_by=("padding_is_ignored",),
         missed_by=(*FORWARD, *GRADIENTS),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "gradient of the initial state missing",
         "layer",
         ALL_CELLS,
-        ("initial=d_state", "initial=tuple(np.zeros((N, H)) for _ in d_state)"),
+        ("initial=d_state", "initial=tuple(np.zeros_like(part) for part in d_state)"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "gradient truncated after one step",
         "layer",
         ALL_CELLS,
-        (_D_STATE, "np.where(m, 0.0, d_s) + 0.0 * d_p"),
+        (_D_STATE, "np.where(m, (1.0 - k) * d, d_s) + 0.0 * d_p"),
     ),
-    _wrong_gradient("gradient lost in the padding", "layer", ALL_CELLS, (_D_STATE, "d_p")),
-    _wrong_gradient(
+    wrong_gradient("gradient lost in the padding", "layer", ALL_CELLS, (_D_STATE, "d_p")),
+    wrong_gradient(
         "gradient of the final state ignored",
         "layer",
         ALL_CELLS,
-        ("for _ in d_every) if d_final is None else d_final", "for _ in d_every)"),
+        ("for size in sizes) if d_final is None else d_final", "for size in sizes)"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "gradient of the cell states ignored",
         "layer",
         ("lstm",),
-        ("d_cells = zeros if d_cells is None else d_cells", "d_cells = zeros"),
+        ("(d_output, d_cells), sizes", "(d_output, None), sizes"),
     ),
-    _wrong_gradient(
+    wrong_gradient(
         "gradient of weights kept from one step alone",
         "layer",
         ALL_CELLS,

@@ -21,7 +21,7 @@ import numpy as np
 from .oracles import packed_oracle, row_oracle
 from .problems import MASK, RAGGED, Array, Implementation, Outcome, Problem, make_problem
 
-IN_TORCH = ("lstm", "gru-after", "rnn-tanh", "rnn-relu")
+IN_TORCH = ("lstm", "lstm-projection", "gru-after", "rnn-tanh", "rnn-relu")
 
 
 def check_parity_all_real(implementation: Implementation) -> None:
@@ -144,6 +144,7 @@ def check_reversed_twice(implementation: Implementation) -> None:
         x=_turned(forward.x),
         d_output=_turned(forward.d_output),
         d_cells=None if forward.d_cells is None else _turned(forward.d_cells),
+        masks={name: m if m.ndim == 2 else _turned(m) for name, m in forward.masks.items()},
         reverse=True,
     )
     one, two = implementation.run(forward), implementation.run(turned)

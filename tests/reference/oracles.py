@@ -5,16 +5,13 @@ Gradients come from torch's autograd, so neither half shares anything with `gate
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from .oracle_steps import Step, gru_reset_before, lstm_with_peepholes, regularised_step
 from .problems import Outcome, Problem
-
-Step = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 def packed_oracle(problem: Problem) -> Outcome:
@@ -25,13 +22,15 @@ def packed_oracle(problem: Problem) -> Outcome:
     """
     leaves = _leaves(problem)
     rows, steps, input_size = problem.x.shape
-    hidden_size = problem.weights["weight_hh"].shape[1]
+    hidden_size, width = len(problem.weights["weight_hh"]) // problem.variant.gates, problem.d_output.shape[2]
     options = {"batch_first": True, "bidirectional": True, "dtype": torch.float64}
     if problem.variant.name == "rnn-relu":
         module: torch.nn.RNNBase = torch.nn.RNN(input_size, hidden_size, nonlinearity="relu", **options)
     else:
-        kinds = {"lstm": torch.nn.LSTM, "gru-after": torch.nn.GRU, "rnn-tanh": torch.nn.RNN}
-        module = kinds[problem.variant.name](input_size, hidden_size, **options)
+        kinds = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+        if problem.variant.projection:
+            options["proj_size"] = width
+        module = kinds[problem.variant.cell](input_size, hidden_size, **options)
     ending = "_l0_reverse" if problem.reverse else "_l0"
     with torch.no_grad():
         for name in problem.weights:
@@ -44,8 +43,8 @@ def packed_oracle(problem: Problem) -> Outcome:
     packed_output, last = module(packed, state if problem.variant.state_count == 2 else state[0])
     both, _ = pad_packed_sequence(packed_output, batch_first=True, total_length=steps)
     half = int(problem.reverse)
-    own = both[:, :, half * hidden_size : (half + 1) * hidden_size]
-    output = torch.zeros(rows, steps, hidden_size, dtype=torch.float64).index_copy(0, some, own)
+    own = both[:, :, half * width : (half + 1) * width]
+    output = torch.zeros(rows, steps, width, dtype=torch.float64).index_copy(0, some, own)
     last = last if problem.variant.state_count == 2 else (last,)
     final = tuple(old.index_copy(0, some, new[half]) for old, new in zip(initial, last, strict=True))
     for name in problem.weights:
@@ -57,14 +56,16 @@ def row_oracle(problem: Problem) -> Outcome:
     """Row by row, over the real steps alone, one step at a time: what a mask means, without a mask."""
     leaves = _leaves(problem)
     step = _step(problem, leaves)
+    masks = {name: torch.from_numpy(mask) for name, mask in problem.masks.items()}
     outputs, finals, cells = [], [], []
     for row, real in enumerate(problem.real):
         state = tuple(part[row] for part in _initial(problem, leaves))
         output = [torch.zeros_like(state[0]) for _ in real]
-        cell = [torch.zeros_like(state[0]) for _ in real]
+        cell = [torch.zeros_like(state[-1]) for _ in real]
         order = np.flatnonzero(real)
         for t in order[::-1] if problem.reverse else order:
-            state = step(leaves["x"][row, t], state)
+            at = {name: m[row] if m.ndim == 2 else m[row, t] for name, m in masks.items()}
+            state = step(leaves["x"][row, t], state, at)
             output[t], cell[t] = state[0], state[-1]
         outputs.append(torch.stack(output))
         cells.append(torch.stack(cell))
@@ -110,57 +111,24 @@ def _outcome(
 
 def _step(problem: Problem, leaves: dict[str, Tensor]) -> Step:
     """One step of one row: by torch where torch has the cell, by hand where it has not."""
-    w_x, w_h, b_x, b_h = (leaves[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    H = w_h.shape[1]
+    name = problem.variant.name
+    if name == "lstm-peephole":
+        return lstm_with_peepholes(leaves)
+    if name == "gru-before":
+        return gru_reset_before(leaves)
+    if problem.variant.masks or problem.variant.norm or problem.variant.projection:
+        return regularised_step(problem.variant, leaves)
+    common = [leaves[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    if name == "lstm":
 
-    def lstm(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        h, c = torch.lstm_cell(x[None], [part[None] for part in state], w_x, w_h, b_x, b_h)
-        return h[0], c[0]
+        def lstm(x: Tensor, state: tuple[Tensor, ...], _: dict[str, Tensor]) -> tuple[Tensor, ...]:
+            h, c = torch.lstm_cell(x[None], [part[None] for part in state], *common)
+            return h[0], c[0]
 
-    def gru_after(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (torch.gru_cell(x[None], state[0][None], w_x, w_h, b_x, b_h)[0],)
-
-    def rnn_tanh(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (torch.rnn_tanh_cell(x[None], state[0][None], w_x, w_h, b_x, b_h)[0],)
-
-    def rnn_relu(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (torch.rnn_relu_cell(x[None], state[0][None], w_x, w_h, b_x, b_h)[0],)
-
-    def lstm_peephole(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # Unit by unit, as the paper draws it: unit k of the four gates, and the three peepholes of cell k.
-        h, c = state
-        p = leaves["peephole"]
-        new_h, new_c = [], []
-        for k in range(H):
-            i_k, f_k, g_k, o_k = (
-                w_x[gate * H + k].dot(x) + b_x[gate * H + k] + w_h[gate * H + k].dot(h) + b_h[gate * H + k]
-                for gate in range(4)
-            )
-            in_gate = 1 / (1 + torch.exp(-i_k - p[0, k] * c[k]))
-            forget_gate = 1 / (1 + torch.exp(-f_k - p[1, k] * c[k]))
-            cell = c[k] * forget_gate + torch.tanh(g_k) * in_gate
-            out_gate = 1 / (1 + torch.exp(-o_k - p[2, k] * cell))
-            new_h.append(torch.tanh(cell) * out_gate)
-            new_c.append(cell)
-        return torch.stack(new_h), torch.stack(new_c)
-
-    def gru_before(x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # Unit by unit, as Cho et al. 2014 write it, section 2.3.
-        (h,) = state
-        r = [1 / (1 + torch.exp(-w_x[k].dot(x) - b_x[k] - w_h[k].dot(h) - b_h[k])) for k in range(H)]
-        new_h = []
-        for k in range(H):
-            u, n = H + k, 2 * H + k
-            z = 1 / (1 + torch.exp(-w_x[u].dot(x) - b_x[u] - w_h[u].dot(h) - b_h[u]))
-            seen = sum(w_h[n, j] * r[j] * h[j] for j in range(H))
-            new_h.append(z * h[k] + (1 - z) * torch.tanh(w_x[n].dot(x) + b_x[n] + seen + b_h[n]))
-        return (torch.stack(new_h),)
-
-    return {
-        "lstm": lstm,
-        "lstm-peephole": lstm_peephole,
-        "gru-after": gru_after,
-        "gru-before": gru_before,
-        "rnn-tanh": rnn_tanh,
-        "rnn-relu": rnn_relu,
-    }[problem.variant.name]
+        return lstm
+    operator = {
+        "gru-after": torch.gru_cell,
+        "rnn-tanh": torch.rnn_tanh_cell,
+        "rnn-relu": torch.rnn_relu_cell,
+    }[name]
+    return lambda x, state, _: (operator(x[None], state[0][None], *common)[0],)

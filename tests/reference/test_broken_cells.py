@@ -8,11 +8,13 @@ from __future__ import annotations
 import pytest
 
 from .broken_cells import BROKEN_CELLS, BrokenCell
+from .broken_options import BROKEN_OPTIONS
 from .checks import CHECKS
 
+ALL_BROKEN = (*BROKEN_CELLS, *BROKEN_OPTIONS)
 CASES = [
     pytest.param(broken, variant, id=f"{broken.name} [{variant}]")
-    for broken in BROKEN_CELLS
+    for broken in ALL_BROKEN
     for variant in broken.variants
 ]
 
@@ -29,11 +31,11 @@ def test_caught(broken: BrokenCell, variant: str) -> None:
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_catches_something(check: str) -> None:
-    assert [broken.name for broken in BROKEN_CELLS if check in broken.caught_by]
+    assert [broken.name for broken in ALL_BROKEN if check in broken.caught_by]
 
 
 def test_names_are_unique() -> None:
-    names = [broken.name for broken in BROKEN_CELLS]
+    names = [broken.name for broken in ALL_BROKEN]
     assert len(set(names)) == len(names)
 
 

@@ -12,7 +12,7 @@ from gatestack.reference import GRUCell, LSTMCell, RNNCell, layer_backward, laye
 
 from .adapter import reference_implementation
 from .checks import check_finite_differences, check_parity_mask
-from .problems import VARIANTS
+from .problems import VARIANTS, make_problem
 
 
 def weights(gates: int, inputs: int = 2, hidden: int = 3) -> dict[str, np.ndarray]:
@@ -75,16 +75,11 @@ def test_the_two_resets_of_a_gru_by_hand() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_time_at_all_returns_the_initial_state(variant: str) -> None:
-    kind, _, option = variant.partition("-")
-    peephole = np.ones((3, 3)) if option == "peephole" else None
-    cell = {
-        "lstm": lambda: LSTMCell(**weights(4), peephole=peephole),
-        "gru": lambda: GRUCell(**weights(3), reset=option),
-        "rnn": lambda: RNNCell(**weights(1), activation=option),
-    }[kind]()
-    state = tuple(np.full((2, 3), 0.5 + k) for k in range(cell.state_count))
-    result = layer_forward(cell, np.zeros((2, 0, 2)), state)
-    assert result.output.shape == (2, 0, 3)
+    problem = make_problem(reference_implementation(variant), rows=2)
+    made = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}[problem.variant.cell](**problem.weights)
+    state = tuple(np.full((2, size), 0.5 + k) for k, size in enumerate(made.state_sizes))
+    result = layer_forward(made, np.zeros((2, 0, 2)), state)
+    assert result.output.shape == (2, 0, made.state_sizes[0])
     gradients = layer_backward(result.tape, d_final=state)
     for found, given in zip((*result.final, *gradients.initial), (*state, *state), strict=True):
         np.testing.assert_array_equal(found, given)

@@ -6,9 +6,12 @@ nothing of Gatestack is imported. Faster implementations are tested against thes
 - `lstm.py`, `gru.py`, `rnn.py`: a cell knows one step and its gradient.
 - `layer.py`: a layer runs a cell over time; it knows lengths, masks, direction and states.
 - `stack.py`: a stack runs layers one over the other, in one or both directions.
+- `affine.py`, `layer_norm.py`: the products of a cell, plain and normalised.
+- `layer_masks.py`, `random_masks.py`: dropout and zoneout inside a layer: what a mask does, how it is drawn.
 
-Letters: N batch, T time, C input features, H hidden, L layers, D directions. Gate order: LSTM i f g o,
-GRU r z n. Weights have the layout and the names of `torch.nn.LSTM`, `GRU` and `RNN`.
+Letters: N batch, T time, C input features, H hidden, P the width of h (H where there is no projection),
+L layers, D directions. Gate order: LSTM i f g o, GRU r z n. Weights have the layout of `torch.nn.LSTM`, `GRU`
+and `RNN`, and their names where torch has them.
 A state is always a tuple: `(h, c)` for the LSTM, `(h,)` for the GRU and the RNN.
 
 Example:
@@ -25,10 +28,14 @@ Example:
 from __future__ import annotations
 
 from gatestack.reference.activations import relu, sigmoid
-from gatestack.reference.cell import Cell, StepGradients
+from gatestack.reference.affine import affine, affine_backward
+from gatestack.reference.cell import Cell, StepDropout, StepGradients
 from gatestack.reference.gru import GRUCell
 from gatestack.reference.layer import LayerGradients, LayerResult, LayerTape, layer_backward, layer_forward
+from gatestack.reference.layer_masks import LayerMasks
+from gatestack.reference.layer_norm import normalise, normalise_backward
 from gatestack.reference.lstm import LSTMCell
+from gatestack.reference.random_masks import MaskKind, kept_units, step_positions
 from gatestack.reference.real_steps import real_steps
 from gatestack.reference.rnn import RNNCell
 from gatestack.reference.stack import StackGradients, StackResult, stack_backward, stack_forward
@@ -38,17 +45,26 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "LayerGradients",
+    "LayerMasks",
     "LayerResult",
     "LayerTape",
+    "MaskKind",
     "RNNCell",
     "StackGradients",
     "StackResult",
+    "StepDropout",
     "StepGradients",
+    "affine",
+    "affine_backward",
+    "kept_units",
     "layer_backward",
     "layer_forward",
+    "normalise",
+    "normalise_backward",
     "real_steps",
     "relu",
     "sigmoid",
     "stack_backward",
     "stack_forward",
+    "step_positions",
 ]

@@ -8,7 +8,17 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from gatestack.reference.activations import sigmoid
-from gatestack.reference.cell import Array, CommonWeights, Record, State, StepGradients, check_weights
+from gatestack.reference.affine import affine, affine_backward
+from gatestack.reference.cell import (
+    NO_DROPOUT,
+    Array,
+    CommonWeights,
+    Record,
+    State,
+    StepDropout,
+    StepGradients,
+    check_weights,
+)
 
 Reset: TypeAlias = Literal["after", "before"]
 
@@ -25,10 +35,14 @@ class GRUCell(CommonWeights):
         n  = tanh(W_in x + b_in + W_hn (r * h) + b_hn)       reset="before"
         h' = (1 - z) * n + z * h
 
+    With layer normalisation, which "after" alone has, the three products W x become LN(W x) * gain_ih, one
+    mean and one variance for all 3*H entries, and W h likewise:
+
+        n  = tanh(LN(W x)_n * gain_in + b_in + r * (LN(W h)_n * gain_hn + b_hn))
+
     "after": the gate acts on the finished product, its bias included. It lets one matrix product serve
-    all three gates; `torch.nn.GRU` and cuDNN compute it, and so do all layers of Gatestack.
-    "before": the gate acts on the state. No fast implementation is at hand; it is here to read
-    models that were trained with it.
+    all three gates; `torch.nn.GRU` and cuDNN compute it.
+    "before": the gate acts on the state, as in the paper; for models that were trained with it.
 
     Args:
         weight_ih: (W_ir|W_iz|W_in), (3*H, C).
@@ -36,9 +50,12 @@ class GRUCell(CommonWeights):
         bias_ih: (b_ir|b_iz|b_in), (3*H,).
         bias_hh: (b_hr|b_hz|b_hn), (3*H,). With "after", b_hn is no double of b_in: it is gated.
         reset: "after" (default) or "before".
+        gain_ih: of LN(W x), (3*H,), or None (default) for no layer normalisation; both gains, or neither.
+        gain_hh: of LN(W h), (3*H,).
 
     Raises:
-        ValueError: `reset` is neither of the two, or a weight is not float64 or its shape does not fit.
+        ValueError: `reset` is neither of the two, gains are given with "before", or a weight is not float64
+            or its shape does not fit.
 
     Notes:
         The paper has no biases. Chung et al. 2014, arXiv 1412.3555, gives z the opposite sense,
@@ -58,6 +75,8 @@ class GRUCell(CommonWeights):
         Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", section 2.3, "Hidden
         Unit that Adaptively Remembers and Forgets": reset "before" in arXiv 1406.1078v3, the version that
         was published; "after" is the order of the first version, arXiv 1406.1078v1.
+        Layer normalisation: Ba, Kiros & Hinton 2016, arXiv 1607.06450, the GRU of the supplement; it gates
+        the finished product as well.
     """
 
     reset: Reset = "after"
@@ -66,13 +85,17 @@ class GRUCell(CommonWeights):
         if self.reset not in get_args(Reset):
             raise ValueError(f"GRUCell: reset is {self.reset!r} — expected 'after' or 'before'")
         check_weights("GRUCell", 3, self.weights)
+        if self.reset == "before" and self.gain_ih is not None:
+            raise ValueError("GRUCell: gains are given with reset='before' — expected them with 'after' only")
 
-    def step(self, x: Array, state: State) -> tuple[State, Record]:
+    def step(self, x: Array, state: State, dropout: StepDropout = NO_DROPOUT) -> tuple[State, Record]:
         """One step forward.
 
         Args:
             x: input of the step, (N, C).
             state: (h,) before the step, (N, H).
+            dropout: its factors, `hidden` and `candidate`, (N, H) each; default none. With "before", the
+                dropped h enters both products: W_hn (r * (hidden * h)).
 
         Returns:
             (h',), (N, H), and the record that `step_backward` takes.
@@ -85,38 +108,54 @@ class GRUCell(CommonWeights):
             array([[0.5]])
         """
         (h,) = state
-        W_ir, W_iz, W_in = np.split(self.weight_ih, 3)
-        W_hr, W_hz, W_hn = np.split(self.weight_hh, 3)
-        b_ir, b_iz, b_in = np.split(self.bias_ih, 3)
-        b_hr, b_hz, b_hn = np.split(self.bias_hh, 3)
-        r = sigmoid(x @ W_ir.T + b_ir + h @ W_hr.T + b_hr)
-        z = sigmoid(x @ W_iz.T + b_iz + h @ W_hz.T + b_hz)
+        seen = dropout.hidden * h
+        a_x, from_x = affine(self.weight_ih, self.bias_ih, self.gain_ih, x)
+        x_r, x_z, x_n = np.split(a_x, 3, axis=1)  # each (N, H)
         if self.reset == "after":
-            n = np.tanh(x @ W_in.T + b_in + r * (h @ W_hn.T + b_hn))
+            a_h, from_h = affine(self.weight_hh, self.bias_hh, self.gain_hh, seen)
+            h_r, h_z, m = np.split(a_h, 3, axis=1)
+            r = sigmoid(x_r + h_r)
+            z = sigmoid(x_z + h_z)
+            n = np.tanh(x_n + r * m)
         else:
-            n = np.tanh(x @ W_in.T + b_in + (r * h) @ W_hn.T + b_hn)
-        h_new = (1.0 - z) * n + z * h
-        return (h_new,), (x, h, r, z, n)
+            (W_rz, b_rz), (W_hn, b_hn) = self._gates_and_candidate()
+            a_h, from_h = affine(W_rz, b_rz, None, seen)
+            h_r, h_z = np.split(a_h, 2, axis=1)
+            r = sigmoid(x_r + h_r)
+            z = sigmoid(x_z + h_z)
+            m = (r * seen) @ W_hn.T + b_hn
+            n = np.tanh(x_n + m)
+        h_new = (1.0 - z) * (dropout.candidate * n) + z * h
+        return (h_new,), (dropout, from_x, from_h, h, seen, m, r, z, n)
+
+    def _gates_and_candidate(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Give weight and bias of the recurrent product for r and z, (2*H, …), and for n, (H, …)."""
+        H = self.hidden_size
+        return (self.weight_hh[: 2 * H], self.bias_hh[: 2 * H]), (
+            self.weight_hh[2 * H :],
+            self.bias_hh[2 * H :],
+        )
 
     def step_backward(self, record: Record, d_state: State) -> StepGradients:
         """One step backward; d_v is the gradient of the loss with respect to v.
 
-            d_n = d_h' * (1 - z)            d_a_n = d_n * (1 - n²)
-            d_z = d_h' * (h - n)            d_a_z = d_z * z * (1 - z)
+            d_n = d_h' * (1 - z) * candidate                d_a_n = d_n * (1 - n²)
+            d_z = d_h' * (h - candidate * n)                d_a_z = d_z * z * (1 - z)
 
-            reset="after", with m = W_hn h + b_hn:
-            d_m = d_a_n * r                 d_r = d_a_n * m              d_W_hn = d_m h^T
-            d_b_hn = d_m                    from n to h: W_hn^T d_m
+            reset="after", with v = hidden * h and m = W_hn v + b_hn:
+            d_m = d_a_n * r                 d_r = d_a_n * m              d_W_hn = d_m v^T
+            d_b_hn = d_m                    from n to v: W_hn^T d_m
 
-            reset="before", with s = r * h:
-            d_s = W_hn^T d_a_n              d_r = d_s * h                d_W_hn = d_a_n s^T
-            d_b_hn = d_a_n                  from n to h: d_s * r
+            reset="before", with s = r * v:
+            d_s = W_hn^T d_a_n              d_r = d_s * v                d_W_hn = d_a_n s^T
+            d_b_hn = d_a_n                  from n to v: d_s * r
 
             d_a_r = d_r * r * (1 - r)
             d_x = W_ir^T d_a_r + W_iz^T d_a_z + W_in^T d_a_n
-            d_h = d_h' * z + W_hr^T d_a_r + W_hz^T d_a_z + (from n to h)
+            d_h = d_h' * z + hidden * (W_hr^T d_a_r + W_hz^T d_a_z + (from n to v))
 
-        The other weights and biases are as in every layer: d_W = d_a x^T or d_a h^T, d_b = d_a.
+        The other weights and biases are as in every layer: d_W = d_a x^T or d_a v^T, d_b = d_a.
+        With layer normalisation, what stands beside the products is that of `affine_backward`.
 
         Args:
             record: what `step` returned.
@@ -137,34 +176,31 @@ class GRUCell(CommonWeights):
             derived in docs/derivations/recurrent_cells.md.
         """
         (d_h_new,) = d_state
-        x, h, r, z, n = record
-        W_hr, W_hz, W_hn = np.split(self.weight_hh, 3)
-        b_hn = np.split(self.bias_hh, 3)[2]
-        d_n = d_h_new * (1.0 - z)
-        d_z = d_h_new * (h - n)
+        dropout, from_x, from_h, h, seen, m, r, z, n = record
+        d_n = d_h_new * (1.0 - z) * dropout.candidate
+        d_z = d_h_new * (h - dropout.candidate * n)
         d_a_n = d_n * (1.0 - n**2)
         d_a_z = d_z * z * (1.0 - z)
         if self.reset == "after":
-            m = h @ W_hn.T + b_hn
             d_m = d_a_n * r
             d_r = d_a_n * m
-            d_W_hn = d_m.T @ h
-            d_b_hn = d_m.sum(axis=0)
-            d_h_through_n = d_m @ W_hn
+            d_a_r = d_r * r * (1.0 - r)
+            d_a_h = np.concatenate([d_a_r, d_a_z, d_m], axis=1)  # -> (N, 3H)
+            d_seen, d_hidden = affine_backward("hh", self.weight_hh, self.gain_hh, from_h, d_a_h)
         else:
-            s = r * h
+            (W_rz, _), (W_hn, _) = self._gates_and_candidate()
+            s = r * seen
             d_s = d_a_n @ W_hn
-            d_r = d_s * h
-            d_W_hn = d_a_n.T @ s
-            d_b_hn = d_a_n.sum(axis=0)
-            d_h_through_n = d_s * r
-        d_a_r = d_r * r * (1.0 - r)
-        d_h = d_h_new * z + d_a_r @ W_hr + d_a_z @ W_hz + d_h_through_n
+            d_r = d_s * seen
+            d_a_r = d_r * r * (1.0 - r)
+            d_a_h = np.concatenate([d_a_r, d_a_z], axis=1)  # -> (N, 2H)
+            d_seen, d_gates = affine_backward("hh", W_rz, None, from_h, d_a_h)
+            d_seen = d_seen + d_s * r
+            d_hidden = {
+                "weight_hh": np.concatenate([d_gates["weight_hh"], d_a_n.T @ s]),
+                "bias_hh": np.concatenate([d_gates["bias_hh"], d_a_n.sum(axis=0)]),
+            }
+        d_h = d_h_new * z + dropout.hidden * d_seen
         d_a = np.concatenate([d_a_r, d_a_z, d_a_n], axis=1)  # -> (N, 3H)
-        d_weights = {
-            "weight_ih": d_a.T @ x,
-            "weight_hh": np.concatenate([d_a_r.T @ h, d_a_z.T @ h, d_W_hn]),
-            "bias_ih": d_a.sum(axis=0),
-            "bias_hh": np.concatenate([d_a_r.sum(axis=0), d_a_z.sum(axis=0), d_b_hn]),
-        }
-        return StepGradients(x=d_a @ self.weight_ih, state=(d_h,), weights=d_weights)
+        d_x, d_input = affine_backward("ih", self.weight_ih, self.gain_ih, from_x, d_a)
+        return StepGradients(x=d_x, state=(d_h,), weights=d_input | d_hidden)

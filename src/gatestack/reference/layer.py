@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatestack.reference.cell import Array, Cell, Record, State, check_state
+from gatestack.reference.layer_masks import NO_MASKS, LayerMasks
 from gatestack.reference.real_steps import real_steps
 
 
@@ -21,6 +22,7 @@ class LayerTape:
         real: mask (N, T), True where a step is real.
         steps: the T positions in the order in which they were visited.
         records: what the cell kept at each visit, T of them.
+        masks: of dropout and zoneout.
 
     Example:
         >>> import numpy as np
@@ -34,6 +36,7 @@ class LayerTape:
     real: NDArray[np.bool_]
     steps: tuple[int, ...]
     records: tuple[Record, ...]
+    masks: LayerMasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,8 @@ class LayerResult:
     """What `layer_forward` returns.
 
     Args:
-        output: h at every step, zero where a step is not real, (N, T, H).
-        final: the state after the last real step visited, each array (N, H).
+        output: h at every step, zero where a step is not real, (N, T, P).
+        final: the state after the last real step visited, (N, P) and (N, H).
         cells: c at every step, zero where a step is not real, (N, T, H); None for a cell without c.
         tape: for `layer_backward`.
 
@@ -67,7 +70,7 @@ class LayerGradients:
 
     Args:
         x: gradient of the input, zero where a step is not real, (N, T, C).
-        initial: gradients of the initial state, each (N, H).
+        initial: gradients of the initial state, (N, P) and (N, H).
         weights: gradients of the weights by name, summed over batch and time.
 
     Example:
@@ -92,12 +95,15 @@ def layer_forward(
     lengths: Sequence[int] | NDArray[np.integer] | None = None,
     mask: NDArray[np.bool_] | None = None,
     reverse: bool = False,
+    masks: LayerMasks = NO_MASKS,
 ) -> LayerResult:
     """Run a cell over time.
 
-    With m_t = 1 where step t of a row is real and 0 elsewhere, and s_t = (h_t, c_t) or (h_t,):
+    With m_t = 1 where step t of a row is real and 0 elsewhere, k_t the share of zoneout, 1 without it, and
+    s_t = (h_t, c_t) or (h_t,):
 
-        s_t      = m_t * step(x_t, s_{t-1}) + (1 - m_t) * s_{t-1}
+        s'       = step(x_t, s_{t-1})
+        s_t      = m_t * (k_t * s' + (1 - k_t) * s_{t-1}) + (1 - m_t) * s_{t-1}
         output_t = m_t * h_t
 
     A step that is not real leaves the state as it was, and its output is zero; its input is never looked at.
@@ -108,13 +114,14 @@ def layer_forward(
     Args:
         cell: an `LSTMCell`, `GRUCell` or `RNNCell`.
         x: input, (N, T, C). T may be 0.
-        state: initial state, each array (N, H); zeros (default) where None.
+        state: initial state, (N, P) and (N, H); zeros (default) where None.
         lengths: (N,), the number of real steps of each row, in [0, T]; default all.
         mask: (N, T), True where a step is real, anywhere in the row; instead of `lengths`.
         reverse: from the last step to the first; default False.
+        masks: of dropout and zoneout, at their position t in both directions; default none.
 
     Returns:
-        output (N, T, H), final state, cell states (N, T, H) for an LSTM, and the tape.
+        output (N, T, P), final state, cell states (N, T, H) for an LSTM, and the tape.
 
     Raises:
         ValueError: a shape does not fit, or both `lengths` and `mask` are given.
@@ -145,27 +152,29 @@ def layer_forward(
     if x.ndim != 3 or x.shape[2] != cell.input_size:
         raise ValueError(f"layer_forward: x has shape {x.shape} — expected (batch, time, {cell.input_size})")
     N, T, _ = x.shape
-    H = cell.hidden_size
     real = real_steps(N, T, lengths, mask)
     if state is None:
-        state = tuple(np.zeros((N, H)) for _ in range(cell.state_count))
-    check_state("layer_forward: state", state, cell.state_count, (N, H))
+        state = tuple(np.zeros((N, size)) for size in cell.state_sizes)
+    check_state("layer_forward: state", state, N, cell.state_sizes)
     x = np.where(real[:, :, None], x, 0.0)  # a NaN in the padding would survive a product with zero
-    every = tuple(np.zeros((N, T, H)) for _ in state)
+    every = tuple(np.zeros((N, T, size)) for size in cell.state_sizes)
     steps = tuple(range(T - 1, -1, -1)) if reverse else tuple(range(T))
     records = []
     for t in steps:
         m = real[:, t, None]  # -> (N, 1)
-        stepped, record = cell.step(x[:, t], state)
-        state = tuple(np.where(m, new, old) for new, old in zip(stepped, state, strict=True))
+        stepped, record = cell.step(x[:, t], state, masks.step(t))
+        state = tuple(
+            np.where(m, k * new + (1.0 - k) * old, old)
+            for k, new, old in zip(masks.shares(t), stepped, state, strict=False)
+        )
         for history, part in zip(every, state, strict=True):
             history[:, t] = np.where(m, part, 0.0)
         records.append(record)
     return LayerResult(
         output=every[0],
         final=state,
-        cells=every[1] if cell.state_count == 2 else None,
-        tape=LayerTape(cell=cell, real=real, steps=steps, records=tuple(records)),
+        cells=every[1] if len(every) == 2 else None,
+        tape=LayerTape(cell=cell, real=real, steps=steps, records=tuple(records), masks=masks),
     )
 
 
@@ -180,8 +189,9 @@ def layer_backward(
     The steps are visited in the opposite order. d_s starts as `d_final`; at step t, with m_t as in
     `layer_forward`:
 
-        d_new   = m_t * (d_s + (d_output_t, d_cells_t))
-        d_s     = (1 - m_t) * d_s + (gradient of step with respect to s_{t-1}) d_new
+        d_t     = m_t * (d_s + (d_output_t, d_cells_t))
+        d_new   = k_t * d_t
+        d_s     = (1 - m_t) * d_s + (1 - k_t) * d_t + (gradient of step with respect to s_{t-1}) d_new
         d_x_t   = (gradient of step with respect to x_t) d_new
         d_W     = d_W + (gradient of step with respect to W) d_new
 
@@ -189,8 +199,8 @@ def layer_backward(
 
     Args:
         tape: of the forward pass.
-        d_output: gradient of `output`, (N, T, H); zeros where None.
-        d_final: gradients of the final state, each (N, H); zeros where None.
+        d_output: gradient of `output`, (N, T, P); zeros where None.
+        d_final: gradients of the final state, (N, P) and (N, H); zeros where None.
         d_cells: gradient of `cells`, (N, T, H), LSTM only; zeros where None.
 
     Returns:
@@ -216,25 +226,29 @@ def layer_backward(
     """
     cell = tape.cell
     N, T = tape.real.shape
-    H = cell.hidden_size
-    if d_cells is not None and cell.state_count != 2:
+    sizes = cell.state_sizes
+    if d_cells is not None and len(sizes) != 2:
         raise ValueError("layer_backward: d_cells is given — expected None, this cell has no c")
-    for name, gradient in (("d_output", d_output), ("d_cells", d_cells)):
-        if gradient is not None and gradient.shape != (N, T, H):
-            raise ValueError(f"layer_backward: {name} has shape {gradient.shape} — expected ({N}, {T}, {H})")
-    zeros = np.zeros((N, T, H))
-    d_output = zeros if d_output is None else d_output
-    d_cells = zeros if d_cells is None else d_cells
-    d_every = (d_output, d_cells)[: cell.state_count]
-    d_state = tuple(np.zeros((N, H)) for _ in d_every) if d_final is None else d_final
-    check_state("layer_backward: d_final", d_state, cell.state_count, (N, H))
+    d_every = []
+    for name, gradient, size in zip(("d_output", "d_cells"), (d_output, d_cells), sizes, strict=False):
+        d_every.append(np.zeros((N, T, size)) if gradient is None else gradient)
+        if d_every[-1].shape != (N, T, size):
+            raise ValueError(
+                f"layer_backward: {name} has shape {d_every[-1].shape} — expected ({N}, {T}, {size})"
+            )
+    d_state = tuple(np.zeros((N, size)) for size in sizes) if d_final is None else d_final
+    check_state("layer_backward: d_final", d_state, N, sizes)
     d_x = np.zeros((N, T, cell.input_size))
     d_weights = {name: np.zeros_like(weight) for name, weight in cell.weights.items()}
     for t, record in zip(reversed(tape.steps), reversed(tape.records), strict=True):
         m = tape.real[:, t, None]  # -> (N, 1)
-        d_new = tuple(np.where(m, d_s + d_e[:, t], 0.0) for d_s, d_e in zip(d_state, d_every, strict=True))
-        step = cell.step_backward(record, d_new)
-        d_state = tuple(np.where(m, 0.0, d_s) + d_p for d_s, d_p in zip(d_state, step.state, strict=True))
+        shares = tape.masks.shares(t)[: len(sizes)]
+        d_t = tuple(np.where(m, d_s + d_e[:, t], 0.0) for d_s, d_e in zip(d_state, d_every, strict=True))
+        step = cell.step_backward(record, tuple(k * d for k, d in zip(shares, d_t, strict=True)))
+        d_state = tuple(
+            np.where(m, (1.0 - k) * d, d_s) + d_p
+            for k, d, d_s, d_p in zip(shares, d_t, d_state, step.state, strict=True)
+        )
         d_x[:, t] = step.x
         for name, gradient in step.weights.items():
             d_weights[name] += gradient

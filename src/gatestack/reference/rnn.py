@@ -8,7 +8,17 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from gatestack.reference.activations import relu
-from gatestack.reference.cell import Array, CommonWeights, Record, State, StepGradients, check_weights
+from gatestack.reference.affine import affine, affine_backward
+from gatestack.reference.cell import (
+    NO_DROPOUT,
+    Array,
+    CommonWeights,
+    Record,
+    State,
+    StepDropout,
+    StepGradients,
+    check_weights,
+)
 
 Activation: TypeAlias = Literal["tanh", "relu"]
 
@@ -21,12 +31,16 @@ class RNNCell(CommonWeights):
 
         h' = φ(W_ih x + b_ih + W_hh h + b_hh)
 
+    With layer normalisation, W_ih x becomes LN(W_ih x) * gain_ih, and W_hh h likewise.
+
     Args:
         weight_ih: W_ih, (H, C).
         weight_hh: W_hh, (H, H).
         bias_ih: b_ih, (H,).
         bias_hh: b_hh, (H,). One bias would do; torch and cuDNN have two.
         activation: φ, "tanh" (default) or "relu".
+        gain_ih: of LN(W_ih x), (H,), or None (default) for no layer normalisation; both gains, or neither.
+        gain_hh: of LN(W_hh h), (H,).
 
     Raises:
         ValueError: `activation` is neither of the two, or a weight is not float64 or its shape does not fit.
@@ -42,7 +56,9 @@ class RNNCell(CommonWeights):
         Elman 1990, "Finding Structure in Time" (there with a logistic φ);
         Graves, Mohamed & Hinton 2013, arXiv 1303.5778, "Recurrent Neural Networks";
         relu: Le, Jaitly & Hinton 2015, "A Simple Way to Initialize Recurrent Networks of Rectified
-        Linear Units", arXiv 1504.00941.
+        Linear Units", arXiv 1504.00941;
+        gains: Ba, Kiros & Hinton 2016, "Layer Normalization", arXiv 1607.06450, with the two products
+        normalised apart from each other, as in equation 20 of the supplement.
     """
 
     activation: Activation = "tanh"
@@ -52,12 +68,13 @@ class RNNCell(CommonWeights):
             raise ValueError(f"RNNCell: activation is {self.activation!r} — expected 'tanh' or 'relu'")
         check_weights("RNNCell", 1, self.weights)
 
-    def step(self, x: Array, state: State) -> tuple[State, Record]:
+    def step(self, x: Array, state: State, dropout: StepDropout = NO_DROPOUT) -> tuple[State, Record]:
         """One step forward.
 
         Args:
             x: input of the step, (N, C).
             state: (h,) before the step, (N, H).
+            dropout: its factors, of which `hidden` (N, H) is looked at; default none.
 
         Returns:
             (h',), (N, H), and the record that `step_backward` takes.
@@ -70,17 +87,21 @@ class RNNCell(CommonWeights):
             array([[0.4621]])
         """
         (h,) = state
-        a = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
+        a_x, from_x = affine(self.weight_ih, self.bias_ih, self.gain_ih, x)
+        a_h, from_h = affine(self.weight_hh, self.bias_hh, self.gain_hh, dropout.hidden * h)
+        a = a_x + a_h
         h_new = np.tanh(a) if self.activation == "tanh" else relu(a)
-        return (h_new,), (x, h, h_new)
+        return (h_new,), (dropout, from_x, from_h, h_new)
 
     def step_backward(self, record: Record, d_state: State) -> StepGradients:
         """One step backward; d_v is the gradient of the loss with respect to v.
 
             d_a = d_h' * (1 - h'²)     tanh
             d_a = d_h' * [h' > 0]      relu
-            d_x = W_ih^T d_a    d_h = W_hh^T d_a    d_W_ih = d_a x^T    d_W_hh = d_a h^T
-            d_b_ih = d_b_hh = d_a
+            d_x = W_ih^T d_a         d_h = hidden * (W_hh^T d_a)
+            d_W_ih = d_a x^T         d_W_hh = d_a (hidden * h)^T         d_b_ih = d_b_hh = d_a
+
+        With layer normalisation, what stands beside d_x, d_h, d_W_ih and d_W_hh is that of `affine_backward`.
 
         Args:
             record: what `step` returned.
@@ -101,13 +122,9 @@ class RNNCell(CommonWeights):
             derived in docs/derivations/recurrent_cells.md.
         """
         (d_h_new,) = d_state
-        x, h, h_new = record
+        dropout, from_x, from_h, h_new = record
         slope = 1.0 - h_new**2 if self.activation == "tanh" else np.where(h_new > 0.0, 1.0, 0.0)
         d_a = d_h_new * slope
-        d_weights = {
-            "weight_ih": d_a.T @ x,
-            "weight_hh": d_a.T @ h,
-            "bias_ih": d_a.sum(axis=0),
-            "bias_hh": d_a.sum(axis=0),
-        }
-        return StepGradients(x=d_a @ self.weight_ih, state=(d_a @ self.weight_hh,), weights=d_weights)
+        d_x, d_input = affine_backward("ih", self.weight_ih, self.gain_ih, from_x, d_a)
+        d_seen, d_hidden = affine_backward("hh", self.weight_hh, self.gain_hh, from_h, d_a)
+        return StepGradients(x=d_x, state=(dropout.hidden * d_seen,), weights=d_input | d_hidden)
