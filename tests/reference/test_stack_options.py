@@ -12,7 +12,15 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatestack import reference
-from gatestack.reference import GRUCell, LayerMasks, LSTMCell, layer_forward, stack_backward, stack_forward
+from gatestack.reference import (
+    GRUCell,
+    LayerMasks,
+    LSTMCell,
+    layer_backward,
+    layer_forward,
+    stack_backward,
+    stack_forward,
+)
 
 from .problems import MASK
 
@@ -154,6 +162,25 @@ def test_masks_go_to_their_layer_and_direction() -> None:
     result = stack_forward([(cell, cell)], x, masks=masks)
     halves = [layer_forward(cell, x, reverse=d == 1, masks=masks[0][d]).output for d in (0, 1)]
     np.testing.assert_array_equal(result.output, np.concatenate(halves, axis=2))
+
+
+def test_gradients_of_cell_states_go_to_their_layer_and_direction() -> None:
+    rng = np.random.default_rng(3)
+    shapes = ((4 * H, C), (4 * H, H), (4 * H,), (4 * H,))
+    layers = [[LSTMCell(*(rng.normal(size=shape) for shape in shapes)) for _ in range(2)] for _ in range(2)]
+    result = stack_forward(layers, rng.normal(size=(N, T, C)), lengths=LENGTHS)
+    d_cells = rng.normal(size=(2, 2, N, T, H))
+    top = [layer_backward(one.tape, d_cells=d) for one, d in zip(result.layers[1], d_cells[1], strict=True)]
+    d_below = np.split(top[0].x + top[1].x, 2, axis=2)
+    below = [
+        layer_backward(one.tape, d_half, d_cells=d)
+        for one, d_half, d in zip(result.layers[0], d_below, d_cells[0], strict=True)
+    ]
+    gradients = stack_backward(result, d_cells=d_cells)
+    np.testing.assert_array_equal(gradients.x, below[0].x + below[1].x)
+    for index, layer in enumerate((below, top)):
+        for d in (0, 1):
+            np.testing.assert_array_equal(gradients.weights[index][d]["bias_ih"], layer[d].weights["bias_ih"])
 
 
 def test_what_does_not_fit_is_refused() -> None:

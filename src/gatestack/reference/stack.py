@@ -177,6 +177,7 @@ def stack_backward(
     result: StackResult,
     d_output: Array | None = None,
     d_final: Sequence[Sequence[State]] | None = None,
+    d_cells: Sequence[Sequence[Array]] | None = None,
 ) -> StackGradients:
     """The gradient of `stack_forward`, from the top layer down.
 
@@ -189,6 +190,8 @@ def stack_backward(
         result: of the forward pass.
         d_output: gradient of `output`, (N, T, P·D); zeros where None.
         d_final: gradients of the final states, `d_final[layer][direction]`; zeros where None.
+        d_cells: gradients of the cell states at every step, `d_cells[layer][direction]`, (N, T, H), where all
+            layers are LSTMs; zeros where None.
 
     Returns:
         Gradients of x, of the initial states and of the weights.
@@ -211,8 +214,9 @@ def stack_backward(
         raise ValueError(
             f"stack_backward: d_output has shape {d_output.shape} — expected {result.output.shape}"
         )
-    if d_final is not None and [len(part) for part in d_final] != [len(part) for part in result.layers]:
-        raise ValueError("stack_backward: d_final does not fit — expected one per layer and direction")
+    for name, given in (("d_final", d_final), ("d_cells", d_cells)):
+        if given is not None and [len(part) for part in given] != [len(part) for part in result.layers]:
+            raise ValueError(f"stack_backward: {name} does not fit — expected one per layer and direction")
     d_y = np.zeros_like(result.output) if d_output is None else d_output
     real = result.layers[0][0].tape.real
     d_y = np.where(real[:, :, None], d_y, 0.0)
@@ -223,7 +227,12 @@ def stack_backward(
         edges = np.cumsum([one.output.shape[2] for one in directions])[:-1]
         halves = np.split(d_y, edges, axis=2)
         gradients = [
-            layer_backward(one.tape, d_half, None if d_final is None else d_final[index][direction])
+            layer_backward(
+                one.tape,
+                d_half,
+                None if d_final is None else d_final[index][direction],
+                None if d_cells is None else d_cells[index][direction],
+            )
             for direction, (one, d_half) in enumerate(zip(directions, halves, strict=True))
         ]
         d_v = sum((gradient.x for gradient in gradients), start=np.zeros_like(gradients[0].x))
