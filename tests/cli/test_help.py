@@ -21,7 +21,7 @@ from gatestack.tasks.forecast import Architecture
 Run = Callable[..., Result]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "command-line.md"
-COMMANDS = [[], ["demo"], ["fit"], ["fit", "forecast"], ["predict"], ["evaluate"], ["report"]]
+COMMANDS = [[], ["demo"], ["fit"], ["fit", "forecast"], ["predict"], ["evaluate"], ["report"], ["doctor"]]
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -10,6 +10,7 @@ import typer
 
 from gatestack.cli.command import Command, Group
 from gatestack.cli.demo import demo
+from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
 from gatestack.cli.fit_forecast import fit_forecast
 from gatestack.cli.predict import predict
@@ -72,6 +73,7 @@ _add(fit, "forecast", fit_forecast, "Forecast the next steps of one or many seri
 _add(app, "predict", predict, "Forecast with a saved model.")
 _add(app, "evaluate", evaluate, "Score a saved model on what came after its fit.")
 _add(app, "report", report, "Make the report page of a saved model.")
+_add(app, "doctor", doctor, "What computes on this machine, and what to do about it.")
 
 
 def run() -> None:
