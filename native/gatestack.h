@@ -163,6 +163,10 @@ int32_t gatestack_has_bfloat16(void);
 // Fused multiply-adds on registers alone for about `seconds` on one thread: GFLOP/s reached, for the dtype.
 double gatestack_peak_gflops(int32_t dtype, double seconds);
 
+// Give the kernels the GOMP_parallel of the OpenMP library that torch has loaded: calls then run on its threads.
+// NULL takes it back.
+void gatestack_use_openmp(void *parallel);
+
 #ifdef __cplusplus
 }
 #endif
