@@ -167,4 +167,5 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "gatestack_isas": (ctypes.c_char_p, []),
     "gatestack_has_bfloat16": (c_int32, []),
     "gatestack_peak_gflops": (c_double, [c_int32, c_double]),
+    "gatestack_use_openmp": (None, [c_void_p]),
 }

@@ -92,6 +92,22 @@ class Library:
         check_choice("dtype", dtype, list(DTYPES), owner="peak_gflops")
         return float(self.raw.gatestack_peak_gflops(DTYPES[dtype], seconds))
 
+    def share_threads(self) -> bool:
+        """Run calls on the threads of the OpenMP library that torch has loaded, if it has.
+
+        Two pools of threads would wait for work on the same cores.
+
+        Returns:
+            Whether there is one; the library has threads of its own otherwise.
+        """
+        try:
+            # torch loads its OpenMP library for all to see; that of another package is not found here.
+            parallel = ctypes.CDLL(None).GOMP_parallel
+        except (OSError, AttributeError):
+            return False
+        self.raw.gatestack_use_openmp(ctypes.cast(parallel, ctypes.c_void_p))
+        return True
+
     def sizes(self, call: Call) -> Bytes:
         """Say how many bytes a call needs.
 
@@ -164,10 +180,12 @@ def find() -> Library | None:
         ArgumentError: GATESTACK_ISA names an instruction set that is not there.
     """
     named = os.environ.get("GATESTACK_LIBRARY")
-    if named:
-        return Library(Path(named))
-    path = _installed("libgatestack.so", "libgatestack.dylib")
-    return None if path is None else Library(path)
+    path = Path(named) if named else _installed("libgatestack.so", "libgatestack.dylib")
+    if path is None:
+        return None
+    library = Library(path)
+    library.share_threads()
+    return library
 
 
 def load() -> Library:
