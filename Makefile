@@ -46,8 +46,8 @@ docs: $(VENV)/.installed-docs  ## the documentation, in site/
 bench: $(VENV)/.installed  ## what a fit costs on this machine
 	$(RUN) benchmarks/fit_speed.py
 
-wheel: $(VENV)/.python  ## an installable file, in dist/
-	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .
+wheel: $(VENV)/.python  ## an installable file with the compiled kernels, in dist/; needs a C++ compiler
+	$(RUN) -m pip wheel --quiet --no-deps --config-settings cmake.define.GATESTACK_REQUIRE_KERNELS=ON --wheel-dir dist .
 
 clean:  ## remove everything the targets above made
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

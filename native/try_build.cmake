@@ -1,6 +1,7 @@
-# Compile the kernels if this machine can, and write down how that went; never fail.
+# Compile the kernels if this machine can, and write down how that went; fail only where they are required.
 #
-# cmake -D source=native -D build=FOLDER -D generator=Ninja -D make_program=PATH -D out=FOLDER -P try_build.cmake
+# cmake -D source=native -D build=FOLDER -D generator=Ninja -D make_program=PATH -D out=FOLDER -D required=OFF \
+#   -P native/try_build.cmake
 #
 # `out` then holds build.log, whose first line is the outcome, and, where it is "built …", the library.
 file(REMOVE_RECURSE "${build}" "${out}")
@@ -34,7 +35,11 @@ endif()
 if(failed)
   # A half-made library must not be installed.
   file(REMOVE_RECURSE "${out}")
-  message(NOTICE "The kernels were not compiled: ${outcome}. The package will run on torch's operators.\n${log}")
+  if(required)
+    message(NOTICE "${log}")
+    message(FATAL_ERROR "The kernels were not compiled: ${outcome}.")
+  endif()
+  message(NOTICE "${log}\nThe kernels were not compiled: ${outcome}. The package will run on torch's operators.")
   file(WRITE "${out}/build.log" "${outcome}\n${log}")
 else()
   file(READ "${build}/outcome.txt" outcome)
