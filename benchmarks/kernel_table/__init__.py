@@ -1,0 +1,1 @@
+"""The kernel table: cases, workers in turn, answers checked, statistics, aims, pages."""
