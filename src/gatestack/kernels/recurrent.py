@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from gatestack.kernels import torch_backend
+from gatestack.kernels import native_backend, operators, torch_backend
+from gatestack.kernels.backend import choose_backend
 from gatestack.kernels.spec import DirectionWeights, StackResult, StackSpec, States
 
 __all__ = ["run_stack"]
@@ -46,11 +47,16 @@ def run_stack(
             expected value.
         seed: of these masks, 0 to 2⁶³ − 1; a tensor of one int64 keeps it out of what a compiler traces.
         cells: also give the cell states of every step; every layer is an LSTM then.
-        recompute: keep no gates for the backward pass and compute them again in it: a third of the memory.
+        recompute: keep no gates for the backward pass and compute them again in it: a third of the memory,
+            more time. torch's operators keep what they keep.
 
     Returns:
         output (N, T, D·P) of the last layer, the final states per layer in the form of `states`, and the cell
         states (N, T, D·H) per layer, or None.
+
+    Raises:
+        ArgumentError: the backend that was asked for cannot do it.
+        KernelError: the compiled kernels cannot be used.
 
     Example:
         >>> import torch
@@ -61,6 +67,20 @@ def run_stack(
         >>> output.shape, h.shape, torch.equal(output[:, -1], h[0])
         (torch.Size([2, 5, 8]), torch.Size([1, 2, 8]), True)
     """
-    return torch_backend.run(
-        spec, x, states, weights, lengths=lengths, mask=mask, training=training, seed=seed, cells=cells
+    if choose_backend(x) == "torch":
+        return torch_backend.run(
+            spec, x, states, weights, lengths=lengths, mask=mask, training=training, seed=seed, cells=cells
+        )
+    run = operators.run if operators.is_traced(x) else native_backend.run
+    return run(
+        spec,
+        x,
+        states,
+        weights,
+        lengths=lengths,
+        mask=mask,
+        training=training,
+        seed=seed,
+        cells=cells,
+        recompute=recompute,
     )

@@ -163,6 +163,11 @@ class StackSpec:
         return self.directions * self.layers[-1].output_size
 
     @cached_property
+    def state_count(self) -> int:
+        """Tensors of state: two for an LSTM, one for another cell, over all layers."""
+        return sum(len(layer.state_sizes) for layer in self.layers)
+
+    @cached_property
     def draws(self) -> bool:
         """Whether training draws random masks."""
         return any(layer.draws for layer in self.layers)
