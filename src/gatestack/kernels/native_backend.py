@@ -146,10 +146,9 @@ def forward(
     """Compute y, then final and cell states, in the plan's dtype; and what the backward pass wants."""
     plan, count = packed.plan, job.spec.state_count
     return plan.forward(
-        packed.table,
-        packed.packed,
+        packed.template,
         _rows(x, plan.dtype),
-        [None if t is None else _whole(t, plan.dtype) for t in flat[:count]],
+        _whole_ones(flat[:count], plan.dtype),
         job.lengths,
         job.mask,
         flags=job.flags,
@@ -181,12 +180,11 @@ def backward(
         if gradient is not None:
             gradients[position] = gradient.data_ptr()
     grad_y, *others = grads
-    parts = [None if g is None else _whole(g, dtype) for g in others]
+    parts = _whole_ones(others, dtype)
     plan.backward(
-        packed.table,
-        packed.packed,
+        packed.template,
         _rows(x, dtype),
-        [None if t is None else _whole(t, dtype) for t in flat[:count]],
+        _whole_ones(flat[:count], dtype),
         job.lengths,
         job.mask,
         y,
@@ -304,7 +302,13 @@ def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.stride(2) == 1 else x.contiguous()
 
 
-def _whole(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    if tensor.dtype is not dtype or tensor.is_neg():
-        tensor = tensor.resolve_neg().to(dtype)
-    return tensor.contiguous()
+def _whole_ones(tensors: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
+    """Give tensors contiguous and in a dtype, as they are where they are."""
+    found = list(tensors)
+    for number, tensor in enumerate(found):
+        if tensor is not None:
+            exact = (
+                tensor if tensor.dtype is dtype and not tensor.is_neg() else tensor.resolve_neg().to(dtype)
+            )
+            found[number] = exact.contiguous()
+    return found

@@ -92,6 +92,12 @@ class Plan:
         )
         call.version = VERSION
         self._saved: dict[int, tuple[int, int]] = {}
+        # Per tensor of state: where its layer begins, moved on by one word for c, and its width.
+        self._states = [
+            (_CALL + number * _LAYER + offset, size)
+            for number, layer in enumerate(spec.layers)
+            for offset, size in enumerate(layer.state_sizes)
+        ]
         self._template: Table = array("q", bytes(call) + bytes(layers))
 
     def empty_table(self) -> Table:
@@ -100,31 +106,38 @@ class Plan:
 
     def words(
         self,
-        table: Table,
+        template: Table,
         shape: Sequence[int],
         lengths: Tensor | None,
         mask: Tensor | None,
         flags: int,
         seed: int = 0,
-        gradients: Table | None = None,
     ) -> Table:
-        """Begin a call over x of `shape` (N, T, C), with the pointers of all weights in `table`."""
-        words = self._template[:]
-        start = words.buffer_info()[0] + 8 * _CALL
+        """Begin a call over x of `shape` (N, T, C) from the template of its weights."""
+        words = template[:]
         # Two integers of 32 bits to the word, the first one low: little-endian, as all machines with kernels.
         words[_FLAGS] |= flags << 32
         words[_THREADS] |= torch.get_num_threads()
         words[_BATCH], words[_BATCH + 1] = shape[0], shape[1]
-        words[_SEED], words[_LAYERS] = seed, start
-        words[_LENGTHS], words[_MASK] = pointer(lengths), pointer(mask)
-        weights = table.buffer_info()[0]
-        wanted = gradients.buffer_info()[0] if gradients is not None else 0
-        for number in range(self.count):
-            at, skipped = _CALL + number * _LAYER, 8 * WEIGHTS * self.spec.directions * number
-            words[at + _LAYER_WEIGHTS] = weights + skipped
-            if wanted:
-                words[at + _LAYER_GRADIENTS] = wanted + skipped
+        words[_SEED], words[_LAYERS] = seed, words.buffer_info()[0] + 8 * _CALL
+        if lengths is not None:
+            words[_LENGTHS] = lengths.data_ptr()
+        if mask is not None:
+            words[_MASK] = mask.data_ptr()
         return words
+
+    def template(self, table: Table, packed: Tensor | None = None) -> Table:
+        """Give the words of a call with these weights, which both must outlive it."""
+        template = self._template[:]
+        template[_PACKED] = pointer(packed)
+        self._point(template, _LAYER_WEIGHTS, table)
+        return template
+
+    def _point(self, words: Table, field: int, table: Table) -> None:
+        """Name the table of weights, or of their gradients, in every layer."""
+        each = 8 * WEIGHTS * self.spec.directions
+        for number, at in enumerate(range(_CALL + field, len(words), _LAYER)):
+            words[at] = table.buffer_info()[0] + number * each
 
     def sizes(self, words: Table) -> Sizes:
         """Ask how many bytes the call needs."""
@@ -140,7 +153,9 @@ class Plan:
         """
         if flags not in self._saved:
             table = array("q", (int(weight is not None) for weight in weights))
-            one, two = (self.sizes(self.words(table, (64, n), None, None, flags)).saved for n in (1, 2))
+            one, two = (
+                self.sizes(self.words(self.template(table), (64, n), None, None, flags)).saved for n in (1, 2)
+            )
             arrays = self.count * (2 * self.spec.directions + 1)
             self._saved[flags] = ((two - one) // 64, 2 * one - two + 64 * arrays)
         each, constant = self._saved[flags]
@@ -148,7 +163,7 @@ class Plan:
 
     def pack(self, table: Table, flags: int) -> Tensor:
         """Bring the weights into the kernels' layout."""
-        words = self.words(table, (1, 1), None, None, flags)
+        words = self.words(self.template(table), (1, 1), None, None, flags)
         packed = _room(self.sizes(words).packed)
         words[_PACKED] = packed.data_ptr()
         self._check(self._pack(words.buffer_info()[0]), "gatestack_pack")
@@ -156,8 +171,7 @@ class Plan:
 
     def forward(
         self,
-        table: Table,
-        packed: Tensor,
+        template: Table,
         x: Tensor,
         states: Sequence[Tensor | None],
         lengths: Tensor | None,
@@ -171,8 +185,7 @@ class Plan:
         """Run the stack forward.
 
         Args:
-            table: pointers of the weights.
-            packed: what `pack` made of them.
+            template: what `template` gave for packed weights.
             x: (N, T, C), contiguous along C.
             states: per layer h0 (D, N, P) and for an LSTM c0 (D, N, H), one after the other; None for zeros.
             lengths: (N,) int64, or None.
@@ -186,25 +199,30 @@ class Plan:
             y (N, T, D·P); the final states in the form of `states` and after them the cell states (N, T, D·H)
             per layer; what the backward pass wants, or None where the flags do not ask for it.
         """
-        spec, dtype = self.spec, self.dtype
-        words = self.words(table, x.shape, lengths, mask, flags, seed)
-        batch, time, _ = x.shape
-        y = torch.empty((batch, time, spec.output_size), dtype=dtype)
-        words[_X], words[_X + 1], words[_X + 2] = x.data_ptr(), x.stride(0), x.stride(1)
-        words[_Y], words[_Y + 1], words[_Y + 2] = y.data_ptr(), y.stride(0), y.stride(1)
-        finals: list[Tensor] = []
-        every: list[Tensor] = []
-        number = 0
-        for at, layer in zip(range(_CALL, len(words), _LAYER), spec.layers, strict=True):
-            for offset, size in enumerate(layer.state_sizes):
-                final = torch.empty((spec.directions, batch, size), dtype=dtype)
-                finals.append(final)
-                words[at + _HN + offset] = final.data_ptr()
-                words[at + _H0 + offset] = pointer(states[number])
-                number += 1
-            if cells:
-                cell = torch.empty((batch, time, spec.directions * layer.hidden_size), dtype=dtype)
-                every.append(cell)
+        directions, dtype = self.spec.directions, self.dtype
+        batch, time, _ = shape = x.shape
+        words = self.words(template, shape, lengths, mask, flags, seed)
+        y = torch.empty((batch, time, self.spec.output_size), dtype=dtype)
+        words[_X], (words[_X + 1], words[_X + 2], _) = x.data_ptr(), x.stride()
+        words[_Y], (words[_Y + 1], words[_Y + 2], _) = y.data_ptr(), y.stride()
+        others: list[Tensor] = []
+        last, last_size = y, -1
+        for (at, size), state in zip(self._states, states, strict=True):
+            # Like the last one where sizes agree: in half the time.
+            last = (
+                torch.empty_like(last)
+                if size == last_size
+                else torch.empty((directions, batch, size), dtype=dtype)
+            )
+            last_size = size
+            others.append(last)
+            words[at + _HN] = last.data_ptr()
+            if state is not None:
+                words[at + _H0] = state.data_ptr()
+        if cells:
+            for at, layer in zip(range(_CALL, len(words), _LAYER), self.spec.layers, strict=True):
+                cell = torch.empty((batch, time, directions * layer.hidden_size), dtype=dtype)
+                others.append(cell)
                 words[at + _CELLS] = cell.data_ptr()
         sizes = self.sizes(words)
         saved = None
@@ -214,14 +232,13 @@ class Plan:
             saved = _room(sizes.saved if saved_bytes is None else saved_bytes)
             words[_SAVED] = saved.data_ptr()
         scratch = _room(sizes.scratch_forward)
-        words[_PACKED], words[_SCRATCH] = packed.data_ptr(), scratch.data_ptr()
+        words[_SCRATCH] = scratch.data_ptr()
         self._check(self._forward(words.buffer_info()[0]), "gatestack_forward")
-        return y, finals + every, saved
+        return y, others, saved
 
     def backward(
         self,
-        table: Table,
-        packed: Tensor,
+        template: Table,
         x: Tensor,
         states: Sequence[Tensor | None],
         lengths: Tensor | None,
@@ -242,25 +259,19 @@ class Plan:
 
         The other arguments are those of `forward`, what it gave, and the gradients of it, None for zeros.
         """
-        words = self.words(table, x.shape, lengths, mask, flags, seed, gradients)
-        words[_X], words[_X + 1], words[_X + 2] = x.data_ptr(), x.stride(0), x.stride(1)
-        words[_Y], words[_Y + 1], words[_Y + 2] = y.data_ptr(), y.stride(0), y.stride(1)
-        for at, rows in ((_GRAD_Y, grad_y), (_GRAD_X, grad_x)):
+        words = self.words(template, x.shape, lengths, mask, flags, seed)
+        self._point(words, _LAYER_GRADIENTS, gradients)
+        for at, rows in ((_X, x), (_Y, y), (_GRAD_Y, grad_y), (_GRAD_X, grad_x)):
             if rows is not None:
-                words[at], words[at + 1], words[at + 2] = rows.data_ptr(), rows.stride(0), rows.stride(1)
-        number = 0
-        for index, layer in enumerate(self.spec.layers):
-            at = _CALL + index * _LAYER
-            for offset in range(len(layer.state_sizes)):
-                words[at + _H0 + offset] = pointer(states[number])
-                words[at + _GRAD_HN + offset] = pointer(grad_finals[number])
-                words[at + _GRAD_H0 + offset] = pointer(grad_states[number])
-                number += 1
-            if grad_cells:
-                words[at + _GRAD_CELLS] = pointer(grad_cells[index])
+                words[at], (words[at + 1], words[at + 2], _) = rows.data_ptr(), rows.stride()
+        for (at, _), *tensors in zip(self._states, states, grad_finals, grad_states, strict=True):
+            for field, tensor in zip((_H0, _GRAD_HN, _GRAD_H0), tensors, strict=True):
+                if tensor is not None:
+                    words[at + field] = tensor.data_ptr()
+        for at, cell in zip(range(_CALL, len(words), _LAYER), grad_cells, strict=False):
+            words[at + _GRAD_CELLS] = pointer(cell)
         scratch = _room(self.sizes(words).scratch_backward)
-        words[_PACKED], words[_SAVED] = packed.data_ptr(), saved.data_ptr()
-        words[_SCRATCH] = scratch.data_ptr()
+        words[_SAVED], words[_SCRATCH] = saved.data_ptr(), scratch.data_ptr()
         self._check(self._backward(words.buffer_info()[0]), "gatestack_backward")
 
     def _check(self, status: int, function: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -24,7 +24,6 @@ __all__ = ["Packed", "packed_weights"]
 
 _SAMPLE_BYTES = 64
 
-_entries: dict[tuple[int, int, int], tuple[weakref.ref[Tensor], list[Any], Packed]] = {}
 _optimiser_steps = 0
 
 
@@ -33,15 +32,43 @@ class Packed(NamedTuple):
 
     Args:
         plan: what they were packed for.
-        values: the weights in the plan's dtype and contiguous; they keep the memory alive that `table` names.
-        table: their pointers.
-        packed: the kernels' layout of them.
+        template: the words of a call with them.
+        kept: what the template points to.
     """
 
     plan: Plan
-    values: list[Tensor | None]
-    table: Table
-    packed: Tensor
+    template: Table
+    kept: tuple[object, ...]
+
+
+class _Entry:
+    """Packed weights, and what would differ if the weights had changed."""
+
+    def __init__(self, weights: Sequence[Tensor | None], packed: Packed) -> None:
+        self.packed = packed
+        self.steps = _optimiser_steps
+        self.ids = [id(weight) for weight in weights]
+        self.marks = [weight is not None and (weight.data_ptr(), weight._version) for weight in weights]
+        self.samples = [
+            (sample, sample.raw)
+            for weight in weights
+            if weight is not None and weight.is_contiguous()
+            for sample in _samples(weight)
+        ]
+        # Without these the memory could be freed, and come back with other weights at the same address.
+        self.aliases = [None if weight is None else weight.detach() for weight in weights]
+
+    def holds(self, weights: Sequence[Tensor | None]) -> bool:
+        """Whether these weights are those of the entry, unchanged."""
+        if self.steps != _optimiser_steps or self.ids != [id(weight) for weight in weights]:
+            return False
+        for weight, mark in zip(weights, self.marks, strict=True):
+            if weight is not None and (weight.data_ptr(), weight._version) != mark:
+                return False
+        return all([sample.raw == raw for sample, raw in self.samples])
+
+
+_entries: dict[tuple[int, int, int], tuple[weakref.ref[Tensor], _Entry]] = {}
 
 
 def packed_weights(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> Packed:
@@ -56,14 +83,14 @@ def packed_weights(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> 
     if first is None or flags & Flag.SAVE:
         return _pack(plan, weights, flags)
     key = (id(plan), id(first), flags & Flag.BFLOAT16)
-    stamp = _stamp(weights)
     found = _entries.get(key)
-    if found is not None and stamp is not None and found[0]() is first and found[1] == stamp:
-        return found[2]
+    if found is not None and found[0]() is first and found[1].holds(weights):
+        return found[1].packed
     made = _pack(plan, weights, flags)
-    if stamp is not None:
+    if not any(weight is not None and weight.is_inference() for weight in weights):
         # The callback holds the key alone: it runs when the first weight is gone, and with it the entry.
-        _entries[key] = (weakref.ref(first, lambda _: _entries.pop(key, None)), stamp, made)
+        entry = _Entry(weights, made)
+        _entries[key] = (weakref.ref(first, lambda _: _entries.pop(key, None)), entry)
     return made
 
 
@@ -73,26 +100,16 @@ def _pack(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> Packed:
     for position, value in enumerate(values):
         if value is not None:
             table[position] = value.data_ptr()
-    return Packed(plan, values, table, plan.pack(table, flags))
+    packed = plan.pack(table, flags)
+    return Packed(plan, plan.template(table, packed), (values, table, packed))
 
 
-def _stamp(weights: Sequence[Tensor | None]) -> list[Any] | None:
-    """Say what would differ if a weight had changed; None where torch does not count versions."""
-    stamp: list[Any] = [_optimiser_steps]
-    for weight in weights:
-        if weight is None:
-            stamp.append(None)
-            continue
-        if weight.is_inference():
-            return None
-        address, size = weight.data_ptr(), weight.nbytes
-        # The object too: another tensor may have come to the address of one that is gone.
-        stamp += (id(weight), address, weight._version)
-        sample = min(size, _SAMPLE_BYTES)
-        if weight.is_contiguous():
-            middle = address + max(size // 2 - sample, 0)
-            stamp += (ctypes.string_at(address, sample), ctypes.string_at(middle, sample))
-    return stamp
+def _samples(weight: Tensor) -> list[ctypes.Array[ctypes.c_char]]:
+    """Give views of the first and the middle bytes of a weight."""
+    size = weight.nbytes
+    count = min(size, _SAMPLE_BYTES)
+    address = weight.data_ptr()
+    return [(ctypes.c_char * count).from_address(at) for at in (address, address + (size - count) // 2)]
 
 
 def _count_step(*_: object) -> None:
