@@ -21,7 +21,17 @@ from gatestack.tasks.forecast import Architecture
 Run = Callable[..., Result]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "command-line.md"
-COMMANDS = [[], ["demo"], ["fit"], ["fit", "forecast"], ["predict"], ["evaluate"], ["report"], ["doctor"]]
+COMMANDS = [
+    [],
+    ["demo"],
+    ["fit"],
+    ["fit", "forecast"],
+    ["predict"],
+    ["evaluate"],
+    ["report"],
+    ["doctor"],
+    ["bench"],
+]
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gatestack.cli.bench import bench
 from gatestack.cli.command import Command, Group
 from gatestack.cli.demo import demo
 from gatestack.cli.doctor import doctor
@@ -74,6 +75,7 @@ _add(app, "predict", predict, "Forecast with a saved model.")
 _add(app, "evaluate", evaluate, "Score a saved model on what came after its fit.")
 _add(app, "report", report, "Make the report page of a saved model.")
 _add(app, "doctor", doctor, "What computes on this machine, and what to do about it.")
+_add(app, "bench", bench, "What recurrent layers cost on this machine, beside torch.")
 
 
 def run() -> None:
