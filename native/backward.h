@@ -41,7 +41,7 @@ public:
     width_ = padded_columns<T>(width_);
     // A vector more than needed: rows a power of two apart would fall into few sets of the cache.
     stride_ = padded_columns<T>(widest_d) + Lanes<T>::count;
-    chunk_ = (int64_t(2) << 20) / ((N > 0 ? N : 1) * D * stride_ * int64_t(sizeof(T)));
+    chunk_ = (int64_t(1) << 20) / ((N > 0 ? N : 1) * D * stride_ * int64_t(sizeof(T)));
     if (chunk_ < 1) chunk_ = 1;
     if (chunk_ > plan_.batch.longest) chunk_ = plan_.batch.longest > 0 ? plan_.batch.longest : 1;
     const int64_t entries = N * chunk_;
@@ -523,9 +523,14 @@ private:
     const T *b;        // a row per entry, b_stride apart
     int64_t b_stride, rows, columns;
     T *c;
+    // Rows are cut into equal parts of at most kRowsOfTask.
+    int64_t parts() const { return (rows + kRowsOfTask - 1) / kRowsOfTask; }
+    int64_t rows_of_task() const { return (rows + parts() - 1) / parts(); }
+    int64_t strips() const { return (columns + kPanelsOfTask * panel_width<T>() - 1) / (kPanelsOfTask * panel_width<T>()); }
   };
-  static constexpr int64_t kRowsOfTask = 8 * kTileRows;
-  static constexpr int64_t kEntriesAtOnce = 256; // of both operands in the second-level cache
+  static constexpr int64_t kRowsOfTask = 16 * kTileRows;
+  static constexpr int64_t kPanelsOfTask = 2;
+  static constexpr int64_t kEntriesAtOnce = 64; // copies of both operands fit in the first-level cache
 
   // All such sums of a chunk, as a list of tasks: a panel of columns, some rows.
   class Products {
@@ -551,8 +556,9 @@ private:
     void run(int64_t task) const {
       int i = 0;
       for (; task >= tasks_of(sums_[i]); ++i) task -= tasks_of(sums_[i]);
-      const int64_t panels = panels_of(sums_[i]);
-      backward_.add_up(sums_[i], chunk_, task % panels * panel_width<T>(), task / panels * kRowsOfTask);
+      const Sum &sum = sums_[i];
+      backward_.add_up(sum, chunk_, task % sum.strips() * kPanelsOfTask * panel_width<T>(),
+                       task / sum.strips() * sum.rows_of_task());
     }
 
   private:
@@ -560,10 +566,7 @@ private:
       sums_[used_++] = sum;
       tasks_ += tasks_of(sum);
     }
-    static int64_t panels_of(const Sum &sum) { return (sum.columns + panel_width<T>() - 1) / panel_width<T>(); }
-    static int64_t tasks_of(const Sum &sum) {
-      return panels_of(sum) * ((sum.rows + kRowsOfTask - 1) / kRowsOfTask);
-    }
+    static int64_t tasks_of(const Sum &sum) { return sum.strips() * sum.parts(); }
     const Backward &backward_;
     const Chunk &chunk_;
     Sum sums_[10];
@@ -571,15 +574,27 @@ private:
     int64_t tasks_ = 0;
   };
 
-  void add_up(const Sum &sum, const Chunk &chunk, int64_t column, int64_t first_row) const {
+  // Both operands are copied, a few entries at a time: their rows are a stride of the batch's choosing apart, and where
+  // that is a power of two they would fall into few sets of the first-level cache.
+  void add_up(const Sum &sum, const Chunk &chunk, int64_t first_column, int64_t first_row) const {
+    constexpr int64_t kPanel = panel_width<T>();
+    alignas(64) T a[kEntriesAtOnce * kRowsOfTask], b[kEntriesAtOnce * kPanel];
+    const T *a_rows[kEntriesAtOnce];
     T *c[kRowsOfTask];
-    const int64_t rows = sum.rows - first_row < kRowsOfTask ? sum.rows - first_row : kRowsOfTask;
-    const int64_t left = sum.columns - column, columns = left < panel_width<T>() ? left : panel_width<T>();
+    const int64_t rows = smaller(sum.rows - first_row, sum.rows_of_task());
+    const int64_t end = smaller(first_column + kPanelsOfTask * kPanel, sum.columns);
     for (int64_t m = 0; m < rows; ++m) c[m] = sum.c + (first_row + m) * sum.columns;
-    for (int64_t k = 0; k < chunk.entries; k += kEntriesAtOnce) {
-      const int64_t count = chunk.entries - k < kEntriesAtOnce ? chunk.entries - k : kEntriesAtOnce;
-      product_panel<T, ColumnsOfA>(sum.a + k, first_row, sum.b + k * sum.b_stride + column, sum.b_stride, count,
-                                   chunk.first && k == 0 ? zeros_ : nullptr, c, rows, column, columns);
+    for (int64_t k = 0; k < kEntriesAtOnce; ++k) a_rows[k] = a + k * kRowsOfTask;
+    for (int64_t first = 0; first < chunk.entries; first += kEntriesAtOnce) {
+      const int64_t count = smaller(chunk.entries - first, kEntriesAtOnce);
+      for (int64_t k = 0; k < count; ++k) copy_row(a + k * kRowsOfTask, sum.a[first + k] + first_row, rows);
+      for (int64_t column = first_column; column < end; column += kPanel) {
+        const int64_t columns = smaller(end - column, kPanel);
+        for (int64_t k = 0; k < count; ++k)
+          copy_row(b + k * kPanel, sum.b + (first + k) * sum.b_stride + column, columns);
+        product_panel<T, ColumnsOfA>(a_rows, 0, b, kPanel, count, chunk.first && first == 0 ? zeros_ : nullptr, c, rows,
+                                     column, columns);
+      }
     }
   }
 

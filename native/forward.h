@@ -55,7 +55,7 @@ public:
   Forward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan.call->batch, threads) {}
 
   void take_scratch(Arena &arena) {
-    const int64_t R = groups_.most;
+    const int64_t R = larger(groups_.most, 1);
     int64_t widest = 0;
     widest_ = panel_width<T>();
     for (int l = 0; l < plan_.L; ++l) {

@@ -63,6 +63,7 @@ inline void product_tile(const T *const *a_rows, int64_t a_first, const T *b, in
     for (int v = 0; v < NV; ++v)
       sum[m][v] = v == NV - 1 && last < VL ? load_first<T>(from + v * VL, last) : load<T>(from + v * VL);
   }
+#pragma GCC unroll 2
   for (int64_t k = 0; k < k_count; ++k) {
     Vector<T> panel[NV];
 #pragma GCC unroll 8
