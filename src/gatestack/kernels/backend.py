@@ -76,10 +76,16 @@ def choose_backend(x: Tensor) -> Literal["native", "torch"]:
         >>> choose_backend(torch.zeros(1, dtype=torch.float16))
         'torch'
     """
-    name = _named[-1] if _named else _from_environment()
+    return _settle(_named[-1] if _named else None, x.device.type, x.dtype)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _settle(name: str | None, device: str, dtype: torch.dtype) -> Literal["native", "torch"]:
+    """Choose, outside of what a compiler traces."""
+    name = name or _from_environment()
     if name == "torch":
         return "torch"
-    reason = _why_not_native(x)
+    reason = _why_not_native(device, dtype)
     if reason is None:
         return "native"
     if name == "native":
@@ -90,7 +96,7 @@ def choose_backend(x: Tensor) -> Literal["native", "torch"]:
             expected="CPU tensors of float32, float64 or bfloat16, outside of torch.func's transforms",
             hint="use_backend('auto') takes torch's operators where the kernels cannot",
         )
-    say_once(f"backend 'torch' is used where {reason}")
+    say_once(f"the backend 'torch' is used, because {reason}")
     return "torch"
 
 
@@ -112,14 +118,14 @@ def _has_library() -> bool:
     return library.find() is not None
 
 
-def _why_not_native(x: Tensor) -> str | None:
-    """Say why the compiled kernels cannot compute over x; None where they can."""
+def _why_not_native(device: str, dtype: torch.dtype) -> str | None:
+    """Say why the compiled kernels cannot compute over such tensors; None where they can."""
     if not _has_library():
         return "there are no compiled kernels (`gatestack doctor` says why)"
-    if x.device.type != "cpu":
-        return f"tensors are on a device of type {x.device.type}"
-    if x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
-        return f"tensors are {str(x.dtype).removeprefix('torch.')}"
+    if device != "cpu":
+        return f"tensors are on a device of type {device}"
+    if dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        return f"tensors are {str(dtype).removeprefix('torch.')}"
     if torch._C._are_functorch_transforms_active():
         return "a transform of torch.func is at work"
     if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is not torch.bfloat16:

@@ -141,7 +141,7 @@ def arrange(spec: StackSpec, y: Tensor, others: Sequence[Tensor], *, cells: bool
 
 
 def forward(
-    job: Job, packed: Packed, x: Tensor, flat: Sequence[Tensor | None], saved_bytes: int | None = None
+    job: Job, packed: Packed, x: Tensor, flat: Sequence[Tensor | None], saved_bytes: int = 0
 ) -> tuple[Tensor, list[Tensor], Tensor | None]:
     """Compute y, then final and cell states, in the plan's dtype; and what the backward pass wants."""
     plan, count = packed.plan, job.spec.state_count

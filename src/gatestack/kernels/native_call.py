@@ -180,7 +180,7 @@ class Plan:
         flags: int,
         seed: int,
         cells: bool,
-        saved_bytes: int | None = None,
+        saved_bytes: int = 0,
     ) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Run the stack forward.
 
@@ -193,7 +193,7 @@ class Plan:
             flags: of the ABI.
             seed: of the masks.
             cells: also give the cell states of every step.
-            saved_bytes: at least what the call needs; None asks.
+            saved_bytes: give room for at least so many to what is saved.
 
         Returns:
             y (N, T, D·P); the final states in the form of `states` and after them the cell states (N, T, D·H)
@@ -227,9 +227,8 @@ class Plan:
         sizes = self.sizes(words)
         saved = None
         if flags & Flag.SAVE:
-            if saved_bytes is not None and saved_bytes < sizes.saved:
-                raise RuntimeError(f"{saved_bytes} bytes are too few for the {sizes.saved} to save")
-            saved = _room(sizes.saved if saved_bytes is None else saved_bytes)
+            saved = _room(max(sizes.saved, saved_bytes))
+            saved[sizes.saved :] = 0
             words[_SAVED] = saved.data_ptr()
         scratch = _room(sizes.scratch_forward)
         words[_SCRATCH] = scratch.data_ptr()

@@ -32,8 +32,11 @@ __all__ = ["is_traced", "run"]
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
+# `given` are the states and weights that there are, `present` says which those are: torch differentiates lists
+# of tensors, not lists with gaps.
 _INPUTS = (
-    "Tensor x, Tensor?[] flat, Tensor? lengths, Tensor? mask, Tensor? seed, str spec, int flags, bool cells"
+    "Tensor x, Tensor[] given, Tensor? lengths, Tensor? mask, Tensor? seed, bool[] present, str spec, "
+    "int flags, bool cells"
 )
 _LIBRARY = torch.library.Library("gatestack", "DEF")  # type: ignore[no-untyped-call]
 for _schema in (
@@ -67,22 +70,33 @@ def run(
     if torch.is_grad_enabled():
         flags |= Flag.SAVE
     drawn = torch.as_tensor(seed) if training and spec.draws else None
-    y, others, _ = torch.ops.gatestack.stack(x, flat, lengths, mask, drawn, spec.text, int(flags), cells)
+    given, present = [t for t in flat if t is not None], [t is not None for t in flat]
+    y, others, _ = torch.ops.gatestack.stack(
+        x, given, lengths, mask, drawn, present, spec.text, int(flags), cells
+    )
     y, *others = lowered(spec, halved, y, others)
     return arrange(spec, y, others, cells=cells)
 
 
-def _job(
+def _read(
+    given: Sequence[Tensor],
     lengths: Tensor | None,
     mask: Tensor | None,
     seed: Tensor | None,
+    present: Sequence[bool],
     text: str,
     flags: int,
     cells: bool,
-) -> Job:
+) -> tuple[Job, list[Tensor | None]]:
     """Put the arguments of an operator together again."""
     mask = mask if mask is None else mask.contiguous()
-    return Job(_parsed(text), flags, 0 if seed is None else int(seed), cells, (), lengths, mask)
+    job = Job(_parsed(text), flags, 0 if seed is None else int(seed), cells, (), lengths, mask)
+    return job, _with_gaps(given, present)
+
+
+def _with_gaps(given: Sequence[Tensor], present: Sequence[bool]) -> list[Tensor | None]:
+    rest = iter(given)
+    return [next(rest) if there else None for there in present]
 
 
 @cache
@@ -96,8 +110,8 @@ def _saved_bytes(plan: Plan, flat: Sequence[Tensor | None], flags: int, batch: A
 
 
 @torch.library.impl(_LIBRARY, "stack", "CPU")
-def _stack(x: Tensor, flat: list[Tensor | None], *rest: Any) -> tuple[Tensor, list[Tensor], Tensor]:
-    job = _job(*rest)
+def _stack(x: Tensor, *inputs: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+    job, flat = _read(*inputs)
     packed = pack(job, x, flat)
     room = _saved_bytes(packed.plan, flat, job.flags, x.shape[0], x.shape[1])
     y, others, saved = forward(job, packed, x, flat, room)
@@ -107,10 +121,11 @@ def _stack(x: Tensor, flat: list[Tensor | None], *rest: Any) -> tuple[Tensor, li
 @torch.library.register_fake("gatestack::stack", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _fake_stack(
     x: Tensor,
-    flat: list[Tensor | None],
+    given: list[Tensor],
     lengths: Tensor | None,  # noqa: ARG001 (the arguments of the operator)
     mask: Tensor | None,  # noqa: ARG001
     seed: Tensor | None,  # noqa: ARG001
+    present: list[bool],
     text: str,
     flags: int,
     cells: bool,
@@ -129,7 +144,7 @@ def _fake_stack(
             x.new_empty((batch, steps, directions * layer.hidden_size), dtype=plan.dtype)
             for layer in spec.layers
         ]
-    room = _saved_bytes(plan, flat, flags, batch, steps)
+    room = _saved_bytes(plan, _with_gaps(given, present), flags, batch, steps)
     y = x.new_empty((batch, steps, spec.output_size), dtype=plan.dtype)
     return y, others, x.new_empty((room,), dtype=torch.uint8)
 
@@ -137,54 +152,43 @@ def _fake_stack(
 @torch.library.impl(_LIBRARY, "stack_backward", "CPU")
 def _stack_backward(
     x: Tensor,
-    flat: list[Tensor | None],
-    lengths: Tensor | None,
-    mask: Tensor | None,
-    seed: Tensor | None,
-    text: str,
-    flags: int,
-    cells: bool,
-    y: Tensor,
-    saved: Tensor,
-    grads: list[Tensor | None],
-    wanted: list[bool],
+    *inputs: Any,
 ) -> list[Tensor]:
-    job = _job(lengths, mask, seed, text, flags, cells)
+    *call, y, saved, grads, wanted = inputs
+    job, flat = _read(*call)
     found = backward(job, pack(job, x, flat), x, flat, y, saved, grads, wanted)
     return [gradient for gradient in found if gradient is not None]
 
 
 @torch.library.register_fake("gatestack::stack_backward", lib=_LIBRARY)  # type: ignore[untyped-decorator]
-def _fake_stack_backward(x: Tensor, flat: list[Tensor | None], *rest: Any) -> list[Tensor]:
+def _fake_stack_backward(x: Tensor, given: list[Tensor], *rest: Any) -> list[Tensor]:
+    wanted = rest[-1]
+    all_of = (x, *_with_gaps(given, rest[3]))
     return [
-        of.new_empty(of.shape)
-        for of, want in zip((x, *flat), rest[-1], strict=True)
-        if want and of is not None
+        of.new_empty(of.shape) for of, want in zip(all_of, wanted, strict=True) if want and of is not None
     ]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, list[Tensor], Tensor]) -> None:
     """Keep for the backward pass what it reads."""
-    x, flat, lengths, mask, seed, *ctx.rest = inputs
+    x, given, lengths, mask, seed, *ctx.rest = inputs
     y, _, saved = output
     ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, lengths, mask, seed, y, saved, *flat)
-    ctx.wanted = [x.requires_grad, *(t is not None and t.requires_grad for t in flat)]
+    ctx.save_for_backward(x, lengths, mask, seed, y, saved, *given)
+    ctx.wanted = [t is not None and t.requires_grad for t in (x, *_with_gaps(given, ctx.rest[0]))]
 
 
 def _differentiate(
     ctx: Any, grad_y: Tensor | None, grad_others: list[Tensor | None], _: Tensor | None
 ) -> tuple[Any, ...]:
-    x, lengths, mask, seed, y, saved, *flat = ctx.saved_tensors
+    x, lengths, mask, seed, y, saved, *given = ctx.saved_tensors
     grads = [grad_y, *grad_others]
-    found = iter(
-        torch.ops.gatestack.stack_backward(
-            x, flat, lengths, mask, seed, *ctx.rest, y, saved, grads, ctx.wanted
-        )
-    )
+    call = (x, given, lengths, mask, seed, *ctx.rest)
+    found = iter(torch.ops.gatestack.stack_backward(*call, y, saved, grads, ctx.wanted))
     grad_x, *grad_flat = [next(found) if want else None for want in ctx.wanted]
-    return grad_x, grad_flat, *(None,) * 6
+    there = ctx.rest[0]
+    return grad_x, [g for g, is_there in zip(grad_flat, there, strict=True) if is_there], *(None,) * 7
 
 
 torch.library.register_autograd("gatestack::stack", _differentiate, setup_context=_keep, lib=_LIBRARY)

@@ -65,7 +65,7 @@ class _Entry:
         for weight, mark in zip(weights, self.marks, strict=True):
             if weight is not None and (weight.data_ptr(), weight._version) != mark:
                 return False
-        return all([sample.raw == raw for sample, raw in self.samples])
+        return all(sample.raw == raw for sample, raw in self.samples)
 
 
 _entries: dict[tuple[int, int, int], tuple[weakref.ref[Tensor], _Entry]] = {}
