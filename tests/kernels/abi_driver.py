@@ -78,6 +78,8 @@ class BareCall:
     case: Case
     threads: int = 1
     save: bool = True
+    wanted: set[int] | None = None  # which gradients are asked for, by their number; None for all
+    missing: set[int] = field(default_factory=set)  # upstream gradients that are NULL, by their number
     memory: Memory = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
@@ -149,36 +151,46 @@ class BareCall:
         return [part.astype(np.float64) for part in (self.y[:, :, :-GAP], *finals, *self.cells)]
 
     def backward(self, upstream: list[np.ndarray]) -> list[np.ndarray]:
-        """The gradients in the order of `Problem.inputs`."""
+        """The gradients in the order of `Problem.inputs`; what is not wanted stays NaN."""
         problem, spec, call = self.problem, self.problem.spec, self.call
         N, T, C = problem.x.shape
         D = spec.directions
-        rest = list(upstream)
-        spoilt = np.where(self.real[:, :, None], rest.pop(0), np.nan)
-        d_y = self._padded(spoilt)
-        call.grad_y, call.grad_y_batch, call.grad_y_step = self._strided(d_y)
+        rest = [None if number in self.missing else part for number, part in enumerate(upstream)]
+        call.grad_y = None
+        if rest[0] is not None:
+            d_y = self._padded(np.where(self.real[:, :, None], rest[0], np.nan))
+            call.grad_y, call.grad_y_batch, call.grad_y_step = self._strided(d_y)
+        del rest[0]
         d_x = self.memory.array((N, T, C + GAP), self.dtype)
         call.grad_x, call.grad_x_batch, call.grad_x_step = self._strided(d_x)
-        gradients = []
+        gradients = [d_x[:, :, :-GAP]]
+        if not self._is_wanted(0):
+            call.grad_x = None
         for number, (layer, at) in enumerate(zip(spec.layers, self.layers, strict=True)):
             for name, size in zip("hc", layer.state_sizes, strict=False):
                 setattr(at, f"grad_{name}n", self._given((D, N, size), rest.pop(0)))
                 if problem.states[number] is not None:
-                    gradients.append(self.memory.array((D, N, size), self.dtype))
-                    setattr(at, f"grad_{name}0", _pointer(gradients[-1]))
+                    gradient = self.memory.array((D, N, size), self.dtype)
+                    if self._is_wanted(len(gradients)):
+                        setattr(at, f"grad_{name}0", _pointer(gradient))
+                    gradients.append(gradient)
         for layer, at in zip(spec.layers, self.layers, strict=True):
             if self.case.cells:
-                spoilt = np.where(self.real[:, :, None], rest.pop(0), np.nan)
+                given = rest.pop(0)
+                spoilt = None if given is None else np.where(self.real[:, :, None], given, np.nan)
                 at.grad_cells = self._given((N, T, D * layer.hidden_size), spoilt)
         for number, at in enumerate(self.layers):
-            at.gradients = self._weights(number, values=False)
+            at.gradients = self._weights(number, values=False, first=len(gradients))
             gradients += self.kept[-1]
         scratch = self.memory.bytes(self.sizes.scratch_backward)
         call.scratch = _pointer(scratch)
         self.raw.backward(call)
         self.memory.check()
         assert np.isnan(d_x[:, :, -GAP:]).all(), "something was written between the rows of the gradient of x"
-        return [part.astype(np.float64) for part in (d_x[:, :, :-GAP], *gradients)]
+        return [part.astype(np.float64) for part in gradients]
+
+    def _is_wanted(self, number: int) -> bool:
+        return self.wanted is None or number in self.wanted
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
         """Rows apart by GAP numbers, which are NaN."""
@@ -190,11 +202,14 @@ class BareCall:
         size = self.dtype.itemsize
         return _pointer(array), array.strides[0] // size, array.strides[1] // size
 
-    def _given(self, shape: tuple[int, ...], values: np.ndarray) -> Any:
-        return _pointer(self.memory.array(shape, self.dtype, values))
+    def _given(self, shape: tuple[int, ...], values: np.ndarray | None) -> Any:
+        return None if values is None else _pointer(self.memory.array(shape, self.dtype, values))
 
-    def _weights(self, number: int, *, values: bool) -> Any:
-        """The structs of one layer; with `values` the weights, otherwise where their gradients go."""
+    def _weights(self, number: int, *, values: bool, first: int = 0) -> Any:
+        """The structs of one layer; with `values` the weights, otherwise where their gradients go.
+
+        `first` is the number of the first gradient.
+        """
         made = (abi.Weights * self.problem.spec.directions)()
         arrays = []
         for struct, given in zip(made, self.problem.weights[number], strict=True):
@@ -202,7 +217,8 @@ class BareCall:
                 if part is not None:
                     filled = part.detach().numpy() if values else None
                     arrays.append(self.memory.array(tuple(part.shape), self.dtype, filled))
-                    setattr(struct, FIELDS[name], _pointer(arrays[-1]))
+                    if values or self._is_wanted(first + len(arrays) - 1):
+                        setattr(struct, FIELDS[name], _pointer(arrays[-1]))
         self.kept += [made, arrays]
         return ctypes.cast(made, ctypes.POINTER(abi.Weights))
 

@@ -169,3 +169,37 @@ def test_like_the_reference(solver, directions, cell, option) -> None:
                 error = compare(as_dtype(problem, dtype), *given, solver)
                 bound = TOLERANCE_EPSILONS[spec.layers[0].layer_norm] * (4 if name in LONG_SETTINGS else 1)
                 assert error < bound, f"{name}, training={training}, {dtype}: {error:.0f} epsilons"
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_cells_of_all_kinds_in_one_stack(solver, directions) -> None:
+    """Each of its own width and options: nothing of one layer may stand for another."""
+    D = directions
+    layers = (
+        LayerSpec("gru", 3, 5, zoneout_hidden=0.2, candidate_dropout=0.1),
+        LayerSpec("lstm", 5 * D, 9, projection_size=4, peepholes=True, hidden_dropout=0.3),
+        LayerSpec("rnn_tanh", 4 * D, 17, input_dropout=0.2),
+        LayerSpec("gru_reset_before", 17 * D, 6),
+        LayerSpec("rnn_relu", 6 * D, 6, residual=True, layer_norm=True),
+        LayerSpec("lstm", 6 * D, 2, layer_norm=True, zoneout_cell=0.3, input_dropout=0.4),
+    )
+    setting = SETTINGS["mask: left, right, middle, nothing, all"]
+    problem = make_problem(StackSpec(layers, directions), setting.rows, setting.steps)
+    for training in (False, True):
+        case = setting.case(training=training, seed=8)
+        upstream = draw_upstream(problem, case)
+        expected = solve_by_reference(problem, case, upstream)
+        assert compare(problem, case, upstream, expected, solver) < TOLERANCE_EPSILONS[True]
+
+
+@pytest.mark.parametrize("cell", OPTIONS["plain"][1])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_without_states_and_biases(solver, cell) -> None:
+    problem = make_problem(make_spec(cell, directions=2, size=9), 5, 6)
+    problem.states = [None, None]
+    problem.weights = [[one._replace(bias_ih=None, bias_hh=None) for one in two] for two in problem.weights]
+    case = Case(lengths=(6, 0, 1, 4, 2))
+    upstream = draw_upstream(problem, case)
+    expected = solve_by_reference(problem, case, upstream)
+    assert compare(problem, case, upstream, expected, solver) < TOLERANCE_EPSILONS[False]
