@@ -5,7 +5,7 @@
     python benchmarks/kernels.py --only GRU    # measure some cases again and keep the others
 
 Every library runs in a process of its own and they are called in turn. Answers are checked before anything is
-timed. Writes `results/kernels.json` after every case, and `results/kernels.md` at the end.
+timed. Writes `results/kernels.json` and `results/kernels.md` after every case.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,14 @@ def main() -> None:
         "--only", nargs="+", default=[], metavar="WORD", help="cases whose name has all words"
     )
     parser.add_argument("--list", action="store_true", help="name the cases and measure nothing")
+    parser.add_argument("--case-seconds", type=float, metavar="S", help="for all rounds of a case together")
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".peers")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
 
+    pace = QUICK if arguments.quick else FULL
+    if arguments.case_seconds is not None:
+        pace = replace(pace, case_s=arguments.case_seconds)
     every = make_cases(quick=arguments.quick)
     chosen = select(every, arguments.only)
     if arguments.list:
@@ -79,15 +84,14 @@ def main() -> None:
         for number, case in enumerate(chosen, 1):
             minutes = (time.monotonic() - start) / 60
             print(f"{minutes:5.1f} min  {number}/{len(chosen)}  {case.name}", file=sys.stderr, flush=True)
-            found = run(case, workers, Path(name), QUICK if arguments.quick else FULL)
+            found = run(case, workers, Path(name), pace)
             table["cases"] = _in_order(every, [c for c in table["cases"] if c["name"] != case.name] + [found])
             table["versions"] = table.get("versions", {}) | workers.versions()
             table["longest_rest_s"] = table.get("longest_rest_s", {}) | workers.longest_rests()
             stored.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+            (arguments.out / "kernels.md").write_text(kernel_page(table), encoding="utf-8")
         workers.close()
-    page = kernel_page(table)
-    (arguments.out / "kernels.md").write_text(page, encoding="utf-8")
-    print(page)
+    print(kernel_page(table))
 
 
 def _in_order(every: list[Case], found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ def _times_torch(
             yield Verdict(aim, shape_name(case), _why_not(case, (OURS, other)), None)
             return
         words = f"{found.middle:.2f}× [{found.low:.2f}–{found.high:.2f}]"
-        yield Verdict(aim, shape_name(case), words, found.middle >= least)
+        kind = ", inference" if case["mode"] == "infer" else ""
+        yield Verdict(aim, shape_name(case) + kind, words, found.middle >= least)
 
     return judge
 

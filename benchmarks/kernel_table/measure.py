@@ -70,11 +70,12 @@ def measure(case: Case, workers: Workers, folder: Path, pace: Pace) -> dict[str,
     ready: dict[str, tuple[Contender, Worker]] = {}
     for contender in case.contenders:
         if truth is None:
-            truth = true_answers(case, inputs)
-        row = _prepare(case, contender, workers, folder, truth)
-        found["contenders"][contender.label] = row
-        if "missing" not in row:
-            ready[contender.label] = (contender, workers.get(contender.worker, case.threads))
+            truth = true_answers(case)
+        with _missing_if_it_fails(case, contender, found["contenders"], workers):
+            row = _prepare(case, contender, workers, folder, truth)
+            found["contenders"][contender.label] = row
+            if "missing" not in row:
+                ready[contender.label] = (contender, workers.get(contender.worker, case.threads))
     with _busy_core(case.busy):
         found["peak_gflops"] = _rounds(case, ready, found["contenders"], workers, pace)
     for contender, worker in ready.values():
@@ -96,13 +97,8 @@ def _prepare(
         "inputs": str(folder / "inputs.npz"),
         "answers": str(path),
     }
-    try:
-        worker = workers.get(contender.worker, case.threads)
-        reply = worker.ask(command)
-    except WorkerError as error:
-        workers.drop(contender.worker, case.threads)
-        print(error, file=sys.stderr)
-        return {"missing": str(error).splitlines()[0]}
+    worker = workers.get(contender.worker, case.threads)
+    reply = worker.ask(command)
     if "unsupported" in reply:
         return {"missing": reply["unsupported"]}
     with np.load(path) as stored:
@@ -128,36 +124,57 @@ def _rounds(
 ) -> list[float]:
     """Time all contenders in turn, each round beginning with another -> FMA peak of each round."""
     rng = np.random.default_rng(1)
-    blocks = {}
-    for label, (_, worker) in ready.items():
-        rows[label]["seconds"] = []
-        once = _ask_time(case, worker, label, 1, warm=False, rng=rng)
-        calls = max(1, math.ceil(pace.block_s / once))
-        # The first estimate of a short call is mostly the cold start.
-        if calls > 1:
-            once = _ask_time(case, worker, label, min(calls, 20), warm=True, rng=rng)
-            calls = max(1, math.ceil(pace.block_s / once))
-        if case.random_steps:
-            calls = max(RANDOM_CALLS, calls) if once < LONG_CALL_S else RANDOM_CALLS
-        blocks[label] = (calls, once)
-    if not ready:
-        return []
+    blocks: dict[str, tuple[int, float]] = {}
+    for label, (contender, worker) in ready.items():
+        with _missing_if_it_fails(case, contender, rows, workers):
+            blocks[label] = _block(case, worker, label, pace, rng)
+            rows[label]["seconds"] = []
     one_round = sum(calls * once + once * (once < LONG_CALL_S) + 0.02 for calls, once in blocks.values())
-    rounds = min(pace.most, max(pace.fewest, int(pace.case_s / one_round)))
+    rounds = min(pace.most, max(pace.fewest, int(pace.case_s / max(one_round, 1e-6))))
     peak = workers.get("fma-peak", case.threads)
     peaks: list[float] = []
-    order = list(ready)
-    for turn in range(rounds):
+    order = list(blocks)
+    for turn in range(rounds if order else 0):
         first = turn % len(order)
         for label in order[first:] + order[:first]:
+            if "missing" in rows[label]:
+                continue
+            contender, worker = ready[label]
             calls, once = blocks[label]
             warm = once < LONG_CALL_S and not case.random_steps
-            seconds = _ask_time(case, ready[label][1], label, calls, warm=warm, rng=rng)
-            rows[label]["seconds"].append(float(f"{seconds:.4g}"))
+            with _missing_if_it_fails(case, contender, rows, workers):
+                seconds = _ask_time(case, worker, label, calls, warm=warm, rng=rng)
+                rows[label]["seconds"].append(float(f"{seconds:.4g}"))
         if not case.busy and (rate := peak.ask({"do": "peak"})["gflops"]):
             peaks.append(round(rate, 1))
             peak.rest()
     return peaks
+
+
+@contextlib.contextmanager
+def _missing_if_it_fails(
+    case: Case, contender: Contender, rows: dict[str, dict[str, Any]], workers: Workers
+) -> Iterator[None]:
+    """Let a contender whose worker fails be missing from the case, with the reason; the others go on."""
+    try:
+        yield
+    except WorkerError as error:
+        workers.drop(contender.worker, case.threads)
+        print(error, file=sys.stderr)
+        rows[contender.label] = {"missing": str(error).splitlines()[0]}
+
+
+def _block(case: Case, worker: Worker, label: str, pace: Pace, rng: np.random.Generator) -> tuple[int, float]:
+    """How many calls a block has, and about how long one takes."""
+    once = _ask_time(case, worker, label, 1, warm=False, rng=rng)
+    calls = max(1, math.ceil(pace.block_s / once))
+    if calls > 1:
+        # The first time of a short call is mostly that of a cold start.
+        once = _ask_time(case, worker, label, min(calls, 20), warm=True, rng=rng)
+        calls = max(1, math.ceil(pace.block_s / once))
+    if case.random_steps:
+        calls = max(RANDOM_CALLS, calls) if once < LONG_CALL_S else RANDOM_CALLS
+    return calls, once
 
 
 def _ask_time(

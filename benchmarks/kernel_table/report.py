@@ -9,12 +9,14 @@ from protocol.tables import markdown_table
 
 from kernel_table.aims import HANDLE, shape_name, verdicts
 from kernel_table.special_tables import SPECIAL
-from kernel_table.statistics import median, peak_share, ratio, spread, three_digits, with_spread
+from kernel_table.statistics import Ratio, median, peak_share, ratio, spread, three_digits, with_spread
 
 __all__ = ["kernel_page", "losses"]
 
 OURS = "Gatestack"
 CaseData = dict[str, Any]
+
+_KINDS = {"train": "training", "infer": "inference", "eval_grad": "grad mode on", "step": "step"}
 
 _HEAD = """# The kernels beside the frameworks
 
@@ -44,16 +46,16 @@ _CAVEATS = """## Read this first
 """
 
 
-def losses(cases: list[CaseData]) -> list[tuple[CaseData, str, float]]:
-    """Where another is faster, or level: (case, who, times), the worst first."""
+def losses(cases: list[CaseData]) -> list[tuple[CaseData, str, Ratio]]:
+    """Where another is faster: (case, who, their time over ours), the worst first."""
     found = []
     for case in cases:
         for label in case["contenders"]:
-            own = HANDLE if HANDLE in case["contenders"] and "steps" in case["section"] else OURS
+            own = HANDLE if HANDLE in case["contenders"] else OURS
             times = None if label.startswith(OURS) else ratio(case, label, own)
             if times is not None and times.middle < 1:
-                found.append((case, label, times.middle))
-    return sorted(found, key=lambda loss: loss[2])
+                found.append((case, label, times))
+    return sorted(found, key=lambda loss: loss[2].middle)
 
 
 def _aims(cases: list[CaseData]) -> str:
@@ -71,12 +73,23 @@ def _losses(cases: list[CaseData]) -> str:
     if not found:
         return "## Where we lose\n\nIn no case that was measured."
     rows = [
-        [case["section"], shape_name(case), case["dtype"], str(case["threads"]), label, f"{times:.2f}×"]
+        [_title(case), shape_name(case), case["dtype"], str(case["threads"]), label, _times(times)]
         for case, label, times in found
     ]
     head = ["section", "shape", "type", "threads", "faster", "their time over ours"]
     count = len({case["name"] for case, _, _ in found})
-    return f"## Where we lose\n\n{count} of {len(cases)} cases.\n\n" + markdown_table(head, rows)
+    told = f"{count} of {len(cases)} cases. ≈: 1 lies between the quartiles, so the order may be chance."
+    return f"## Where we lose\n\n{told}\n\n" + markdown_table(head, rows)
+
+
+def _title(case: CaseData) -> str:
+    """The section, and the kind of call where a section has several."""
+    section: str = case["section"]
+    return section if _KINDS[case["mode"]] in section else f"{section}, {_KINDS[case['mode']]}"
+
+
+def _times(found: Ratio) -> str:
+    return f"{found.middle:.2f}×" + (" ≈" if found.level else "")
 
 
 def _cell(case: CaseData, label: str) -> str:
@@ -90,7 +103,7 @@ def _cell(case: CaseData, label: str) -> str:
     text = with_spread(row["seconds"], 1e3)
     if share is not None:
         text += f", {share:.0%}"
-    return text if times is None else f"{text}, **{times.middle:.2f}×**"
+    return text if times is None else f"{text}, **{_times(times)}**"
 
 
 def _section(title: str, cases: list[CaseData]) -> str:
@@ -102,9 +115,9 @@ def _section(title: str, cases: list[CaseData]) -> str:
         if ours:
             per_step = three_digits(1e9 * median(ours) / case["real_steps"])
             rate = three_digits(case["flop"] / median(ours) / 1e9)
-        start = [shape_name(case), case["dtype"], str(case["threads"]), per_step, rate]
+        start = [shape_name(case), _KINDS[case["mode"]], case["dtype"], str(case["threads"]), per_step, rate]
         rows.append(start + [_cell(case, label) for label in labels])
-    head = ["shape", "type", "threads", "our ns", "our GFLOP/s"]
+    head = ["shape", "call", "type", "threads", "our ns", "our GFLOP/s"]
     return f"## {title}\n\nMilliseconds per call.\n\n" + markdown_table(
         head + [f"{label}, ms" for label in labels], rows
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -58,9 +61,15 @@ def random_steps(case: Case, calls: int, rng: np.random.Generator) -> list[int]:
     return rng.integers(case.shape.steps // 2, case.shape.steps + 1, calls).tolist()
 
 
-def true_answers(case: Case, inputs: Arrays) -> Arrays:
+def true_answers(case: Case) -> Arrays:
     """The output (N, T, D·H), and when training the gradients, by the names the workers give them."""
-    shape = case.shape
+    # Types and threads share one answer; the cases that do follow each other.
+    return _true_answers(replace(case, section="", contenders=(), dtype="float32", threads=1, busy=False))
+
+
+@functools.lru_cache(maxsize=1)
+def _true_answers(case: Case) -> Arrays:
+    inputs, shape = make_inputs(case), case.shape
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[case.cell]
     model = kind(
         shape.input_size,

@@ -63,7 +63,11 @@ class Worker:
         # Before the library counts the cores it may use; JAX has no other way to be told.
         os.sched_setaffinity(self.process.pid, cores)
         self.longest_rest_s = 0.0
-        self.hello = self.ask({"do": "hello"})
+        try:
+            self.hello = self.ask({"do": "hello"})
+        except WorkerError:
+            self.close()
+            raise
 
     def ask(self, command: dict[str, Any], *, within_s: float = LONGEST_REPLY_S) -> dict[str, Any]:
         """Send a command and wait for its reply.
@@ -73,17 +77,19 @@ class Worker:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        if self.process.stdin.closed:
+            raise WorkerError(f"{self.name} has been ended")
         try:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerError(f"{self.name} ended:\n{self._last_words()}") from None
+            raise WorkerError(self._last_words()) from None
         # The reply is one write of one line, so that waiting for its first byte is enough.
         if not select.select([self.process.stdout], [], [], within_s)[0]:
             raise WorkerError(f"{self.name} gave no answer to {command['do']} within {within_s:.0f} s")
         line = self.process.stdout.readline()
         if not line:
-            raise WorkerError(f"{self.name} ended:\n{self._last_words()}")
+            raise WorkerError(self._last_words())
         reply: dict[str, Any] = json.loads(line)
         return reply
 
@@ -106,7 +112,9 @@ class Worker:
                 pipe.close()  # type: ignore[union-attr]
 
     def _last_words(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        """That it ended and the last line it said; below, more of what it said."""
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip()
+        return f"{self.name} ended: {said.rpartition(chr(10))[2]}\n{said[-2000:]}"
 
 
 def _environment(threads: int) -> dict[str, str]:
