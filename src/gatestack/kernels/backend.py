@@ -23,10 +23,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from gatestack.errors import ArgumentError, check_choice
+from gatestack.errors import ArgumentError, GatestackError, check_choice
 from gatestack.kernels import library
 
-__all__ = ["Backend", "choose_backend", "say_once", "use_backend"]
+__all__ = ["Backend", "choose_backend", "say_once", "shown_backend", "use_backend"]
 
 Backend = Literal["auto", "native", "torch"]
 
@@ -76,7 +76,23 @@ def choose_backend(x: Tensor) -> Literal["native", "torch"]:
         >>> choose_backend(torch.zeros(1, dtype=torch.float16))
         'torch'
     """
-    return _settle(_named[-1] if _named else None, x.device.type, x.dtype)
+    chosen: Literal["native", "torch"] = _settle(_named[-1] if _named else None, x.device.type, x.dtype)
+    return chosen
+
+
+def shown_backend(x: Tensor) -> str | None:
+    """Say for a `repr` which backend computes with parameters like x; None for the compiled kernels.
+
+    Example:
+        >>> import torch
+        >>> shown_backend(torch.zeros(1, dtype=torch.float16))
+        'torch'
+    """
+    try:
+        chosen = choose_backend(x)
+    except GatestackError:  # a repr is no place to raise; the call will
+        return "none"
+    return None if chosen == "native" else chosen
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -32,8 +32,8 @@ __all__ = ["is_traced", "run"]
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
-# `given` are the states and weights that there are, `present` says which those are: torch differentiates lists
-# of tensors, not lists with gaps.
+# `given` are the states and weights that there are, `present` says which those are: torch differentiates
+# lists of tensors, not lists with gaps.
 _INPUTS = (
     "Tensor x, Tensor[] given, Tensor? lengths, Tensor? mask, Tensor? seed, bool[] present, str spec, "
     "int flags, bool cells"

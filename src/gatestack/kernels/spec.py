@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
@@ -102,6 +102,26 @@ class LayerSpec:
         """The widths of the state: (P, H) for an LSTM, (H,) otherwise."""
         return (self.output_size, self.hidden_size) if self.cell == "lstm" else (self.hidden_size,)
 
+    @cached_property
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parts of `DirectionWeights` that the layer has, with their shapes."""
+        rows, hidden, width = self.gates * self.hidden_size, self.hidden_size, self.output_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, self.input_size),
+            "weight_hh": (rows, width),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+        }
+        if self.projection_size:
+            shapes["weight_hr"] = (width, hidden)
+        if self.peepholes:
+            shapes["peephole"] = (3, hidden)
+        if self.layer_norm:
+            shapes |= {"gain_ih": (rows,), "gain_hh": (rows,)}
+            if self.cell == "lstm":
+                shapes |= {"gain_c": (hidden,), "bias_c": (hidden,)}
+        return shapes
+
     @property
     def draws(self) -> bool:
         """Whether training draws random masks."""
@@ -116,6 +136,9 @@ class StackSpec:
         layers: each reads what the one below gives: input_size is D·P of the layer below.
         directions: D, 1 or 2.
 
+    Attributes:
+        text: the spec as JSON, for operators of torch, which take no objects.
+
     Raises:
         ArgumentError: no layer, a width that is not that of the layer below, a residual of another width.
 
@@ -127,6 +150,8 @@ class StackSpec:
 
     layers: tuple[LayerSpec, ...]
     directions: int = 1
+    text: str = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -148,14 +173,14 @@ class StackSpec:
                     where="StackSpec",
                     expected="as many in as out",
                 )
+        text = json.dumps({"directions": self.directions, "layers": [asdict(layer) for layer in self.layers]})
+        # Now and not when asked for: a compiler that traces a call can read them, not make them. And plans
+        # are looked up by their spec at every call, where hashing every field anew would be felt.
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "_hash", hash(text))
 
     def __hash__(self) -> int:
         return self._hash
-
-    @cached_property
-    def _hash(self) -> int:
-        # Plans are looked up by their spec at every call; hashing every field anew would be felt.
-        return hash((self.layers, self.directions))
 
     @property
     def output_size(self) -> int:
@@ -171,11 +196,6 @@ class StackSpec:
     def draws(self) -> bool:
         """Whether training draws random masks."""
         return any(layer.draws for layer in self.layers)
-
-    @cached_property
-    def text(self) -> str:
-        """The spec as JSON: what an operator of torch takes, because it takes no objects."""
-        return json.dumps({"directions": self.directions, "layers": [asdict(layer) for layer in self.layers]})
 
     @classmethod
     def parse(cls, text: str) -> StackSpec:

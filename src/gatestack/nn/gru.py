@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
+import torch
 from torch import Tensor
 
-from gatestack.kernels.spec import Cell
-from gatestack.nn.recurrent import Recurrent
+from gatestack.errors import ArgumentError, check_choice
+from gatestack.kernels.spec import LayerSpec
+from gatestack.nn.options import Regularisation
+from gatestack.nn.recurrent import InitialState, Merge, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
-__all__ = ["GRU"]
+__all__ = ["GRU", "Reset"]
+
+Reset = Literal["after", "before"]
 
 
 class GRU(Recurrent):
-    r"""One layer of gated recurrent units, the reset gate applied after the recurrent product.
+    r"""One layer of gated recurrent units, the reset gate applied after the recurrent product or before it.
 
     For each step, with σ the logistic function and ⊙ the product element by element:
 
@@ -21,9 +28,16 @@ class GRU(Recurrent):
         n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn))
         h = (1 − z) ⊙ n + z ⊙ h
 
-    The paper resets before the product, `n = tanh(W x + U (r ⊙ h))`; torch, cuDNN and Keras' default reset
-    after it, and so does this layer, because then all products with h are one. In the paper z and 1 − z are
-    the other way round.
+    That is reset="after", as in torch, cuDNN and Keras' default; all products with h are one. The paper
+    resets before the product, which is reset="before":
+
+        n = tanh(W_in x + b_in + W_hn (r ⊙ h) + b_hn)
+
+    In the paper z and 1 − z are the other way round.
+
+    With `layer_norm`, LN(a) = (a − mean a) / √(var a + 10⁻⁵) over all gates together, gain γ:
+
+        γ_ih ⊙ LN(W_ih x) in place of W_ih x,   γ_hh ⊙ LN(W_hh h) in place of W_hh h
 
     Parameters, gates stacked in the order r z n as torch has them, the same again with `_reverse`:
     `weight_ih_l0` = (W_ir|W_iz|W_in) of shape (3·H, C), `weight_hh_l0` (3·H, H), `bias_ih_l0` (3·H,),
@@ -36,10 +50,14 @@ class GRU(Recurrent):
         merge: how the two directions become one output: "concat" (default), "sum", "mul", "average".
         return_sequences: output every step (default); otherwise only the final state h of each direction.
         initial_state: "zeros" (default), or "trained": a parameter `initial_h_l0` of shape (D, H).
+        reset: "after" (default) or "before".
+        layer_norm: normalise both products; parameters `gain_ih_l0`, `gain_hh_l0` (3·H,). Default False.
+        regularisation: recurrent dropout, zoneout and the like; None for none.
         dtype: of the parameters; None takes torch's default.
 
     Raises:
-        ArgumentError: a value outside its range; at a call, a shape, dtype or device that does not fit.
+        ArgumentError: a value outside its range, layer_norm with reset="before"; at a call, a shape, dtype
+            or device that does not fit.
 
     Note:
         With two directions the last step of the output is not the final state; see `LSTM`.
@@ -52,10 +70,46 @@ class GRU(Recurrent):
         (torch.Size([3, 5, 8]), torch.Size([2, 3, 4]))
 
     Source:
-        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder–Decoder", section 2.3.
+        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder–Decoder", section 2.3; layer
+        normalisation: Ba, Kiros & Hinton 2016, "Layer Normalization".
     """
 
     gates = 3
+    refused = ("zoneout_cell",)
+
+    def __init__(
+        self,
+        hidden_size: int,
+        input_size: int | None = None,
+        *,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        return_sequences: bool = True,
+        initial_state: InitialState = "zeros",
+        reset: Reset = "after",
+        layer_norm: bool = False,
+        regularisation: Regularisation | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check_choice("reset", reset, get_args(Reset), owner=type(self).__name__)
+        if layer_norm and reset == "before":
+            raise ArgumentError(
+                "layer_norm=True with reset='before'",
+                where=type(self).__name__,
+                expected="reset='after': before, the candidate's recurrent product comes apart",
+            )
+        self._reset = reset
+        self._layer_norm = layer_norm
+        super().__init__(
+            hidden_size,
+            input_size,
+            bidirectional=bidirectional,
+            merge=merge,
+            return_sequences=return_sequences,
+            initial_state=initial_state,
+            regularisation=regularisation,
+            dtype=dtype,
+        )
 
     def forward(
         self,
@@ -81,9 +135,17 @@ class GRU(Recurrent):
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
-        x, states, steps = self._enter(x, state, lengths, mask)
-        output, ((h_n,),), _ = self._run(x, states, steps)
-        return self._leave(output, h_n, steps), h_n
+        output, (_, ((h_n,),), _) = self._run(x, state, lengths, mask)
+        return output, h_n
 
-    def _cell(self) -> Cell:
-        return "gru"
+    def _layer_spec(self, input_size: int) -> LayerSpec:
+        return LayerSpec(
+            "gru" if self._reset == "after" else "gru_reset_before",
+            input_size,
+            self.hidden_size,
+            layer_norm=self._layer_norm,
+        )
+
+    def _shown_options(self) -> list[str]:
+        shown = [] if self._reset == "after" else [f"reset={self._reset!r}"]
+        return [*shown, "layer_norm=True"] if self._layer_norm else shown

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
-from gatestack.kernels.spec import Cell
+from gatestack.kernels.spec import LayerSpec
+from gatestack.nn.options import LSTMForm, Regularisation
 from gatestack.nn.recurrent import InitialState, Merge, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
@@ -29,9 +30,13 @@ class LSTM(Recurrent):
         c = f ⊙ c + i ⊙ g
         h = o ⊙ tanh(c)
 
+    Peepholes, a projection of h and layer normalisation are the matter of `LSTMForm`, which has their
+    equations.
+
     Parameters, gates stacked in the order i f g o as torch has them, the same again with `_reverse`:
     `weight_ih_l0` = (W_ii|W_if|W_ig|W_io) of shape (4·H, C), `weight_hh_l0` (4·H, H), `bias_ih_l0` (4·H,),
-    `bias_hh_l0` (4·H,). The `state_dict` of a `torch.nn.LSTM` with one layer loads as it is.
+    `bias_hh_l0` (4·H,); with a projection `weight_hh_l0` is (4·H, P) and there is `weight_hr_l0` (P, H). The
+    `state_dict` of a `torch.nn.LSTM` with one layer loads as it is, with `proj_size` as well.
 
     Args:
         hidden_size: H, at least 1.
@@ -40,8 +45,10 @@ class LSTM(Recurrent):
         merge: how the two directions become one output: "concat" (default), "sum", "mul", "average".
         return_sequences: output every step (default); otherwise only the final state h of each direction.
         forget_bias: b_if at the start; b_hf starts at zero, so that the sum is `forget_bias`. Default 1.0.
-        initial_state: "zeros" (default), or "trained": parameters `initial_h_l0`, `initial_c_l0` of shape
-        (D, H).
+        initial_state: "zeros" (default), or "trained": parameters `initial_h_l0` (D, P), `initial_c_l0`
+            (D, H).
+        form: peepholes, projection, layer normalisation; None for none of them.
+        regularisation: recurrent dropout, zoneout and the like; None for none.
         dtype: of the parameters; None takes torch's default.
 
     Raises:
@@ -79,13 +86,22 @@ class LSTM(Recurrent):
         return_sequences: bool = True,
         forget_bias: float = 1.0,
         initial_state: InitialState = "zeros",
+        form: LSTMForm | None = None,
+        regularisation: Regularisation | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         if isinstance(forget_bias, bool) or not isinstance(forget_bias, int | float):
             raise ArgumentError(
                 f"forget_bias={forget_bias!r}", where=type(self).__name__, expected="a number"
             )
+        if form is not None and not isinstance(form, LSTMForm):
+            raise ArgumentError(
+                f"form is of type {type(form).__name__}",
+                where=type(self).__name__,
+                expected="an LSTMForm, or None",
+            )
         self.forget_bias = float(forget_bias)
+        self._form = form or LSTMForm()
         super().__init__(
             hidden_size,
             input_size,
@@ -93,8 +109,14 @@ class LSTM(Recurrent):
             merge=merge,
             return_sequences=return_sequences,
             initial_state=initial_state,
+            regularisation=regularisation,
             dtype=dtype,
         )
+
+    @property
+    def form(self) -> LSTMForm:
+        """What was given to the constructor."""
+        return self._form
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -106,7 +128,7 @@ class LSTM(Recurrent):
             [0.0, 1.0, 0.0, 0.0]
         """
         super().reset_parameters()
-        for name in self._parameter_names():
+        for name in self._parameter_shapes():
             if name.startswith("bias_ih"):
                 getattr(self, name)[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
 
@@ -123,31 +145,34 @@ class LSTM(Recurrent):
 
         Args:
             x: (N, T, C), in the dtype and on the device of the parameters. N = 0 and T = 0 are fine.
-            state: (h, c), each (D, N, H); None starts from the initial state.
+            state: (h (D, N, P), c (D, N, H)); None starts from the initial state.
             lengths: (N,) whole numbers from 0 to T, the real steps of each row; None means all.
             mask: (N, T) bool, True where a step is real; instead of lengths.
-            return_cell_states: also return the cell state of every step. This is a loop over steps, several
-                times slower than the fused path.
+            return_cell_states: also return the cell state of every step.
 
         Returns:
-            output, state, and the cell states when asked for. `output` is (N, T, D·H), or (N, T, H) where the
+            output, state, and the cell states when asked for. `output` is (N, T, D·P), or (N, T, P) where the
             directions are merged into one, zero at steps that are not real; with `return_sequences=False` the
-            merged final h, (N, D·H) or (N, H). `state` is (h, c), each (D, N, H), after each row's last real
-            step. The cell states are (N, T, D·H), directions side by side whatever `merge` is, zero at steps
-            that are not real.
+            merged final h, (N, D·P) or (N, P). `state` is (h (D, N, P), c (D, N, H)) after each row's last
+            real step. The cell states are (N, T, D·H), directions side by side whatever `merge` is, zero at
+            steps that are not real.
 
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
-        x, states, steps = self._enter(x, state, lengths, mask)
-        output, ((h_n, c_n),), cells = self._run(x, states, steps, cells=return_cell_states)
-        output = self._leave(output, h_n, steps)
-        return (output, (h_n, c_n)) if cells is None else (output, (h_n, c_n), steps.expand(cells[0]))
+        output, (_, ((h_n, c_n),), cells) = self._run(x, state, lengths, mask, cells=return_cell_states)
+        return (output, (h_n, c_n)) if cells is None else (output, (h_n, c_n), cells[0])
 
-    def _cell(self) -> Cell:
-        return "lstm"
+    def _layer_spec(self, input_size: int) -> LayerSpec:
+        return LayerSpec(
+            "lstm",
+            input_size,
+            self.hidden_size,
+            projection_size=self._form.projection_size or 0,
+            peepholes=self._form.peepholes,
+            layer_norm=self._form.layer_norm,
+        )
 
-    def extra_repr(self) -> str:
-        """The shared settings, then the forget bias where it is not 1."""
-        shown = super().extra_repr()
-        return shown if self.forget_bias == 1.0 else f"{shown}, forget_bias={self.forget_bias:g}"
+    def _shown_options(self) -> list[str]:
+        shown = [] if self.forget_bias == 1.0 else [f"forget_bias={self.forget_bias:g}"]
+        return shown if self._form == LSTMForm() else [*shown, f"form={self._form!r}"]

@@ -1,40 +1,47 @@
 """What every recurrent layer shares: parameters, checks, states, directions, the form of the output.
 
-A cell's own file adds its equations and the call of its kernel. The letters: N batch, T time, C input
-features, H hidden, D directions (1 or 2), G gates.
+A cell's own file adds its equations and its options. The letters: N batch, T time, C input features, H
+hidden, P projection (H where there is none), D directions (1 or 2), G gates.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_choice, check_whole
+from gatestack.kernels.backend import shown_backend
 from gatestack.kernels.recurrent import run_stack
-from gatestack.kernels.spec import Cell, DirectionWeights, LayerSpec, StackResult, StackSpec
+from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackResult, StackSpec
+from gatestack.nn.checks import check_input, check_states
+from gatestack.nn.options import Regularisation
 from gatestack.nn.steps import Lengths, Mask, Steps
 
-__all__ = ["InitialState", "Merge", "Recurrent"]
+__all__ = ["InitialState", "Merge", "Recurrent", "draw_seed"]
 
 Merge = Literal["concat", "sum", "mul", "average"]
 InitialState = Literal["zeros", "trained"]
 
 _SUFFIXES = ("_l0", "_l0_reverse")  # torch's names in a module of one layer
-_WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_NOTHING = Regularisation()
 
 
 class Recurrent(nn.Module):
     """Base of `LSTM`, `GRU` and `RNN`: one layer over padded, ragged or masked sequences, one or both ways.
 
-    Parameters have torch's names and shapes: `weight_ih_l0` (G·H, C), `weight_hh_l0` (G·H, H), `bias_ih_l0`
-    and `bias_hh_l0` (G·H,), the same with `_reverse` for the second direction. They are made when
-    `input_size` is known: in the constructor, by `build`, by `load_state_dict`, or at the first call. An
-    optimiser made before that sees no parameters; `repr` shows `input_size=?` until then.
+    Parameters have torch's names and shapes: `weight_ih_l0` (G·H, C), `weight_hh_l0` (G·H, P), `bias_ih_l0`
+    and `bias_hh_l0` (G·H,), with a projection `weight_hr_l0` (P, H), the same with `_reverse` for the second
+    direction; what torch has no name for, `peephole_l0` (3, H), `gain_ih_l0` and `gain_hh_l0` (G·H,),
+    `gain_c_l0` and `bias_c_l0` (H,), is named alike. They are made when `input_size` is known: in the
+    constructor, by `build`, by `load_state_dict`, or at the first call. An optimiser made before that sees no
+    parameters; `repr` shows `input_size=?` until then.
 
-    Each gate's block of `weight_ih` starts Glorot uniform (Glorot & Bengio 2010, Eq. 16), each gate's block
-    of `weight_hh` orthogonal (Saxe et al. 2014), biases zero, trained initial states zero.
+    Each gate's block of `weight_ih`, and `weight_hr`, start Glorot uniform (Glorot & Bengio 2010, Eq. 16),
+    each gate's block of `weight_hh` orthogonal (Saxe et al. 2014), gains one; biases, peepholes and trained
+    initial states zero.
 
     Args:
         hidden_size: H, at least 1.
@@ -42,23 +49,28 @@ class Recurrent(nn.Module):
         bidirectional: run a second direction from each row's last real step to its first.
         merge: how the two directions become one output: side by side ("concat"), or "sum", "mul", "average".
         return_sequences: output every step; otherwise only the final state h of each direction.
-        initial_state: "zeros", or "trained": parameters `initial_h_l0` (and `initial_c_l0`) (D, H), used
-            where a call gives no state.
+        initial_state: "zeros", or "trained": parameters `initial_h_l0` (D, P), and `initial_c_l0` (D, H),
+            used where a call gives no state.
+        regularisation: see `Regularisation`; None for none.
         dtype: of the parameters; None takes torch's default.
 
     Raises:
         ArgumentError: a value outside its range, or a merge other than "concat" without a second direction.
 
+    Note:
+        The state of a call may also hold gradients: nothing is detached on the way.
+
     Example:
         >>> from gatestack.nn import GRU
-        >>> GRU(5)
-        GRU(5, input_size=?)
+        >>> GRU(5).input_size is None
+        True
         >>> GRU(5).build(3).weight_ih_l0.shape
         torch.Size([15, 3])
     """
 
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h",)
+    refused: ClassVar[tuple[str, ...]] = ()  # probabilities of a Regularisation that the cell cannot have
 
     def __init__(
         self,
@@ -69,6 +81,7 @@ class Recurrent(nn.Module):
         merge: Merge = "concat",
         return_sequences: bool = True,
         initial_state: InitialState = "zeros",
+        regularisation: Regularisation | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -87,7 +100,11 @@ class Recurrent(nn.Module):
         self.merge = merge
         self.return_sequences = return_sequences
         self.initial_state = initial_state
-        for name in self._parameter_names():
+        self._regularisation = _checked(regularisation, owner)
+        self._regularisation.refuse(self.refused, owner)
+        self._spec = self._regularised(1)
+        self._alone: StackSpec | None = None
+        for name in self._parameter_shapes():
             self.register_parameter(name, None)
         # Follows .to(), .double() and the like, so that a layer built later lands where the user sent it.
         self.register_buffer("_like", torch.empty(0, dtype=dtype), persistent=False)
@@ -103,8 +120,24 @@ class Recurrent(nn.Module):
 
     @property
     def output_size(self) -> int:
-        """Features of the output: D·H when directions are side by side, else H."""
-        return self.hidden_size * (self.num_directions if self.merge == "concat" else 1)
+        """Features of the output: D·P when directions are side by side, else P."""
+        return self._spec.output_size * (self.num_directions if self.merge == "concat" else 1)
+
+    @property
+    def regularisation(self) -> Regularisation:
+        """What was given to the constructor."""
+        return self._regularisation
+
+    @property
+    def spec(self) -> LayerSpec:
+        """The layer as the kernels know it.
+
+        Raises:
+            ArgumentError: the layer is not built yet.
+        """
+        if self.input_size is None:
+            raise ArgumentError("the layer has no input_size yet", where=type(self).__name__, hint="build it")
+        return self._spec
 
     def build(self, input_size: int) -> Recurrent:
         """Make the parameters for inputs of `input_size` features; nothing happens where they exist already.
@@ -117,8 +150,8 @@ class Recurrent(nn.Module):
 
         Example:
             >>> from gatestack.nn import LSTM
-            >>> LSTM(4).build(2)
-            LSTM(4, input_size=2)
+            >>> LSTM(4).build(2).input_size
+            2
         """
         owner = type(self).__name__
         size = check_whole("input_size", input_size, owner=owner)
@@ -130,17 +163,10 @@ class Recurrent(nn.Module):
                 where=owner,
                 expected=f"{self.input_size}, for which the layer was built",
             )
-        rows, hidden = self.gates * self.hidden_size, self.hidden_size
-        shapes = {
-            "weight_ih": (rows, size),
-            "weight_hh": (rows, hidden),
-            "bias_ih": (rows,),
-            "bias_hh": (rows,),
-        }
-        shapes |= {f"initial_{name}": (self.num_directions, hidden) for name in self.state_names}
-        for name in self._parameter_names():
-            empty = self._like.new_empty(shapes[name.partition("_l0")[0]])
-            self.register_parameter(name, nn.Parameter(empty))
+        self._spec = self._regularised(size)
+        self._alone = StackSpec((self._spec,), self.num_directions)
+        for name, shape in self._parameter_shapes().items():
+            self.register_parameter(name, nn.Parameter(self._like.new_empty(shape)))
         self.input_size = size
         self.reset_parameters()
         return self
@@ -156,19 +182,21 @@ class Recurrent(nn.Module):
             >>> layer.bias_ih_l0.tolist()
             [0.0, 0.0, 0.0, 0.0]
         """
-        for name in self._parameter_names():
+        for name in self._parameter_shapes():
             parameter = getattr(self, name)
-            if name.startswith("weight_ih"):
-                for block in parameter.chunk(self.gates):
-                    nn.init.xavier_uniform_(block)
-            elif name.startswith("weight_hh"):
+            if name.startswith("weight_hh"):
                 for block in parameter.chunk(self.gates):
                     nn.init.orthogonal_(block)
+            elif name.startswith("weight"):
+                for block in parameter.chunk(self.gates if name.startswith("weight_ih") else 1):
+                    nn.init.xavier_uniform_(block)
+            elif name.startswith("gain"):
+                parameter.fill_(1.0)
             else:
                 parameter.zero_()
 
     def extra_repr(self) -> str:
-        """Size first, then every setting that is not its default."""
+        """Size first, then every setting that is not its default, and the backend where it is not native."""
         parts = [str(self.hidden_size), f"input_size={'?' if self.input_size is None else self.input_size}"]
         if self.bidirectional:
             parts += ["bidirectional=True"]
@@ -178,26 +206,84 @@ class Recurrent(nn.Module):
             parts += ["return_sequences=False"]
         if self.initial_state != "zeros":
             parts += [f"initial_state={self.initial_state!r}"]
+        parts += self._shown_options()
+        if self._regularisation != _NOTHING:
+            parts += [f"regularisation={self._regularisation!r}"]
+        backend = shown_backend(self._like)
+        if backend is not None:
+            parts += [f"backend={backend!r}"]
         return ", ".join(parts)
 
-    def _enter(
-        self, x: Tensor, state: object, lengths: Lengths | None, mask: Mask | None
-    ) -> tuple[Tensor, tuple[Tensor, ...], Steps]:
-        """Check a call -> x with each row's real steps first, the initial states (D, N, H), the steps."""
+    def weights(self) -> tuple[DirectionWeights, ...]:
+        """Give the parameters of each direction as the kernels take them, dropped where `weight_drop` is set.
+
+        Returns:
+            One `DirectionWeights` for each direction, shapes as the class has them.
+        """
+        every = []
+        for suffix in _SUFFIXES[: self.num_directions]:
+            parts = {part: self._own(part + suffix) for part in self._spec.weight_shapes}
+            if self._regularisation.weight_drop and self.training:
+                parts["weight_hh"] = nn.functional.dropout(
+                    parts["weight_hh"], self._regularisation.weight_drop
+                )
+            every.append(DirectionWeights(**parts))
+        return tuple(every)
+
+    def _own(self, name: str) -> Tensor:
+        """Give a parameter; past torch's look-up, which is slow, unless something replaced the parameter."""
+        found = self._parameters.get(name)
+        return getattr(self, name) if found is None else found
+
+    def _layer_spec(self, input_size: int) -> LayerSpec:
+        """Say which cell the kernels are to compute, with its own options."""
+        raise NotImplementedError
+
+    def _shown_options(self) -> list[str]:
+        """Give what `repr` shows of the options of the cell."""
+        return []
+
+    def _regularised(self, input_size: int) -> LayerSpec:
+        """Say what the kernels are to compute, with the regularisation."""
+        chosen = self._regularisation
+        return replace(
+            self._layer_spec(input_size),
+            hidden_dropout=chosen.recurrent_dropout,
+            candidate_dropout=chosen.candidate_dropout,
+            zoneout_hidden=chosen.zoneout_hidden,
+            zoneout_cell=chosen.zoneout_cell,
+        )
+
+    def _run(
+        self, x: Tensor, state: object, lengths: Lengths | None, mask: Mask | None, *, cells: bool = False
+    ) -> tuple[Tensor, StackResult]:
+        """Check a call and compute it -> the output in the form that was asked for, all results."""
         owner = type(self).__name__
         check_input(x, self.input_size, self._like, owner)
-        if self.input_size is None:
+        if self._alone is None:
             self.build(x.shape[2])
+        spec = self._alone
+        if spec is None:
+            raise RuntimeError("a layer was built without a spec")
         steps = Steps.read(x, lengths, mask, owner)
-        return steps.compress(x), self._states(x, state), steps
+        result = run_stack(
+            spec,
+            x,
+            [self._states(x, state)],
+            [self.weights()],
+            lengths=steps.lengths,
+            mask=steps.mask,
+            training=self.training,
+            seed=draw_seed() if self.training and spec.draws else 0,
+            cells=cells,
+        )
+        return self._formed(result.output, result.finals[0][0]), result
 
-    def _leave(self, output: Tensor, h_n: Tensor, steps: Steps) -> Tensor:
-        """Give the output (N, T, D·H) of a kernel the form that was asked for."""
+    def _formed(self, output: Tensor, h_n: Tensor) -> Tensor:
+        """Give the output (N, T, D·P) of the kernels the form that was asked for."""
         if not self.return_sequences:
-            return self._merged(tuple(h_n))
-        if self.merge != "concat":
-            output = self._merged(output.chunk(2, dim=2))
-        return steps.expand(output)
+            return self._merged(h_n.unbind())
+        return output if self.merge == "concat" else self._merged(output.chunk(2, dim=2))
 
     def _merged(self, directions: tuple[Tensor, ...]) -> Tensor:
         if len(directions) == 1:
@@ -210,96 +296,43 @@ class Recurrent(nn.Module):
         total = forward + reverse
         return total / 2 if self.merge == "average" else total
 
-    def _run(
-        self, x: Tensor, states: tuple[Tensor, ...], steps: Steps, *, cells: bool = False
-    ) -> StackResult:
-        """Call the kernels for this one layer."""
-        spec = StackSpec((LayerSpec(self._cell(), x.shape[2], self.hidden_size),), self.num_directions)
-        return run_stack(spec, x, [states], [self._weights()], lengths=steps.lengths, cells=cells)
+    def _states(self, x: Tensor, state: object) -> tuple[Tensor, ...] | None:
+        """Check a state, or take the trained one; None for zeros."""
+        if state is None and self.initial_state == "zeros":
+            return None
+        shapes = [(self.num_directions, x.shape[0], size) for size in self._spec.state_sizes]
+        if state is not None:
+            return check_states(state, self.state_names, shapes, self._like, type(self).__name__)
+        trained = (self._own(f"initial_{name}_l0") for name in self.state_names)
+        return tuple(part[:, None].expand(shape) for part, shape in zip(trained, shapes, strict=True))
 
-    def _cell(self) -> Cell:
-        raise NotImplementedError
-
-    def _weights(self) -> tuple[DirectionWeights, ...]:
-        """The parameters of each direction, as the kernels take them."""
-        return tuple(
-            DirectionWeights(
-                getattr(self, "weight_ih" + suffix),
-                getattr(self, "weight_hh" + suffix),
-                getattr(self, "bias_ih" + suffix),
-                getattr(self, "bias_hh" + suffix),
-            )
+    def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {
+            name + suffix: shape
             for suffix in _SUFFIXES[: self.num_directions]
-        )
-
-    def _states(self, x: Tensor, state: object) -> tuple[Tensor, ...]:
-        owner, names = type(self).__name__, self.state_names
-        shape = (self.num_directions, x.shape[0], self.hidden_size)
-        if state is None:
-            if self.initial_state == "zeros":
-                return (x.new_zeros(shape, dtype=self._like.dtype),) * len(names)
-            trained = (getattr(self, f"initial_{name}_l0") for name in names)
-            return tuple(parameter[:, None].expand(shape).contiguous() for parameter in trained)
-        given = (state,) if isinstance(state, Tensor) else state
-        wanted = (
-            "one tensor h" if len(names) == 1 else f"a tuple ({', '.join(names)}) of {len(names)} tensors"
-        )
-        if not isinstance(given, tuple | list) or len(given) != len(names):
-            raise ArgumentError(f"state is {_kind(state)}", where=owner, expected=wanted)
-        if isinstance(state, tuple | list) and len(names) == 1:
-            raise ArgumentError(f"state is {_kind(state)}", where=owner, expected=wanted)
-        for name, part in zip(names, given, strict=True):
-            if not isinstance(part, Tensor):
-                raise ArgumentError(f"state {name} is {_kind(part)}", where=owner, expected="a torch.Tensor")
-            if part.shape != shape:
-                raise ArgumentError(
-                    f"state {name} has shape {tuple(part.shape)}",
-                    where=owner,
-                    expected=f"(directions, batch, hidden) = {shape}",
-                )
-            check_like(f"state {name}", part, self._like, owner)
-        return tuple(part.contiguous() for part in given)
-
-    def _parameter_names(self) -> list[str]:
-        names = [name + suffix for suffix in _SUFFIXES[: self.num_directions] for name in _WEIGHT_NAMES]
+            for name, shape in self._spec.weight_shapes.items()
+        }
         if self.initial_state == "trained":
-            names += [f"initial_{name}_l0" for name in self.state_names]
-        return names
+            for name, size in zip(self.state_names, self._spec.state_sizes, strict=True):
+                shapes[f"initial_{name}_l0"] = (self.num_directions, size)
+        return shapes
 
 
-def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> None:
-    """Refuse an x that is not (batch, time, input_size) in the dtype and on the device of the parameters."""
-    if not isinstance(x, Tensor):
-        raise ArgumentError(
-            f"x is {_kind(x)}", where=owner, expected="a torch.Tensor", hint="torch.as_tensor(x) makes one"
-        )
-    width = "features" if input_size is None else str(input_size)
-    if x.dim() != 3 or (input_size is not None and x.shape[2] != input_size):
-        hint = None
-        if x.dim() == 2:
-            hint = (
-                "a recurrent layer reads a sequence of vectors for each row: x[:, :, None] makes "
-                "(batch, time, 1), and a layer below must return sequences"
-            )
-        raise ArgumentError(
-            f"x has shape {tuple(x.shape)}", where=owner, expected=f"(batch, time, {width})", hint=hint
-        )
-    check_like("x", x, like, owner)
+def draw_seed() -> Tensor:
+    """Draw the seed of the masks of one call from torch's random state -> one int64, shape ()."""
+    return torch.randint(0, 2**63 - 1, ())
 
 
-def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
-    """Refuse a tensor of another dtype (unless autocast converts it) or device than the parameters."""
-    if x.device != like.device:
+def _checked(regularisation: object, owner: str) -> Regularisation:
+    if regularisation is None:
+        return _NOTHING
+    if not isinstance(regularisation, Regularisation):
         raise ArgumentError(
-            f"{what} is on {x.device}", where=owner, expected=f"{like.device}, where the parameters are"
-        )
-    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise ArgumentError(
-            f"{what} has dtype {_name(x.dtype)}",
+            f"regularisation is of type {type(regularisation).__name__}",
             where=owner,
-            expected=f"{_name(like.dtype)}, the parameters' own",
-            hint=f"x.to(torch.{_name(like.dtype)}) converts x, .to(torch.{_name(x.dtype)}) the layer",
+            expected="a Regularisation, or None",
         )
+    return regularisation
 
 
 def _build_from_state_dict(
@@ -323,13 +356,3 @@ def _build_from_state_dict(
             f"the weights have several layers ({prefix}weight_ih_l1), {type(layer).__name__} is one layer; "
             "gatestack.nn.Stack takes several."
         )
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"of type {type(value).__module__}.{type(value).__qualname__}".replace("builtins.", "")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

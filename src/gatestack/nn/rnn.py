@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import check_choice
-from gatestack.kernels.spec import Cell
+from gatestack.kernels.spec import LayerSpec
+from gatestack.nn.options import Regularisation
 from gatestack.nn.recurrent import InitialState, Merge, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
@@ -24,6 +25,10 @@ class RNN(Recurrent):
 
         h = φ(W_ih x + b_ih + W_hh h + b_hh)
 
+    With `layer_norm`, LN(a) = (a − mean a) / √(var a + 10⁻⁵), gain γ:
+
+        h = φ(γ_ih ⊙ LN(W_ih x) + b_ih + γ_hh ⊙ LN(W_hh h) + b_hh)
+
     Parameters, named as in torch, the same again with `_reverse`: `weight_ih_l0` (H, C), `weight_hh_l0` (H,
     H), `bias_ih_l0` (H,), `bias_hh_l0` (H,). The `state_dict` of a `torch.nn.RNN` with one layer loads as it
     is.
@@ -36,6 +41,8 @@ class RNN(Recurrent):
         merge: how the two directions become one output: "concat" (default), "sum", "mul", "average".
         return_sequences: output every step (default); otherwise only the final state h of each direction.
         initial_state: "zeros" (default), or "trained": a parameter `initial_h_l0` of shape (D, H).
+        layer_norm: normalise both products; parameters `gain_ih_l0`, `gain_hh_l0` (H,). Default False.
+        regularisation: recurrent dropout, zoneout and the like; None for none.
         dtype: of the parameters; None takes torch's default.
 
     Raises:
@@ -52,10 +59,12 @@ class RNN(Recurrent):
         (torch.Size([3, 5, 4]), torch.Size([1, 3, 4]))
 
     Source:
-        Elman 1990, "Finding Structure in Time".
+        Elman 1990, "Finding Structure in Time"; layer normalisation: Ba, Kiros & Hinton 2016, "Layer
+        Normalization".
     """
 
     gates = 1
+    refused = ("zoneout_cell", "candidate_dropout")
 
     def __init__(
         self,
@@ -67,10 +76,13 @@ class RNN(Recurrent):
         merge: Merge = "concat",
         return_sequences: bool = True,
         initial_state: InitialState = "zeros",
+        layer_norm: bool = False,
+        regularisation: Regularisation | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         check_choice("activation", activation, get_args(Activation), owner=type(self).__name__)
-        self.activation = activation
+        self._activation = activation
+        self._layer_norm = layer_norm
         super().__init__(
             hidden_size,
             input_size,
@@ -78,8 +90,14 @@ class RNN(Recurrent):
             merge=merge,
             return_sequences=return_sequences,
             initial_state=initial_state,
+            regularisation=regularisation,
             dtype=dtype,
         )
+
+    @property
+    def activation(self) -> Activation:
+        """φ."""
+        return self._activation
 
     def forward(
         self,
@@ -105,14 +123,17 @@ class RNN(Recurrent):
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
         """
-        x, states, steps = self._enter(x, state, lengths, mask)
-        output, ((h_n,),), _ = self._run(x, states, steps)
-        return self._leave(output, h_n, steps), h_n
+        output, (_, ((h_n,),), _) = self._run(x, state, lengths, mask)
+        return output, h_n
 
-    def _cell(self) -> Cell:
-        return "rnn_relu" if self.activation == "relu" else "rnn_tanh"
+    def _layer_spec(self, input_size: int) -> LayerSpec:
+        return LayerSpec(
+            "rnn_relu" if self._activation == "relu" else "rnn_tanh",
+            input_size,
+            self.hidden_size,
+            layer_norm=self._layer_norm,
+        )
 
-    def extra_repr(self) -> str:
-        """The shared settings, then the activation where it is not tanh."""
-        shown = super().extra_repr()
-        return shown if self.activation == "tanh" else f"{shown}, activation={self.activation!r}"
+    def _shown_options(self) -> list[str]:
+        shown = [] if self._activation == "tanh" else [f"activation={self._activation!r}"]
+        return [*shown, "layer_norm=True"] if self._layer_norm else shown

@@ -9,16 +9,18 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_share, check_whole
-from gatestack.nn.dropout import VariationalDropout
+from gatestack.kernels.recurrent import run_stack
+from gatestack.nn.checks import check_input
 from gatestack.nn.lstm import LSTM, LSTMState
-from gatestack.nn.recurrent import Recurrent, check_input
+from gatestack.nn.recurrent import Recurrent, draw_seed
+from gatestack.nn.runs import Between, Run, cut_into_runs, has_hooks
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["Stack", "StackState"]
 
 StackState: TypeAlias = tuple[LSTMState | Tensor, ...]
 
-_TORCH_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?")
+_TORCH_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d+)(_reverse)?")
 
 
 class Stack(nn.Module):
@@ -31,7 +33,9 @@ class Stack(nn.Module):
         yˡ = layerₗ(d(yˡ⁻¹)) + yˡ⁻¹             with residual=True
 
     Layers may differ in cell, width and direction. A layer reads (batch, time, features), so every layer but
-    the last must return its output at every step; the last one decides whether the stack does.
+    the last must return its output at every step; the last one decides whether the stack does. Neighbours
+    with the same number of directions, side by side, are computed in one call; hooks on a layer, and a layer
+    in another mode (training, eval) than the stack, are respected at the price of a call of its own.
 
     The `state_dict` of a `torch.nn.LSTM`, `GRU` or `RNN` of the same shape loads as it is: `weight_ih_l1`
     goes to `layers.1.weight_ih_l0`, and so on.
@@ -97,11 +101,7 @@ class Stack(nn.Module):
         if residual:
             _check_residual(layers)
         self.layers = nn.ModuleList(layers)
-        self.between: nn.Module = nn.Identity()
-        if dropout:
-            self.between = nn.Dropout(self.dropout)
-        elif variational_dropout:
-            self.between = VariationalDropout(self.variational_dropout)
+        self._runs: tuple[object, list[Run]] | None = None
         self.register_load_state_dict_pre_hook(_rename_torch_weights)  # type: ignore[no-untyped-call]
         if input_size is not None:
             self.build(input_size)
@@ -127,8 +127,8 @@ class Stack(nn.Module):
 
         Example:
             >>> from gatestack.nn import LSTM, Stack
-            >>> Stack(LSTM(8), LSTM(4)).build(2).layers[1]
-            LSTM(4, input_size=8)
+            >>> Stack(LSTM(8), LSTM(4)).build(2).layers[1].input_size
+            8
         """
         width = check_whole("input_size", input_size, owner="Stack")
         for number in range(len(self.layers)):
@@ -160,47 +160,71 @@ class Stack(nn.Module):
                 its initial state.
             lengths: (N,) whole numbers from 0 to T, the real steps of each row; None means all.
             mask: (N, T) bool, True where a step is real; instead of lengths.
-            return_cell_states: also return the cell states of every step, for stacks of `LSTM` only. This is
-                a loop over steps, several times slower than the fused path.
+            return_cell_states: also return the cell states of every step, for stacks of `LSTM` only.
 
         Returns:
             output, state, and the cell states when asked for. `output` is that of the last layer; `state`
-            has one entry per layer, (h, c) or h, each (D, N, H); the cell states one tensor (N, T, D·H) per
-            layer.
+            has one entry per layer, (h (D, N, P), c (D, N, H)) or h (D, N, H); the cell states one tensor
+            (N, T, D·H) per layer.
 
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a state for another number of layers,
                 cell states of a layer that has none.
         """
-        lowest = self._layer(0)
-        check_input(x, lowest.input_size, lowest._like, "Stack")
-        if any(self._layer(number).input_size is None for number in range(len(self.layers))):
+        layers = [self._layer(number) for number in range(len(self.layers))]
+        check_input(x, layers[0].input_size, layers[0]._like, "Stack")
+        if any(layer.input_size is None for layer in layers):
             self.build(x.shape[2])
         states = self._states(state)
         steps = Steps.read(x, lengths, mask, "Stack")
         if return_cell_states:
             self._check_cells()
 
-        y = steps.compress(x)
+        between = Between(
+            self.dropout or self.variational_dropout, per_step=self.dropout > 0, residual=self.residual
+        )
+        y = x
         finals: list[LSTMState | Tensor] = []
         cells: list[Tensor] = []
-        for number in range(len(self.layers)):
-            layer = self._layer(number)
-            below = y
-            options = {"return_cell_states": True} if return_cell_states else {}
-            y, final, *cell = layer(
-                below if number == 0 else self.between(below),
-                states[number],
-                lengths=steps.lengths,
-                **options,
-            )
-            if self.residual and number > 0:
-                y = y + (below if layer.return_sequences else steps.last(below))
-            finals.append(final)
-            cells.extend(steps.expand(c) for c in cell)
-        if self._layer(-1).return_sequences:
-            y = steps.expand(y)
+        for run in self._cut(layers, between):
+            below, inside = y, layers[run.first : run.last]
+            given = states[run.first : run.last]
+            if run.spec is None:
+                fed = between.dropped(y) if self.training and run.first > 0 else y
+                options = {"return_cell_states": True} if return_cell_states else {}
+                y, final, *every = inside[0](fed, given[0], lengths=steps.lengths, mask=steps.mask, **options)
+                finals.append(final)
+                cells += every
+            else:
+                result = run_stack(
+                    run.spec,
+                    y,
+                    [layer._states(y, part) for layer, part in zip(inside, given, strict=True)],
+                    [layer.weights() for layer in inside],
+                    lengths=steps.lengths,
+                    mask=steps.mask,
+                    training=self.training,
+                    seed=draw_seed() if self.training and run.spec.draws else 0,
+                    cells=return_cell_states,
+                )
+                last, last_spec = inside[-1], run.spec.layers[-1]
+                if last_spec.residual and not last.return_sequences:
+                    y = steps.last(result.output)
+                else:
+                    y = last._formed(result.output, result.finals[-1][0])
+                finals += [parts if len(parts) == 2 else parts[0] for parts in result.finals]
+                cells += result.cells or ()
+            if run.residual:
+                y = y + (below if inside[0].return_sequences else steps.last(below))
         return (y, tuple(finals), tuple(cells)) if return_cell_states else (y, tuple(finals))
+
+    def _cut(self, layers: list[Recurrent], between: Between) -> list[Run]:
+        """Cut the stack into runs, anew where something that matters has changed."""
+        apart = tuple(has_hooks(layer) or layer.training != self.training for layer in layers)
+        key = (between, apart, tuple(layer.spec for layer in layers))
+        if self._runs is None or self._runs[0] != key:
+            self._runs = (key, cut_into_runs(layers, between, apart))
+        return self._runs[1]
 
     def extra_repr(self) -> str:
         """Every setting that is not its default."""

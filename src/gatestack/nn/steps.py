@@ -1,11 +1,6 @@
-"""Which steps of a padded batch are real: lengths and masks, brought to one form.
+"""Which steps of a padded batch are real: lengths and masks, checked.
 
-One meaning for both: a step that is not real leaves the state as it was, and its output is zero. A mask with
-holes is run as lengths, because leaving a step out and keeping the state over it are the same thing: the
-real steps of each row move to its front, the layer runs, and the outputs move back.
-
-    mask      1 0 1 1   ->  a c d .   (length 3)  ->  A 0 C D
-    x         a b c d
+One meaning for both: a step that is not real leaves the state as it was, and its output is zero.
 """
 
 from __future__ import annotations
@@ -32,13 +27,12 @@ class Steps:
     """The real steps of a padded batch (N, T, ·).
 
     Args:
-        lengths: int64 (N,) on the CPU, or None when every step is real.
-        order: (N, T), for each row the positions of its real steps and then of the others; None when the real
-            steps are the first ones already.
+        lengths: int64 (N,) on the CPU, or None.
+        mask: bool (N, T) on the device of the batch, or None; every step is real where both are None.
     """
 
     lengths: Tensor | None
-    order: Tensor | None = None
+    mask: Tensor | None
 
     @classmethod
     def read(cls, x: Tensor, lengths: Lengths | None, mask: Mask | None, owner: str) -> Steps:
@@ -51,57 +45,41 @@ class Steps:
         if lengths is not None and mask is not None:
             raise ArgumentError("lengths and mask are both given", where=owner, expected="one of them")
         if mask is not None:
-            return cls._from_mask(x, mask, owner)
+            return cls(None, _checked_mask(x, mask, owner))
         if lengths is not None:
-            return cls(_checked_lengths(x, lengths, owner))
-        return cls(None)
-
-    @classmethod
-    def _from_mask(cls, x: Tensor, mask: Mask, owner: str) -> Steps:
-        real = torch.as_tensor(mask, device=x.device)
-        if real.dtype != torch.bool:
-            raise ArgumentError(
-                f"mask has dtype {str(real.dtype).removeprefix('torch.')}",
-                where=owner,
-                expected="bool, True where a step is real",
-            )
-        if real.shape != x.shape[:2]:
-            raise ArgumentError(
-                f"mask has shape {tuple(real.shape)}",
-                where=owner,
-                expected=f"(batch, time) = {tuple(x.shape[:2])}",
-            )
-        count = real.sum(dim=1)
-        lengths = count.cpu()
-        time = x.shape[1]
-        if bool((lengths == time).all()):
-            return cls(None)
-        if bool((real == (torch.arange(time, device=x.device) < count[:, None])).all()):
-            return cls(lengths)
-        return cls(lengths, torch.argsort((~real).to(torch.uint8), dim=1, stable=True))
-
-    def compress(self, x: Tensor) -> Tensor:
-        """Move the real steps of each row of x (N, T, F) to its front."""
-        if self.order is None:
-            return x
-        return x.gather(1, self.order[:, :, None].expand_as(x))
-
-    def expand(self, y: Tensor) -> Tensor:
-        """Move the steps of y (N, T, F) back to where the mask had them."""
-        if self.order is None:
-            return y
-        back = torch.argsort(self.order, dim=1)
-        return y.gather(1, back[:, :, None].expand_as(y))
+            return cls(_checked_lengths(x, lengths, owner), None)
+        return cls(None, None)
 
     def last(self, y: Tensor) -> Tensor:
-        """Take each row's last real step of a compressed y (N, T, F) -> (N, F); zero where there is none."""
-        if y.shape[1] == 0:
-            return y.new_zeros(y.shape[0], y.shape[2])
-        if self.lengths is None:
+        """Take each row's last real step of y (N, T, F) -> (N, F); zero where there is none."""
+        batch, time, features = y.shape
+        if time == 0:
+            return y.new_zeros(batch, features)
+        if self.mask is not None:
+            lengths = (self.mask * torch.arange(1, time + 1, device=y.device)).amax(dim=1)
+        elif self.lengths is not None:
+            lengths = self.lengths.to(y.device)
+        else:
             return y[:, -1]
-        lengths = self.lengths.to(y.device)
-        rows = torch.arange(y.shape[0], device=y.device)
+        rows = torch.arange(batch, device=y.device)
         return y[rows, (lengths - 1).clamp(min=0)].masked_fill((lengths == 0)[:, None], 0.0)
+
+
+def _checked_mask(x: Tensor, mask: Mask, owner: str) -> Tensor:
+    real = torch.as_tensor(mask, device=x.device)
+    if real.dtype != torch.bool:
+        raise ArgumentError(
+            f"mask has dtype {str(real.dtype).removeprefix('torch.')}",
+            where=owner,
+            expected="bool, True where a step is real",
+        )
+    if real.shape != x.shape[:2]:
+        raise ArgumentError(
+            f"mask has shape {tuple(real.shape)}",
+            where=owner,
+            expected=f"(batch, time) = {tuple(x.shape[:2])}",
+        )
+    return real
 
 
 def _checked_lengths(x: Tensor, lengths: Lengths, owner: str) -> Tensor:
@@ -119,6 +97,8 @@ def _checked_lengths(x: Tensor, lengths: Lengths, owner: str) -> Tensor:
         raise ArgumentError(
             f"lengths has shape {tuple(given.shape)}", where=owner, expected=f"(batch,) = ({batch},)"
         )
+    if torch.compiler.is_compiling():
+        return given.to(torch.int64)  # the values are not known yet; the kernels look at them
     wrong = ((given < 0) | (given > time)).nonzero()
     if len(wrong):
         row = int(wrong[0])

@@ -1,0 +1,81 @@
+"""What every call of a layer checks of the tensors it gets, with messages that name the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gatestack.errors import ArgumentError
+
+__all__ = ["check_input", "check_like", "check_states", "kind"]
+
+
+def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> None:
+    """Refuse an x that is not (batch, time, input_size) in the dtype and on the device of the parameters."""
+    if not isinstance(x, Tensor):
+        raise ArgumentError(
+            f"x is {kind(x)}", where=owner, expected="a torch.Tensor", hint="torch.as_tensor(x) makes one"
+        )
+    width = "features" if input_size is None else str(input_size)
+    if x.dim() != 3 or (input_size is not None and x.shape[2] != input_size):
+        hint = None
+        if x.dim() == 2:
+            hint = (
+                "a recurrent layer reads a sequence of vectors for each row: x[:, :, None] makes "
+                "(batch, time, 1), and a layer below must return sequences"
+            )
+        raise ArgumentError(
+            f"x has shape {tuple(x.shape)}", where=owner, expected=f"(batch, time, {width})", hint=hint
+        )
+    check_like("x", x, like, owner)
+
+
+def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
+    """Refuse a tensor of another dtype (unless autocast converts it) or device than the parameters."""
+    if x.device != like.device:
+        raise ArgumentError(
+            f"{what} is on {x.device}", where=owner, expected=f"{like.device}, where the parameters are"
+        )
+    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ArgumentError(
+            f"{what} has dtype {_name(x.dtype)}",
+            where=owner,
+            expected=f"{_name(like.dtype)}, the parameters' own",
+            hint=f"x.to(torch.{_name(like.dtype)}) converts x, .to(torch.{_name(x.dtype)}) the layer",
+        )
+
+
+def kind(value: object) -> str:
+    """Say what a value is, for a message."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"of type {type(value).__module__}.{type(value).__qualname__}".replace("builtins.", "")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def check_states(
+    state: object, names: tuple[str, ...], shapes: Sequence[tuple[int, ...]], like: Tensor, owner: str
+) -> tuple[Tensor, ...]:
+    """Refuse a state that is not of these parts (D, N, ·); give it as a tuple."""
+    given = (state,) if isinstance(state, Tensor) else state
+    wanted = "one tensor h" if len(names) == 1 else f"a tuple ({', '.join(names)}) of {len(names)} tensors"
+    if not isinstance(given, tuple | list) or len(given) != len(names):
+        raise ArgumentError(f"state is {kind(state)}", where=owner, expected=wanted)
+    if isinstance(state, tuple | list) and len(names) == 1:
+        raise ArgumentError(f"state is {kind(state)}", where=owner, expected=wanted)
+    for name, part, shape in zip(names, given, shapes, strict=True):
+        if not isinstance(part, Tensor):
+            raise ArgumentError(f"state {name} is {kind(part)}", where=owner, expected="a torch.Tensor")
+        if part.shape != shape:
+            raise ArgumentError(
+                f"state {name} has shape {tuple(part.shape)}",
+                where=owner,
+                expected=f"(directions, batch, hidden) = {shape}",
+            )
+        check_like(f"state {name}", part, like, owner)
+    return tuple(given)
