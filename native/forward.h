@@ -217,10 +217,9 @@ private:
     const PackedDirection<T> &packed = plan_.packed[l][d];
     const Batch &batch = plan_.batch;
     int64_t count = 0;
-    for (int64_t p = p0; p < p1; ++p)
-      for (int64_t r = 0; r < R; ++r) {
-        const int64_t n = groups_.row(batch, group, r), length = batch.length(n);
-        if (p >= length) break;
+    for (int64_t r = 0; r < R; ++r) {
+      const int64_t n = groups_.row(batch, group, r), length = batch.length(n), end = smaller(p1, length);
+      for (int64_t p = p0; p < end; ++p) { // the steps of a row together: they are neighbours in memory
         const int64_t j = plan_.step_at(d, length, p), s = batch.offset[n] + j, entry = (p - p0) * R + r;
         const auto below = [&](int k) { return kept_h(task, k, s, entry); };
         T *const composed = task.inputs ? task.inputs + entry * widest_ : nullptr;
@@ -228,6 +227,7 @@ private:
         task.c[count] = x_sums(task, layer, l, d, s, entry);
         ++count;
       }
+    }
     product_with_weights(task.a, layer.I, packed.x, layer.x_columns, layer.norm ? zeros_ : packed.bias, layer.norm,
                          task.c, count);
     if (layer.norm || layer.width == layer.x_columns) return;
