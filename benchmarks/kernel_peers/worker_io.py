@@ -6,7 +6,7 @@ Arrays go through `.npz` files. What the library itself prints goes to stderr.
 
 | command | takes | reply |
 | --- | --- | --- |
-| `hello` | | `versions`, `import_s`, `facts` |
+| `hello` | | `versions` of packages and other facts by name; `import_s` |
 | `prepare` | `key case options inputs answers` | `build_s`, `first_call_s`; or why not: `unsupported` |
 | `time` | `key calls warm steps` | `seconds` per call, mean of the calls |
 | `memory` | `case options inputs` | `peak_bytes` of the first call, `held_bytes` of what it gave |
@@ -59,7 +59,7 @@ def load_weights(arrays: Arrays) -> Arrays:
 
 
 def serve(
-    make: MakeRunner, packages: list[str], import_s: float, facts: Callable[[], dict[str, Any]] = dict
+    make: MakeRunner, packages: list[str], import_s: float, facts: dict[str, str] | None = None
 ) -> None:
     """Answer commands until stdin ends."""
     # The library may print whatever it likes: the replies have a file of their own.
@@ -68,7 +68,7 @@ def serve(
     runners: dict[str, Runner] = {}
     for line in sys.stdin:
         command = json.loads(line)
-        reply = _answer(command, make, runners, packages, import_s, facts)
+        reply = _answer(command, make, runners, packages, import_s, facts or {})
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 
@@ -79,12 +79,12 @@ def _answer(
     runners: dict[str, Runner],
     packages: list[str],
     import_s: float,
-    facts: Callable[[], dict[str, Any]],
+    facts: dict[str, str],
 ) -> dict[str, Any]:
     do = command["do"]
     if do == "hello":
         found = {"python": sys.version.split()[0]} | {name: version(name) for name in packages}
-        return {"versions": found, "import_s": import_s, "facts": facts()}
+        return {"versions": found | facts, "import_s": import_s}
     if do == "prepare":
         return _prepare(command, make, runners)
     if do == "time":

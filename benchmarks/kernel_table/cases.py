@@ -69,8 +69,8 @@ SHAPES = (
 """The shapes of sequences, smallest first; one step has a section of its own."""
 
 
-ONCE = ("one step", "streams", "first call", "memory", "busy")
-"""Sections whose number of threads is part of the question."""
+ONCE = ("one step", "streams", "first call", "torch.compile", "memory", "busy")
+"""Sections with one number of threads."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,13 @@ def _special_cases(
     for batch in (64, 1024):
         streams = Shape(batch, 1, 8, 64, 2)
         yield Case("streams", streams, "step", (handle, *everyone), threads=1)
-    compiled = () if quick else (COMPILED,)
     yield Case("another T at every call", SMALL, "train", (OURS, TORCH, *keras), random_steps=True)
     yield Case("another T at every call", SMALL, "infer", everyone, random_steps=True)
-    yield Case("first call", SMALL, "train", (OURS, TORCH, *keras, *compiled))
+    yield Case("first call", SMALL, "train", (OURS, TORCH, *keras))
     yield Case("first call", SMALL, "infer", (OURS, TORCH, *keras, *engines))
+    if not quick:
+        # Minutes of compiling; one shape is enough to tell what comes of it.
+        yield Case("torch.compile", SMALL, "train", (OURS, TORCH, COMPILED))
     for shape in (SMALL, MIDDLE, SHAPES[5], LARGEST):
         yield Case("memory", shape, "train", (OURS, TORCH))
     for shape in (SMALL, MIDDLE):
