@@ -19,9 +19,9 @@ TOLERANCE = {"float32": 2e-4, "bfloat16": 0.15, "layer norm": 0.02}
 """The largest error that is accepted, relative to the largest number of the true array.
 
 Wrong gates, lengths or gradients give errors near 1. float32 gradients are sums over up to 12,800 steps;
-bfloat16 has 8 bits and rounds the state at every one of up to 168 steps. Layer norm divides by the deviation of
-products that are small in the first steps, and magnifies rounding in float32 about a thousand times: torch's own
-operators are as far from float64 as the kernels.
+bfloat16 has 8 bits and rounds the state at every one of up to 168 steps. Layer norm divides by the deviation
+of products that are small in the first steps, and magnifies rounding in float32 about a thousand times:
+torch's own operators are as far from float64 as the kernels.
 """
 
 
