@@ -73,10 +73,8 @@ template <class T> void run_backward(const gatestack_call &call) {
 }
 
 template <class T> void activate(int function, const T *x, T *out, int64_t count) {
-  each_vector<T>(count, [&](int64_t i, auto lanes) {
-    const Vector<T> value = lanes.load(x + i);
-    lanes.store(out + i, function == 0 ? sigmoid<T>(value) : tanh<T>(value));
-  });
+  if (function == 0) sigmoid_row(x, out, count);
+  else tanh_row(x, out, count);
 }
 
 void draw(uint64_t seed, int32_t kind, int32_t layer, int32_t direction, int64_t rows, int64_t steps, int64_t units,

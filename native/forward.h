@@ -23,13 +23,13 @@ inline void cell_forward(const LayerPlan &layer, const gatestack_weights &weight
   const int64_t H = layer.H;
   if (layer.lstm) {
     LSTMOptions<T> options = {};
+    options.rows = rows;
     if (layer.plain) return lstm_forward<T, true>(H, row, cell, y, options);
     options.peephole = static_cast<const T *>(weights.peephole);
     options.candidate_mask = masks.candidate;
     options.zoneout_cell = masks.zoneout_cell;
     options.gain_cell = static_cast<const T *>(weights.gain_cell);
     options.bias_cell = static_cast<const T *>(weights.bias_cell);
-    options.rows = rows;
     lstm_forward<T, false>(H, row, cell, y, options);
   } else if (layer.before) {
     gru_forward<T, false>(H, row, before, y, masks.candidate);

@@ -16,31 +16,24 @@ namespace GATESTACK_ENGINE {
 // Reset gate, reset before: r and z in place, and r h' for the product with U_n. `dropped` is h' as it enters the
 // products (with the mask of hidden dropout).
 template <class T> inline void gru_reset_forward(int64_t H, T *row, const T *dropped, T *reset_hidden) {
-  each_vector<T>(H, [&](int64_t u, auto lanes) {
-    const Vector<T> r = sigmoid<T>(lanes.load(row + H + u));
-    lanes.store(row + H + u, r);
-    lanes.store(row + 2 * H + u, sigmoid<T>(lanes.load(row + 2 * H + u)));
-    lanes.store(reset_hidden + u, r * lanes.load(dropped + u));
-  });
+  sigmoid_row(row + H, row + H, 2 * H);
+  multiply_row(reset_hidden, row + H, dropped, H);
 }
 
 // y [H] may be h'. kAfter: r, z still to be squashed and q there; otherwise gru_reset_forward has been.
 template <class T, bool kAfter>
 inline void gru_forward(int64_t H, T *row, const T *before_row, T *y, const T *candidate_mask) {
+  if (kAfter) {
+    sigmoid_row(row + H, row + H, 2 * H);
+    each_vector<T>(H, [&](int64_t u, auto lanes) {
+      lanes.store(row + u, fma<T>(lanes.load(row + H + u), lanes.load(row + 3 * H + u), lanes.load(row + u)));
+    });
+  }
+  tanh_row(row, row, H);
   each_vector<T>(H, [&](int64_t u, auto lanes) {
-    Vector<T> n = lanes.load(row + u), z = lanes.load(row + 2 * H + u);
-    const Vector<T> before = lanes.load(before_row + u);
-    if (kAfter) {
-      const Vector<T> r = sigmoid<T>(lanes.load(row + H + u));
-      z = sigmoid<T>(z);
-      lanes.store(row + H + u, r);
-      lanes.store(row + 2 * H + u, z);
-      n = fma<T>(r, lanes.load(row + 3 * H + u), n);
-    }
-    n = tanh<T>(n);
-    lanes.store(row + u, n);
-    const Vector<T> candidate = candidate_mask ? n * lanes.load(candidate_mask + u) : n;
-    lanes.store(y + u, fma<T>(z, before - candidate, candidate));
+    Vector<T> candidate = lanes.load(row + u);
+    if (candidate_mask) candidate = candidate * lanes.load(candidate_mask + u);
+    lanes.store(y + u, fma<T>(lanes.load(row + 2 * H + u), lanes.load(before_row + u) - candidate, candidate));
   });
 }
 

@@ -10,12 +10,11 @@ namespace GATESTACK_ENGINE {
 
 template <class T> inline void rnn_forward(bool relu, int64_t H, T *row, T *y) {
   const Vector<T> zero = {};
-  each_vector<T>(H, [&](int64_t u, auto lanes) {
-    const Vector<T> s = lanes.load(row + u);
-    const Vector<T> value = relu ? (s < zero ? zero : s) : tanh<T>(s); // keeps NaN
-    lanes.store(row + u, value);
-    lanes.store(y + u, value);
-  });
+  if (relu)
+    each_vector<T>(H, [&](int64_t u, auto lanes) { lanes.store(row + u, at_least<T>(zero, lanes.load(row + u))); });
+  else
+    tanh_row(row, row, H);
+  copy_row(y, row, H);
 }
 
 template <class T> inline void rnn_backward(bool relu, int64_t H, const T *row, const T *dy_row, T *d_row) {

@@ -70,14 +70,6 @@ template <class T> inline void draw_input_mask(const Plan<T> &plan, int l, int64
             plan.layer[l].I, T(1.0 / (1.0 - p)), T(0), out);
 }
 
-template <class T> inline void multiply_row(T *to, const T *a, const T *b, int64_t n) {
-  each_vector<T>(n, [&](int64_t u, auto lanes) { lanes.store(to + u, lanes.load(a + u) * lanes.load(b + u)); });
-}
-
-template <class T> inline void add_row(T *to, const T *a, int64_t n) {
-  each_vector<T>(n, [&](int64_t u, auto lanes) { lanes.store(to + u, lanes.load(to + u) + lanes.load(a + u)); });
-}
-
 // The input of layer l at step j of row n as its product takes it; composed in `row` where it is not one already.
 // `mask` is scratch, as wide as the input.
 template <class T, class Below>

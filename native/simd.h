@@ -144,12 +144,51 @@ template <class T, class Body> GATESTACK_INLINE void each_vector(int64_t n, Body
   if (u < n) body(u, FirstLanes<T>{static_cast<int>(n - u)});
 }
 
+// A few vectors that go through a function in step. The functions of vector_math.h are long chains in which each
+// operation waits for the one before; the processor looks ahead about as far as one chain is long, so it is given
+// several at once, one operation of each after the other.
+template <class T, int N> struct Several {
+  Vector<T> v[N];
+};
+
+// The i-th vector of an operand: a single vector, such as a constant, serves all.
+template <class T, int N> GATESTACK_INLINE Vector<T> part(const Several<T, N> &x, int i) { return x.v[i]; }
+template <class V> GATESTACK_INLINE V part(const V &x, int) { return x; }
+
+template <class T, int N, class Function> GATESTACK_INLINE Several<T, N> in_step(Function function) {
+  Several<T, N> result;
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) result.v[i] = function(i);
+  return result;
+}
+
+template <class T, int N, class B> GATESTACK_INLINE Several<T, N> operator+(const Several<T, N> &a, const B &b) {
+  return in_step<T, N>([&](int i) { return a.v[i] + part(b, i); });
+}
+template <class T, int N, class B> GATESTACK_INLINE Several<T, N> operator-(const Several<T, N> &a, const B &b) {
+  return in_step<T, N>([&](int i) { return a.v[i] - part(b, i); });
+}
+template <class T, int N, class B> GATESTACK_INLINE Several<T, N> operator*(const Several<T, N> &a, const B &b) {
+  return in_step<T, N>([&](int i) { return a.v[i] * part(b, i); });
+}
+template <class T, int N> GATESTACK_INLINE Several<T, N> operator-(const Several<T, N> &a) {
+  return in_step<T, N>([&](int i) { return -a.v[i]; });
+}
+
 template <class T> inline void copy_row(T *to, const T *from, int64_t n) {
   each_vector<T>(n, [&](int64_t u, auto lanes) { lanes.store(to + u, lanes.load(from + u)); });
 }
 
 template <class T> inline void fill_row(T *to, T value, int64_t n) {
   each_vector<T>(n, [&](int64_t u, auto lanes) { lanes.store(to + u, broadcast<T>(value)); });
+}
+
+template <class T> inline void multiply_row(T *to, const T *a, const T *b, int64_t n) {
+  each_vector<T>(n, [&](int64_t u, auto lanes) { lanes.store(to + u, lanes.load(a + u) * lanes.load(b + u)); });
+}
+
+template <class T> inline void add_row(T *to, const T *a, int64_t n) {
+  each_vector<T>(n, [&](int64_t u, auto lanes) { lanes.store(to + u, lanes.load(to + u) + lanes.load(a + u)); });
 }
 
 } // namespace GATESTACK_ENGINE

@@ -85,38 +85,6 @@ template <class T> GATESTACK_INLINE Vector<T> power_of_two(Vector<T> rounded) {
   return (Vector<T>)((n + static_cast<typename Integer<T>::type>(C::bias)) << C::mantissa_bits);
 }
 
-// expm1(r) for |r| ≤ ln(2)/2.
-template <class T> GATESTACK_INLINE Vector<T> small_expm1(Vector<T> r) {
-  using C = ExpConstants<T>;
-  Vector<T> p = broadcast<T>(C::p[C::degree]);
-  for (int i = C::degree - 1; i >= 0; --i) p = fma<T>(p, r, broadcast<T>(C::p[i]));
-  return fma<T>(r * r, p, r);
-}
-
-// a / (b + b_low) for b in [1, 1e9], where b_low is what b lost when it was rounded. AVX-512 divides 16 floats in
-// 16 cycles; an estimate of 1/b with one Newton step and a correction by the remainder take 4.
-template <class T> GATESTACK_INLINE Vector<T> divide(Vector<T> a, Vector<T> b, Vector<T> b_low) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-  const Vector<T> inverse = broadcast<T>(T(1)) / b;
-  const Vector<T> quotient = a * inverse;
-  const Vector<T> remainder = fma<T>(-b_low, quotient, fma<T>(-b, quotient, a));
-  return fma<T>(remainder, inverse, quotient);
-#else // without fused products there is no exact remainder
-  const Vector<T> quotient = a / b;
-  return quotient - quotient * b_low / b;
-#endif
-}
-#if defined(__AVX512F__)
-template <> GATESTACK_INLINE Vector<float> divide<float>(Vector<float> a, Vector<float> b, Vector<float> b_low) {
-  const Vector<float> one = broadcast<float>(1.0f);
-  Vector<float> inverse = _mm512_maskz_rcp14_ps(static_cast<__mmask16>(-1), b);
-  inverse = fma<float>(fma<float>(-b, inverse, one), inverse, inverse);
-  const Vector<float> quotient = a * inverse;
-  const Vector<float> remainder = fma<float>(-b_low, quotient, fma<float>(-b, quotient, a));
-  return fma<float>(remainder, inverse, quotient);
-}
-#endif
-
 // value · 2^n for n ≤ 0, rounded to a denormal number where it is below the smallest normal one. `n` is
 // `rounded` - round.
 template <class T> GATESTACK_INLINE Vector<T> scale_down(Vector<T> value, Vector<T> n) {
@@ -135,41 +103,136 @@ template <> GATESTACK_INLINE Vector<double> scale_down<double>(Vector<double> va
 }
 #endif
 
+// The functions from here on take several vectors at once; these are the steps they are made of.
+template <class T, int N, class B, class C>
+GATESTACK_INLINE Several<T, N> fma(const Several<T, N> &a, const B &b, const C &c) {
+  return in_step<T, N>([&](int i) { return fma<T>(a.v[i], part(b, i), part(c, i)); });
+}
+
+// 1 / b to at least 27 bits for b in [1, 1e9]. AVX-512 divides 16 floats in 16 cycles; an estimate and one Newton step
+// take 2.
+template <class T> GATESTACK_INLINE Vector<T> inverse_of(Vector<T> b) { return broadcast<T>(T(1)) / b; }
+#if defined(__AVX512F__)
+template <> GATESTACK_INLINE Vector<float> inverse_of<float>(Vector<float> b) {
+  const Vector<float> estimate = _mm512_maskz_rcp14_ps(static_cast<__mmask16>(-1), b);
+  return fma<float>(fma<float>(-b, estimate, broadcast<float>(1.0f)), estimate, estimate);
+}
+#endif
+
+template <class T> GATESTACK_INLINE Vector<T> choose_by_sign(Vector<T> x, Vector<T> negative, Vector<T> other) {
+  const Vector<T> zero = {};
+  return x < zero ? negative : other;
+}
+
+#define GATESTACK_FOR_SEVERAL(name, parameters, call)                                                                  \
+  template <class T, int N> GATESTACK_INLINE Several<T, N> name parameters {                                           \
+    return in_step<T, N>([&](int i) { return call; });                                                                 \
+  }
+GATESTACK_FOR_SEVERAL(absolute, (const Several<T, N> &x), absolute<T>(x.v[i]))
+GATESTACK_FOR_SEVERAL(minus_absolute, (const Several<T, N> &x), minus_absolute<T>(x.v[i]))
+GATESTACK_FOR_SEVERAL(with_sign_of, (const Several<T, N> &y, const Several<T, N> &x), with_sign_of<T>(y.v[i], x.v[i]))
+GATESTACK_FOR_SEVERAL(at_least, (Vector<T> low, const Several<T, N> &x), at_least<T>(low, x.v[i]))
+GATESTACK_FOR_SEVERAL(at_most, (Vector<T> high, const Several<T, N> &x), at_most<T>(high, x.v[i]))
+GATESTACK_FOR_SEVERAL(power_of_two, (const Several<T, N> &rounded), power_of_two<T>(rounded.v[i]))
+GATESTACK_FOR_SEVERAL(scale_down, (const Several<T, N> &value, const Several<T, N> &n), scale_down<T>(value.v[i], n.v[i]))
+GATESTACK_FOR_SEVERAL(inverse_of, (const Several<T, N> &b), inverse_of<T>(b.v[i]))
+GATESTACK_FOR_SEVERAL(choose_by_sign, (const Several<T, N> &x, const Several<T, N> &negative, Vector<T> other),
+                      choose_by_sign<T>(x.v[i], negative.v[i], other))
+#undef GATESTACK_FOR_SEVERAL
+
+// expm1(r) for |r| ≤ ln(2)/2.
+template <class T, class V> GATESTACK_INLINE V small_expm1(const V &r) {
+  using C = ExpConstants<T>;
+  V p = fma(r, broadcast<T>(C::p[C::degree]), broadcast<T>(C::p[C::degree - 1]));
+#pragma GCC unroll 12
+  for (int i = C::degree - 2; i >= 0; --i) p = fma(p, r, broadcast<T>(C::p[i]));
+  return fma(r * r, p, r);
+}
+
+// x - n ln(2).
+template <class T, class V> GATESTACK_INLINE V reduced(const V &x, const V &n) {
+  using C = ExpConstants<T>;
+  return fma(n, broadcast<T>(-C::ln2_low), fma(n, broadcast<T>(-C::ln2_high), x));
+}
+
+// a / (b + b_low) for b in [1, 1e9], where b_low is what b lost when it was rounded.
+template <class T, class V, class A> GATESTACK_INLINE V divide(const A &a, const V &b, const V &b_low) {
+#if defined(__FMA__) || defined(__aarch64__)
+  const V inverse = inverse_of(b);
+  const V quotient = inverse * a;
+  const V remainder = fma(-b_low, quotient, fma(-b, quotient, a));
+  return fma(remainder, inverse, quotient);
+#else // without fused products there is no exact remainder
+  const V inverse = inverse_of(b);
+  const V quotient = inverse * a;
+  return quotient - quotient * b_low * inverse;
+#endif
+}
+
 // exp(x) for x ≤ 0; results below the smallest normal number are rounded to denormal ones.
-template <class T> GATESTACK_INLINE Vector<T> exp_of_negative(Vector<T> x) {
+template <class T, class V> GATESTACK_INLINE V exp_of_negative(const V &x) {
   using C = ExpConstants<T>;
   const Vector<T> round = broadcast<T>(C::round);
-  x = at_least<T>(broadcast<T>(C::lowest), x);
-  const Vector<T> n = fma<T>(x, broadcast<T>(C::log2_e), round) - round;
-  Vector<T> r = fma<T>(n, broadcast<T>(-C::ln2_high), x);
-  r = fma<T>(n, broadcast<T>(-C::ln2_low), r);
-  return scale_down<T>(small_expm1<T>(r) + broadcast<T>(T(1)), n);
+  const V bounded = at_least(broadcast<T>(C::lowest), x);
+  const V n = fma(bounded, broadcast<T>(C::log2_e), round) - round;
+  return scale_down(small_expm1<T>(reduced<T>(bounded, n)) + broadcast<T>(T(1)), n);
 }
 
 // 1 / (1 + exp(-x)), written so that nothing overflows: for x < 0 it is e / (1 + e) with e = exp(x).
-template <class T> GATESTACK_INLINE Vector<T> sigmoid(Vector<T> x) {
-  const Vector<T> zero = {}, one = broadcast<T>(T(1));
-  const Vector<T> e = exp_of_negative<T>(minus_absolute<T>(x));
-  const Vector<T> sum = one + e;
-  return divide<T>(x < zero ? e : one, sum, e - (sum - one));
+template <class T, class V> GATESTACK_INLINE V sigmoid(const V &x) {
+  const Vector<T> one = broadcast<T>(T(1));
+  const V e = exp_of_negative<T>(minus_absolute(x));
+  const V sum = e + one;
+  return divide<T>(choose_by_sign(x, e, one), sum, e - (sum - one));
 }
 
 // expm1(2|x|) / (expm1(2|x|) + 2) with the sign of x: relatively accurate near 0, where exp would cancel.
-template <class T> GATESTACK_INLINE Vector<T> tanh(Vector<T> x) {
+template <class T, class V> GATESTACK_INLINE V tanh(const V &x) {
   using C = ExpConstants<T>;
-  const Vector<T> limit = broadcast<T>(C::saturated), round = broadcast<T>(C::round);
-  const Vector<T> one = broadcast<T>(T(1)), two = broadcast<T>(T(2));
-  Vector<T> a = at_most<T>(limit, absolute<T>(x));
-  a = a + a;
-  const Vector<T> rounded = fma<T>(a, broadcast<T>(C::log2_e), round);
-  const Vector<T> n = rounded - round;
-  Vector<T> r = fma<T>(n, broadcast<T>(-C::ln2_high), a);
-  r = fma<T>(n, broadcast<T>(-C::ln2_low), r);
-  const Vector<T> scale = power_of_two<T>(rounded);
-  const Vector<T> e = fma<T>(scale, small_expm1<T>(r), scale - one);
-  const Vector<T> sum = e + two;
-  const Vector<T> y = divide<T>(e, sum, e - (sum - two));
-  return with_sign_of<T>(y, x); // y is 0 or more, or NaN
+  const Vector<T> round = broadcast<T>(C::round), one = broadcast<T>(T(1)), two = broadcast<T>(T(2));
+  const V half = at_most(broadcast<T>(C::saturated), absolute(x));
+  const V a = half + half;
+  const V rounded = fma(a, broadcast<T>(C::log2_e), round);
+  const V scale = power_of_two(rounded);
+  const V e = fma(scale, small_expm1<T>(reduced<T>(a, rounded - round)), scale - one);
+  const V sum = e + two;
+  return with_sign_of(divide<T>(e, sum, e - (sum - two)), x); // the quotient is 0 or more, or NaN
+}
+
+// function(x[u]) into y for a row, four vectors in step; y may be x.
+template <class T, class Function> GATESTACK_INLINE void map_row(const T *x, T *y, int64_t n, Function function) {
+  constexpr int count = Lanes<T>::count, kInStep = 4;
+  int64_t u = 0;
+  for (; u + kInStep * count <= n; u += kInStep * count) {
+    const Several<T, kInStep> value = function(in_step<T, kInStep>([&](int i) { return load(x + u + i * count); }));
+    for (int i = 0; i < kInStep; ++i) store(y + u + i * count, value.v[i]);
+  }
+  each_vector<T>(n - u, [&](int64_t rest, auto lanes) {
+    lanes.store(y + u + rest, function(Several<T, 1>{{lanes.load(x + u + rest)}}).v[0]);
+  });
+}
+
+// function(a[u], b[u]) into y, likewise.
+template <class T, class Function>
+GATESTACK_INLINE void map_row_with(const T *a, const T *b, T *y, int64_t n, Function function) {
+  constexpr int count = Lanes<T>::count, kInStep = 4;
+  int64_t u = 0;
+  for (; u + kInStep * count <= n; u += kInStep * count) {
+    const auto several = [&](const T *x) { return in_step<T, kInStep>([&](int i) { return load(x + u + i * count); }); };
+    const Several<T, kInStep> value = function(several(a), several(b));
+    for (int i = 0; i < kInStep; ++i) store(y + u + i * count, value.v[i]);
+  }
+  each_vector<T>(n - u, [&](int64_t rest, auto lanes) {
+    const Several<T, 1> a_last = {{lanes.load(a + u + rest)}}, b_last = {{lanes.load(b + u + rest)}};
+    lanes.store(y + u + rest, function(a_last, b_last).v[0]);
+  });
+}
+
+template <class T> inline void sigmoid_row(const T *x, T *y, int64_t n) {
+  map_row<T>(x, y, n, [](const auto &value) { return sigmoid<T>(value); });
+}
+template <class T> inline void tanh_row(const T *x, T *y, int64_t n) {
+  map_row<T>(x, y, n, [](const auto &value) { return tanh<T>(value); });
 }
 
 } // namespace GATESTACK_ENGINE
