@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_both_of_our_workers_answer_and_are_timed(workers: Workers, tmp_path: Pa
             assert len(row["seconds"]) == 2
             assert row["error"] < 1e-5
         assert len(case["peak_gflops"]) == (2 if library.find() else 0)
-    cases.append(measure_memory(TINY, workers, tmp_path, 1))
+    cases.append(measure_memory(replace(TINY, section="memory"), workers, tmp_path, 1))
     assert all(len(row["bytes"]) == 1 for row in cases[-1]["contenders"].values())
     table = {
         "cases": cases,
