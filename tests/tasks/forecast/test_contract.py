@@ -139,8 +139,10 @@ CHANGES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_option_changes_the_forecast(make: Make, name: str) -> None:
     frame = one_series()
-    changed = make(**CHANGES[name]).fit(frame)
-    usual = make().fit(frame)
+    # Four steps move the initial states so little that float32 may not show it in the forecast.
+    shared = {"max_steps": 12} if name == "initial_state" else {}
+    changed = make(**shared, **CHANGES[name]).fit(frame)
+    usual = make(**shared).fit(frame)
     assert np.isfinite(values_of(changed.predict())).all()
     assert not np.array_equal(values_of(changed.predict()), values_of(usual.predict()))
 
