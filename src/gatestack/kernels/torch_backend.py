@@ -13,6 +13,7 @@ thing: the real steps of each row move to its front, the layers run, and the out
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -200,7 +201,12 @@ def _call(
             flat.append(one.weight_hr)
     layout = () if batch_first is None else (batch_first,)
     # num_layers, dropout, train, bidirectional; train asks cuDNN to keep what backward needs.
-    output, *finals = _FUSED[layer.cell](
-        *data, hx, flat, has_biases, 1, 0.0, torch.is_grad_enabled(), len(weights) == 2, *layout
-    )
+    arguments = (*data, hx, flat, has_biases, 1, 0.0, torch.is_grad_enabled(), len(weights) == 2, *layout)
+    if layer.projection_size:
+        with warnings.catch_warnings():
+            # That torch has no fast path here is nothing the user can change.
+            warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+            output, *finals = torch.lstm(*arguments)
+    else:
+        output, *finals = _FUSED[layer.cell](*arguments)
     return output, tuple(finals)
