@@ -362,7 +362,7 @@ private:
       const int64_t n = groups_.row(batch, group, r), j = plan_.step_at(d, batch.length(n), p);
       const int64_t s = batch.offset[n] + j, t = batch.time(n, j);
       T *const dh = side.dh + n * width_;
-      if (p > chunk.p0 + 1) fetch_ahead(l, d, n, p - 2);
+      if (p > 0) fetch_ahead(l, d, n, p - 1);
       if (const T *const dy = d_output(l, n, t, s)) add_row(dh, dy + d * P, P);
       if (layer.zoneout_hidden) {
         task.masks[l].draw(plan_, l, d, n, j);
@@ -546,7 +546,7 @@ private:
   };
   static constexpr int64_t kRowsOfTask = 16 * kTileRows;
   static constexpr int64_t kPanelsOfTask = 2;
-  static constexpr int64_t kEntriesAtOnce = 64; // copies of both operands fit in the first-level cache
+  static constexpr int64_t kEntriesAtOnce = 64; // the copy of one operand and a panel of the other fit in the first-level cache
 
   // All such sums of a chunk, as a list of tasks: a panel of columns, some rows.
   class Products {
@@ -590,11 +590,11 @@ private:
     int64_t tasks_ = 0;
   };
 
-  // Both operands are copied, a few entries at a time: their rows are a stride of the batch's choosing apart, and where
+  // The left operand is copied, a few entries at a time: its rows are a stride of the layer's choosing apart, and where
   // that is a power of two they would fall into few sets of the first-level cache.
   void add_up(const Sum &sum, const Chunk &chunk, int64_t first_column, int64_t first_row) const {
     constexpr int64_t kPanel = panel_width<T>();
-    alignas(64) T a[kEntriesAtOnce * kRowsOfTask], b[kEntriesAtOnce * kPanel];
+    alignas(64) T a[kEntriesAtOnce * kRowsOfTask];
     const T *a_rows[kEntriesAtOnce];
     T *c[kRowsOfTask];
     const int64_t rows = smaller(sum.rows - first_row, sum.rows_of_task());
@@ -606,10 +606,8 @@ private:
       for (int64_t k = 0; k < count; ++k) copy_row(a + k * kRowsOfTask, sum.a[first + k] + first_row, rows);
       for (int64_t column = first_column; column < end; column += kPanel) {
         const int64_t columns = smaller(end - column, kPanel);
-        for (int64_t k = 0; k < count; ++k)
-          copy_row(b + k * kPanel, sum.b + (first + k) * sum.b_stride + column, columns);
-        product_panel<T, ColumnsOfA>(a_rows, 0, b, kPanel, count, chunk.first && first == 0 ? zeros_ : nullptr, c, rows,
-                                     column, columns);
+        product_panel<T, ColumnsOfA>(a_rows, 0, sum.b + first * sum.b_stride + column, sum.b_stride, count,
+                                     chunk.first && first == 0 ? zeros_ : nullptr, c, rows, column, columns);
       }
     }
   }
