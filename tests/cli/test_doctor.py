@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import Result
 
-from gatestack.kernels import library
+from gatestack.kernels import backend, library
 
 from .conftest import start
 
@@ -27,11 +27,17 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """Let the package look as a build without kernels left it, with this log."""
     monkeypatch.delenv("GATESTACK_LIBRARY", raising=False)
     monkeypatch.setattr(sys.modules["gatestack.kernels"], "__path__", [str(tmp_path)])
-    library.find.cache_clear()
     log = tmp_path / "_native" / "build.log"
     log.parent.mkdir()
+    forget()
     yield lambda text: log.write_text(text) and None
+    forget()
+
+
+def forget() -> None:
+    """Let the next use look for the library again."""
     library.find.cache_clear()
+    backend._has_library.cache_clear()
 
 
 def test_doctor_tells_versions_and_threads(gatestack: Run) -> None:
@@ -79,6 +85,7 @@ def test_doctor_says_that_there_was_no_compiler(gatestack: Run, build: Callable[
     done = gatestack("doctor")
     assert done.exit_code == 0
     assert "not there (no C++ compiler was found); torch's operators compute" in done.stdout
+    assert "backend         torch" in done.stdout
     assert "what to do: install a C++ compiler" in done.stdout
     assert "lines of noise" not in done.stdout
     assert json.loads(gatestack("doctor", "--json").stdout)["kernels"]["state"] == "absent"
@@ -110,3 +117,17 @@ def test_doctor_fails_where_kernels_are_named_and_cannot_be_used(
     assert doctor.returncode == 1
     assert "they cannot be used" in told
     assert "what to do: absent.so: the compiled kernels cannot be loaded" in told
+
+
+@pytest.mark.parametrize("named", ["native", "torch", "tourch"])
+def test_doctor_tells_the_backend_and_where_it_is_refused(tmp_path: Path, named: str) -> None:
+    environment = os.environ | {"GATESTACK_BACKEND": named}
+    command = [sys.executable, "-c", "from gatestack.cli.main import run; run()", "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    if named == "tourch" or (named == "native" and library.find() is None):
+        assert done.returncode == 1
+        assert "backend         refused" in done.stdout
+        assert "what to do: " in done.stdout
+    else:
+        assert done.returncode == 0
+        assert f"backend         {named} " in done.stdout

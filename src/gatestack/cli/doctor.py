@@ -24,8 +24,8 @@ def doctor(as_json: AsJson = False) -> None:
       gatestack doctor
 
     Shows versions, the processor, the compiled kernels with the instruction set in use and the peak
-    of one thread (measured, 0.2 s), threads, and GPUs. Exits with 1 when kernels are there or asked
-    for and cannot be used.
+    of one thread (measured, 0.2 s), the backend, threads, and GPUs. Exits with 1 when kernels or a
+    backend are asked for, or there, and cannot be used.
     """
     from gatestack.kernels.diagnosis import diagnose_kernels, diagnose_machine, diagnose_torch
 
@@ -36,9 +36,10 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         for title, text in [*_machine_lines(machine), *_kernels_lines(kernels), *_torch_lines(torch)]:
             typer.echo(f"{title:<16}{text}".rstrip())
-        for text in filter(None, (kernels.log, kernels.advice and f"what to do: {kernels.advice}")):
+        advice = kernels.advice or torch.refusal
+        for text in filter(None, (kernels.log, advice and f"what to do: {advice}")):
             typer.echo(f"\n{text}")
-    if kernels.state == "unusable":
+    if kernels.state == "unusable" or torch.backend is None:
         raise typer.Exit(FAILED)
 
 
@@ -72,6 +73,7 @@ def _torch_lines(torch: Torch) -> list[tuple[str, str]]:
     else:
         gpu = f"none (torch is built for CUDA {torch.cuda})" if torch.cuda else "none (torch has no CUDA)"
     return [
+        ("backend", f"{torch.backend or 'refused'} (on the CPU; GATESTACK_BACKEND)"),
         ("threads", f"{torch.threads} (torch.set_num_threads, OMP_NUM_THREADS)"),
         ("oneDNN", "there" if torch.onednn else "not there"),
         ("GPU", gpu),

@@ -68,9 +68,12 @@ class Kernels:
 
 @dataclass(frozen=True)
 class Torch:
-    """What torch has here.
+    """What torch has here, and which backend computes recurrent layers.
 
     Args:
+        backend: that computes layers of float32 on the CPU, "native" or "torch"; None where the one that is
+            asked for is refused.
+        refusal: why it is refused.
         threads: that torch, and the kernels with it, use.
         onednn: whether torch's own operators have oneDNN.
         cuda: version of CUDA that torch was built for; None for none.
@@ -78,6 +81,8 @@ class Torch:
         devices: names of the GPUs.
     """
 
+    backend: str | None
+    refusal: str | None
     threads: int
     onednn: bool
     cuda: str | None
@@ -138,8 +143,17 @@ def diagnose_torch() -> Torch:
     """
     import torch
 
+    from gatestack.kernels.backend import choose_backend
+
+    backend, refusal = None, None
+    try:
+        backend = choose_backend(torch.zeros(1))
+    except GatestackError as error:
+        refusal = str(error)
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     return Torch(
+        backend,
+        refusal,
         threads=torch.get_num_threads(),
         onednn=torch.backends.mkldnn.is_available(),
         cuda=torch.version.cuda,
