@@ -18,8 +18,9 @@ from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackSpec
 
 ROWS, STEPS = 13, 9
 LENGTHS = (9, 0, 1, 4, 9, 2, 7, 9, 3, 3, 9, 5, 8)
+# Through the seam; that the bare ABI gives the same is seen in test_against_reference.py.
+each_kernel = pytest.mark.parametrize("solver", KERNELS[:1])
 EVAL_CASES = [case for case in CASES if "dropout" not in case[1]]
-each_kernel = pytest.mark.parametrize("solver", KERNELS)
 each_case = pytest.mark.parametrize(("cell", "option"), CASES)
 each_eval_case = pytest.mark.parametrize(("cell", "option"), EVAL_CASES)
 each_direction = pytest.mark.parametrize("directions", [1, 2])
