@@ -160,7 +160,7 @@ GATESTACK_EXPORT const char *gatestack_isas(void) {
   return names;
 }
 
-GATESTACK_EXPORT int32_t gatestack_has_bfloat16(void) { return 0; }
+GATESTACK_EXPORT int32_t gatestack_has_bfloat16(void) { return chosen && chosen->engine->has_bfloat16(); }
 
 GATESTACK_EXPORT double gatestack_peak_gflops(int32_t dtype, double seconds) {
   if (!chosen) return 0.0;

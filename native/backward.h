@@ -67,6 +67,7 @@ public:
       side.weights = arena.take<T>(weights);
       side.biases = arena.take<T>(widest_d);
       side.d_projection = projects ? arena.take<T>(width_ * width_) : nullptr;
+      side.room = plan_.half ? arena.take<uint32_t>((entries + kBlock) * pairs_of(widest_d)) : nullptr;
       side.row_gradients = accumulates ? arena.take<T>(N * columns) : nullptr;
     }
     d_input_[0] = arena.take<T>(plan_.batch.S * inner);
@@ -132,6 +133,7 @@ private:
     T *biases;       // [d_width]
     T *d_projection; // [P][H]
     T *row_gradients; // [N][row_gradients(layer)]
+    uint32_t *room;   // for dx in bfloat16
   };
 
   struct Chunk {
@@ -147,6 +149,7 @@ private:
     T **c;
     int64_t *base; // entry of step p0 of each row
     T *mask, *raw, *plain, *cell, *trash, *kept, *dy, *row, *hidden_mask;
+    uint32_t *room; // for products in bfloat16
     StepMasks<T> *masks;
 
     void take(const Backward &backward, Arena &arena) {
@@ -165,6 +168,7 @@ private:
       pieces.dy = arena.take<T>(R * width);
       pieces.row = arena.take<T>(4 * width);
       pieces.hidden_mask = arena.take<T>(R * width);
+      pieces.room = plan.take_room(arena);
       pieces.masks = arena.take<StepMasks<T>>(plan.L);
       for (int l = 0; l < plan.L; ++l) {
         StepMasks<T> masks;
@@ -323,8 +327,7 @@ private:
       task.a[count] = side.x[k];
       task.c[count++] = side.dG + k * stride_;
     });
-    product_with_weights(task.a, layer.I, packed.x, layer.x_columns, layer.norm ? zeros_ : packed.bias, layer.norm,
-                         task.c, count);
+    packed.x.multiply(task.a, layer.norm ? zeros_ : packed.bias, layer.norm, task.c, count, task.room);
     if (!layer.norm && layer.width > layer.x_columns)
       for (int64_t i = 0; i < count; ++i)
         copy_row(task.c[i] + layer.x_columns, packed.bias + layer.x_columns, layer.width - layer.x_columns);
@@ -334,7 +337,7 @@ private:
       task.a[count] = side.h[k];
       task.c[count++] = side.dG + k * stride_ + layer.d_h_first;
     });
-    product_with_weights(task.a, layer.P, packed.h, layer.h_columns, layer.norm ? zeros_ : nullptr, true, task.c, count);
+    packed.h.multiply(task.a, layer.norm ? zeros_ : nullptr, true, task.c, count, task.room);
     if (!layer.before) return;
     count = 0;
     each([&](int64_t k) {
@@ -343,7 +346,7 @@ private:
       task.a[count] = side.reset + k * width_;
       task.c[count++] = row;
     });
-    product_with_weights<T>(task.a, layer.H, packed.h_candidate, layer.H, nullptr, false, task.c, count);
+    packed.h_candidate.multiply(task.a, nullptr, true, task.c, count, task.room);
   }
 
   // One step back for the rows that have it.
@@ -354,7 +357,7 @@ private:
     const Batch &batch = plan_.batch;
     const Task &task = tasks_[group * plan_.D + d];
     const Side &side = side_[d];
-    const int64_t H = layer.H, P = layer.P;
+    const int64_t P = layer.P;
     const bool apart = plan_.drops_hidden(l); // the gradient of the dropped h' comes first
     const auto entry = [&](int64_t r) { return task.base[r] + p - chunk.p0; };
 
@@ -372,7 +375,7 @@ private:
       task.a[r] = dh;
       task.c[r] = task.dy + r * width_;
     }
-    if (layer.project) product_with_weights(task.a, P, packed.projection_back, H, zeros_, true, task.c, rows);
+    if (layer.project) packed.projection_back.multiply(task.a, zeros_, true, task.c, rows, task.room);
 
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t n = groups_.row(batch, group, r);
@@ -384,7 +387,7 @@ private:
       if (apart) fill_row(task.c[r], T(0), P);
     }
     if (layer.before) reset_back(chunk, d, task, rows, p);
-    product_with_weights<T>(task.a, layer.h_columns, packed.h_back, P, nullptr, false, task.c, rows);
+    packed.h_back.multiply(task.a, nullptr, true, task.c, rows, task.room);
     if (!apart) return;
     for (int64_t r = 0; r < rows; ++r) {
       multiply_row(task.c[r], task.c[r], task.hidden_mask + r * width_, P);
@@ -510,7 +513,7 @@ private:
       a[r] = side.dG + (task.base[r] + p - chunk.p0) * stride_;
       c[r] = task.kept + r * width_;
     }
-    product_with_weights(a, H, plan_.packed[chunk.l][d].h_candidate_back, H, zeros_, true, c, rows);
+    plan_.packed[chunk.l][d].h_candidate_back.multiply(a, zeros_, true, c, rows, task.room);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t k = task.base[r] + p - chunk.p0;
       T *const d_reset = side.dG + k * stride_ + H; // holds r
@@ -519,7 +522,7 @@ private:
   }
 
   // dx = dG W for a block of entries.
-  static constexpr int64_t kBlock = 16 * kTileRows;
+  static constexpr int64_t kBlock = kRowsInRoom;
   int64_t input_blocks(const Chunk &chunk) const {
     return wants_input(chunk.l) ? (chunk.entries + kBlock - 1) / kBlock : 0;
   }
@@ -529,8 +532,8 @@ private:
     const int64_t first = block * kBlock;
     const int64_t count = first + kBlock < chunk.entries ? kBlock : chunk.entries - first;
     for (int64_t i = 0; i < count; ++i) a[i] = side_[d].dG + (first + i) * stride_;
-    product_with_weights<T>(a, layer.x_columns, plan_.packed[chunk.l][d].x_back, layer.I,
-                            plan_.D == 1 ? zeros_ : nullptr, true, side_[d].dx + first, count);
+    uint32_t *const room = plan_.half ? side_[d].room + block * kBlock * pairs_of(layer.x_columns) : nullptr;
+    plan_.packed[chunk.l][d].x_back.multiply(a, plan_.D == 1 ? zeros_ : nullptr, true, side_[d].dx + first, count, room);
   }
 
   // A sum over the entries of a chunk: c [rows][columns] += aᵀ b.

@@ -122,6 +122,7 @@ const Engine engine = {
     activate<double>,
     draw,
     multiply_add_any,
+    has_pair_instruction,
 };
 
 } // namespace GATESTACK_ENGINE

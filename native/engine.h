@@ -17,6 +17,7 @@ struct Engine {
   void (*draw)(uint64_t seed, int32_t kind, int32_t layer, int32_t direction, int64_t rows, int64_t steps, int64_t units,
                double probability, uint8_t *out);
   int64_t (*multiply_add)(int dtype, int64_t rounds);
+  bool (*has_bfloat16)();
 };
 
 } // namespace gatestack

@@ -101,7 +101,8 @@ private:
     const T **a;
     T **c;
     T *sums, *plain, *inputs, *mask, *raw, *fresh, *reset, *projected, *rows;
-    State *state; // one per layer it runs
+    uint32_t *room; // for products in bfloat16
+    State *state;   // one per layer it runs
 
     void take(const Forward &forward, int64_t widest, Arena &arena) {
       const int64_t R = forward.groups_.most, entries = R * forward.chunk_, width = forward.widest_;
@@ -120,6 +121,7 @@ private:
       pieces.reset = arena.take<T>(R * width);
       pieces.projected = arena.take<T>(R * width);
       pieces.rows = arena.take<T>(4 * width);
+      pieces.room = plan.take_room(arena);
       pieces.state = arena.take<State>(plan.L);
       for (int l = 0; l < plan.L; ++l) {
         const LayerPlan &layer = plan.layer[l];
@@ -228,8 +230,7 @@ private:
         ++count;
       }
     }
-    product_with_weights(task.a, layer.I, packed.x, layer.x_columns, layer.norm ? zeros_ : packed.bias, layer.norm,
-                         task.c, count);
+    packed.x.multiply(task.a, layer.norm ? zeros_ : packed.bias, layer.norm, task.c, count, task.room);
     if (layer.norm || layer.width == layer.x_columns) return;
     for (int64_t i = 0; i < count; ++i)
       copy_row(task.c[i] + layer.x_columns, packed.bias + layer.x_columns, layer.width - layer.x_columns);
@@ -258,7 +259,7 @@ private:
         task.a[r] = (state.dropped ? state.dropped : state.h) + r * P;
         task.c[r] = h_sums(task, layer, l, d, number(r), (p - p0) * R + r);
       }
-      product_with_weights(task.a, P, packed.h, layer.h_columns, layer.norm ? zeros_ : nullptr, true, task.c, rows);
+      packed.h.multiply(task.a, layer.norm ? zeros_ : nullptr, true, task.c, rows, task.room);
       if (layer.norm)
         for (int64_t r = 0; r < rows; ++r)
           normalise_products(layer, weights, x_sums(task, layer, l, d, number(r), (p - p0) * R + r), task.c[r],
@@ -269,7 +270,7 @@ private:
           gru_reset_forward(H, task.c[r], task.a[r], task.reset + r * H);
           task.a[r] = task.reset + r * H;
         }
-        product_with_weights<T>(task.a, H, packed.h_candidate, H, nullptr, false, task.c, rows);
+        packed.h_candidate.multiply(task.a, nullptr, true, task.c, rows, task.room);
       }
 
       for (int64_t r = 0; r < rows; ++r) {
@@ -301,7 +302,7 @@ private:
       task.a[r] = task.fresh + r * layer.H;
       task.c[r] = (layer.zoneout_hidden ? task.projected : state.h) + r * layer.P;
     }
-    product_with_weights(task.a, layer.H, plan_.packed[l][d].projection, layer.P, zeros_, true, task.c, rows);
+    plan_.packed[l][d].projection.multiply(task.a, zeros_, true, task.c, rows, task.room);
     if (!layer.zoneout_hidden) return;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t n = groups_.row(plan_.batch, group, r);

@@ -13,7 +13,7 @@
 #define GATESTACK_PLAN_H
 
 #include "gatestack.h"
-#include "product.h"
+#include "packed_matrix.h"
 
 namespace gatestack {
 namespace GATESTACK_ENGINE {
@@ -152,21 +152,27 @@ struct LayerPlan {
 
 // Packed weights of one direction of one layer. The last four are for the backward pass.
 template <class T> struct PackedDirection {
-  T *x, *h, *h_candidate, *projection, *bias;
-  T *x_back, *h_back, *h_candidate_back, *projection_back;
+  PackedMatrix<T> x, h, h_candidate, projection;
+  T *bias; // [width], the sum of both, by columns of the plain row
+  PackedMatrix<T> x_back, h_back, h_candidate_back, projection_back;
 
-  void take_forward(const LayerPlan &plan, Arena &arena) {
-    x = arena.take<T>(packed_size<T>(plan.I, plan.x_columns));
-    h = arena.take<T>(packed_size<T>(plan.P, plan.h_columns));
-    h_candidate = plan.before ? arena.take<T>(packed_size<T>(plan.H, plan.H)) : nullptr;
-    projection = plan.project ? arena.take<T>(packed_size<T>(plan.H, plan.P)) : nullptr;
+  static PackedMatrix<T> take(Arena &arena, bool half, int64_t k_count, int64_t columns) {
+    PackedMatrix<T> matrix = {nullptr, k_count, columns, half};
+    matrix.data = arena.take<T>(matrix.size());
+    return matrix;
+  }
+  void take_forward(const LayerPlan &plan, bool half, Arena &arena) {
+    x = take(arena, half, plan.I, plan.x_columns);
+    h = take(arena, half, plan.P, plan.h_columns);
+    if (plan.before) h_candidate = take(arena, half, plan.H, plan.H);
+    if (plan.project) projection = take(arena, half, plan.H, plan.P);
     bias = arena.take<T>(plan.width);
   }
-  void take_backward(const LayerPlan &plan, Arena &arena) {
-    x_back = arena.take<T>(packed_size<T>(plan.x_columns, plan.I));
-    h_back = arena.take<T>(packed_size<T>(plan.h_columns, plan.P));
-    h_candidate_back = plan.before ? arena.take<T>(packed_size<T>(plan.H, plan.H)) : nullptr;
-    projection_back = plan.project ? arena.take<T>(packed_size<T>(plan.P, plan.H)) : nullptr;
+  void take_backward(const LayerPlan &plan, bool half, Arena &arena) {
+    x_back = take(arena, half, plan.x_columns, plan.I);
+    h_back = take(arena, half, plan.h_columns, plan.P);
+    if (plan.before) h_candidate_back = take(arena, half, plan.H, plan.H);
+    if (plan.project) projection_back = take(arena, half, plan.P, plan.H);
   }
 };
 
@@ -175,11 +181,10 @@ inline void pack_forward(const LayerPlan &plan, const gatestack_weights &from, c
   const T *const x = static_cast<const T *>(from.weight_input), *const h = static_cast<const T *>(from.weight_hidden);
   const T *const b_x = static_cast<const T *>(from.bias_input), *const b_h = static_cast<const T *>(from.bias_hidden);
   const int64_t H = plan.H;
-  pack_transposed(to.x, x, plan.x_columns, plan.I, plan.shift);
-  pack_transposed(to.h, h, plan.h_columns, plan.P, int64_t(0));
-  if (plan.before) pack_transposed(to.h_candidate, h + 2 * H * H, H, H, int64_t(0));
-  if (plan.project)
-    pack_transposed(to.projection, static_cast<const T *>(from.weight_projection), plan.P, H, int64_t(0));
+  to.x.pack_transposed(x, plan.shift);
+  to.h.pack_transposed(h, 0);
+  if (plan.before) to.h_candidate.pack_transposed(h + 2 * H * H, 0);
+  if (plan.project) to.projection.pack_transposed(static_cast<const T *>(from.weight_projection), 0);
   fill_row(to.bias, T(0), plan.width);
   if (plan.norm) return; // biases come after the normalisation
   const bool apart = plan.gru && !plan.before; // b_hn stays with U h, inside the reset
@@ -194,19 +199,17 @@ inline void pack_forward(const LayerPlan &plan, const gatestack_weights &from, c
 template <class T>
 inline void pack_backward(const LayerPlan &plan, const gatestack_weights &from, const PackedDirection<T> &to) {
   const T *const h = static_cast<const T *>(from.weight_hidden);
-  const int64_t H = plan.H;
-  pack_straight(to.x_back, static_cast<const T *>(from.weight_input), plan.x_columns, plan.I, plan.shift);
-  pack_straight(to.h_back, h, plan.h_columns, plan.P, int64_t(0));
-  if (plan.before) pack_straight(to.h_candidate_back, h + 2 * H * H, H, H, int64_t(0));
-  if (plan.project)
-    pack_straight(to.projection_back, static_cast<const T *>(from.weight_projection), plan.P, H, int64_t(0));
+  to.x_back.pack_straight(static_cast<const T *>(from.weight_input), plan.shift);
+  to.h_back.pack_straight(h, 0);
+  if (plan.before) to.h_candidate_back.pack_straight(h + 2 * plan.H * plan.H, 0);
+  if (plan.project) to.projection_back.pack_straight(static_cast<const T *>(from.weight_projection), 0);
 }
 
 // Everything about a call that both passes need.
 template <class T> struct Plan {
   const gatestack_call *call;
   int L, D;
-  bool save, recompute, training;
+  bool save, recompute, training, half;
   Batch batch;
   LayerPlan layer[kMostLayers];
   PackedDirection<T> packed[kMostLayers][2];
@@ -221,6 +224,7 @@ template <class T> struct Plan {
     save = c.flags & GATESTACK_SAVE;
     recompute = c.flags & GATESTACK_RECOMPUTE;
     training = c.flags & GATESTACK_TRAINING;
+    half = c.flags & GATESTACK_BFLOAT16;
     for (int l = 0; l < L; ++l) {
       layer[l].set(c.layers[l], c.layers[l].weights[0], recompute);
       LayerPlan &plan = layer[l];
@@ -231,11 +235,11 @@ template <class T> struct Plan {
   }
   void take_packed(Arena &arena) {
     for (int l = 0; l < L; ++l)
-      for (int d = 0; d < D; ++d) packed[l][d].take_forward(layer[l], arena);
+      for (int d = 0; d < D; ++d) packed[l][d].take_forward(layer[l], half, arena);
   }
   void take_packed_backward(Arena &arena) {
     for (int l = 0; l < L; ++l)
-      for (int d = 0; d < D; ++d) packed[l][d].take_backward(layer[l], arena);
+      for (int d = 0; d < D; ++d) packed[l][d].take_backward(layer[l], half, arena);
   }
   void take_saved(Arena &arena) {
     for (int l = 0; l < L; ++l) {
@@ -245,6 +249,13 @@ template <class T> struct Plan {
       }
       hidden[l] = l < L - 1 || layer[l].layer->residual ? arena.take<T>(batch.S * D * layer[l].P) : nullptr;
     }
+  }
+
+  // Scratch of a task for products in bfloat16, or NULL.
+  uint32_t *take_room(Arena &arena) const {
+    int64_t longest = 0;
+    for (int l = 0; l < L; ++l) longest = larger(longest, larger(larger(layer[l].I, layer[l].P), layer[l].d_width));
+    return half ? arena.take<uint32_t>(room_for(longest)) : nullptr;
   }
 
   bool drops_input(int l) const { return training && layer[l].layer->input_dropout > 0; }
