@@ -7,9 +7,9 @@ projection (H where there is none), D directions, G gates (LSTM 4, GRU 3, RNN 1)
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from gatestack.errors import ArgumentError, check_choice, check_share, check_whole
@@ -102,7 +102,7 @@ class LayerSpec:
         """The widths of the state: (P, H) for an LSTM, (H,) otherwise."""
         return (self.output_size, self.hidden_size) if self.cell == "lstm" else (self.hidden_size,)
 
-    @cached_property
+    @property
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """The parts of `DirectionWeights` that the layer has, with their shapes."""
         rows, hidden, width = self.gates * self.hidden_size, self.hidden_size, self.output_size
@@ -138,6 +138,8 @@ class StackSpec:
 
     Attributes:
         text: the spec as JSON, for operators of torch, which take no objects.
+        draws: whether training draws random masks.
+        state_count: tensors of state, two for an LSTM, one for another cell, over all layers.
 
     Raises:
         ArgumentError: no layer, a width that is not that of the layer below, a residual of another width.
@@ -151,6 +153,8 @@ class StackSpec:
     layers: tuple[LayerSpec, ...]
     directions: int = 1
     text: str = field(init=False, repr=False, compare=False)
+    draws: bool = field(init=False, repr=False, compare=False)
+    state_count: int = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -176,8 +180,14 @@ class StackSpec:
         text = json.dumps({"directions": self.directions, "layers": [asdict(layer) for layer in self.layers]})
         # Now and not when asked for: a compiler that traces a call can read them, not make them. And plans
         # are looked up by their spec at every call, where hashing every field anew would be felt.
-        object.__setattr__(self, "text", text)
-        object.__setattr__(self, "_hash", hash(text))
+        made = {
+            "text": text,
+            "draws": any(layer.draws for layer in self.layers),
+            "state_count": sum(len(layer.state_sizes) for layer in self.layers),
+            "_hash": zlib.crc32(text.encode()),  # the same in every process, for it is pickled with the spec
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     def __hash__(self) -> int:
         return self._hash
@@ -186,16 +196,6 @@ class StackSpec:
     def output_size(self) -> int:
         """D·P of the last layer."""
         return self.directions * self.layers[-1].output_size
-
-    @cached_property
-    def state_count(self) -> int:
-        """Tensors of state: two for an LSTM, one for another cell, over all layers."""
-        return sum(len(layer.state_sizes) for layer in self.layers)
-
-    @cached_property
-    def draws(self) -> bool:
-        """Whether training draws random masks."""
-        return any(layer.draws for layer in self.layers)
 
     @classmethod
     def parse(cls, text: str) -> StackSpec:

@@ -103,6 +103,7 @@ class Recurrent(nn.Module):
         self._regularisation = _checked(regularisation, owner)
         self._regularisation.refuse(self.refused, owner)
         self._spec = self._regularised(1)
+        self._parts = tuple(self._spec.weight_shapes)
         self._alone: StackSpec | None = None
         for name in self._parameter_shapes():
             self.register_parameter(name, None)
@@ -222,7 +223,7 @@ class Recurrent(nn.Module):
         """
         every = []
         for suffix in _SUFFIXES[: self.num_directions]:
-            parts = {part: self._own(part + suffix) for part in self._spec.weight_shapes}
+            parts = {part: self._own(part + suffix) for part in self._parts}
             if self._regularisation.weight_drop and self.training:
                 parts["weight_hh"] = nn.functional.dropout(
                     parts["weight_hh"], self._regularisation.weight_drop

@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_share, check_whole
 from gatestack.kernels.recurrent import run_stack
+from gatestack.kernels.spec import LayerSpec
 from gatestack.nn.checks import check_input
 from gatestack.nn.lstm import LSTM, LSTMState
 from gatestack.nn.recurrent import Recurrent, draw_seed
@@ -101,7 +103,7 @@ class Stack(nn.Module):
         if residual:
             _check_residual(layers)
         self.layers = nn.ModuleList(layers)
-        self._runs: tuple[object, list[Run]] | None = None
+        self._runs: tuple[object, list[LayerSpec], list[Run]] = (None, [], [])
         self.register_load_state_dict_pre_hook(_rename_torch_weights)  # type: ignore[no-untyped-call]
         if input_size is not None:
             self.build(input_size)
@@ -141,6 +143,7 @@ class Stack(nn.Module):
                 )
             layer.build(width)
             width = layer.output_size
+        self._cut([self._layer(number) for number in range(len(self.layers))], self._between())
         return self
 
     def forward(
@@ -180,9 +183,7 @@ class Stack(nn.Module):
         if return_cell_states:
             self._check_cells()
 
-        between = Between(
-            self.dropout or self.variational_dropout, per_step=self.dropout > 0, residual=self.residual
-        )
+        between = self._between()
         y = x
         finals: list[LSTMState | Tensor] = []
         cells: list[Tensor] = []
@@ -218,13 +219,21 @@ class Stack(nn.Module):
                 y = y + (below if inside[0].return_sequences else steps.last(below))
         return (y, tuple(finals), tuple(cells)) if return_cell_states else (y, tuple(finals))
 
+    def _between(self) -> Between:
+        return Between(
+            self.dropout or self.variational_dropout, per_step=self.dropout > 0, residual=self.residual
+        )
+
     def _cut(self, layers: list[Recurrent], between: Between) -> list[Run]:
         """Cut the stack into runs, anew where something that matters has changed."""
-        apart = tuple(has_hooks(layer) or layer.training != self.training for layer in layers)
-        key = (between, apart, tuple(layer.spec for layer in layers))
-        if self._runs is None or self._runs[0] != key:
-            self._runs = (key, cut_into_runs(layers, between, apart))
-        return self._runs[1]
+        apart = tuple([has_hooks(layer) or layer.training != self.training for layer in layers])
+        key = (self.dropout, self.variational_dropout, self.residual, apart)
+        if torch.compiler.is_compiling() and self._runs[0] == key:
+            return self._runs[2]  # a tracer need not compare specs, nor could it make them
+        specs = [layer.spec for layer in layers]
+        if self._runs[0] != key or self._runs[1] != specs:
+            self._runs = (key, specs, cut_into_runs(layers, between, apart))
+        return self._runs[2]
 
     def extra_repr(self) -> str:
         """Every setting that is not its default."""
