@@ -29,16 +29,15 @@ from protocol.machine import describe_machine
 
 HERE = Path(__file__).resolve().parent
 FULL = Pace()
-QUICK = Pace(block_s=0.05, case_s=4.0, fewest=3, most=11)
-FRESH_REPEATS = 3
+QUICK = Pace(block_s=0.05, case_s=4.0, fewest=3, most=11, fresh=2)
 
 
 def run(case: Case, workers: Workers, folder: Path, pace: Pace) -> dict[str, Any]:
     """Measure one case in the way its section asks for."""
     if case.section == "first call":
-        return measure_first_calls(case, workers, folder, FRESH_REPEATS)
+        return measure_first_calls(case, workers, folder, pace.fresh)
     if case.section == "memory":
-        return measure_memory(case, workers, folder, FRESH_REPEATS)
+        return measure_memory(case, workers, folder, pace.fresh)
     return measure(case, workers, folder, pace)
 
 

@@ -1,7 +1,7 @@
 """Runs the cases of the kernel table on Gatestack's layers.
 
 Batch-first tensors, as the layers take them. Options of a contender: `layer_norm`, `recurrent_dropout`,
-`zoneout` (of h and of c), and `handle` for the step handle.
+`zoneout` (of h and of c), and `handle` for `StackStepper`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ START = time.perf_counter()
 
 import numpy as np  # noqa: E402 (the time of the imports is a result)
 import torch  # noqa: E402
-from worker_io import Arrays, load_weights, serve  # noqa: E402
+from worker_io import Arrays, UnsupportedError, load_weights, serve  # noqa: E402
 
+from gatestack.kernels import library  # noqa: E402
 from gatestack.kernels.backend import choose_backend, use_backend  # noqa: E402
+from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackSpec  # noqa: E402
+from gatestack.kernels.step import StackStepper  # noqa: E402
 from gatestack.nn import GRU, LSTM, LSTMForm, Regularisation, Stack  # noqa: E402
 
 IMPORT_S = time.perf_counter() - START
+WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -54,7 +58,7 @@ class GatestackRunner:
         self.x = torch.from_numpy(arrays["x"]).to(dtype)
         self.lengths = torch.from_numpy(arrays["lengths"]) if case["ragged"] else None
         # The table's truth is that of plain layers: what has options brings its own.
-        self.brings_truth = any(name != "handle" for name in options)
+        self.brings_truth = bool(options)
         self.state: Any = None
         if self.mode == "train":
             self.grad = torch.from_numpy(arrays["grad_y"]).to(dtype)
@@ -112,6 +116,39 @@ class GatestackRunner:
         return {name: np.asarray(tensor.detach().double()) for name, tensor in found.items()}
 
 
+class StepperRunner:
+    """A `StackStepper` fed NumPy arrays, torch left out. Its states go on from call to call: a stream."""
+
+    def __init__(self, case: dict[str, Any], arrays: Arrays) -> None:
+        weights, specs, given = load_weights(arrays), [], []
+        width = case["input_size"]
+        for layer in range(case["layers"]):
+            specs.append(LayerSpec(case["cell"], width, case["hidden_size"]))
+            given.append([DirectionWeights(*(weights[f"{name}_l{layer}"] for name in WEIGHT_NAMES))])
+            width = case["hidden_size"]
+        self.stepper = StackStepper(StackSpec(tuple(specs)), given, streams=case["batch"])
+        self.x = np.ascontiguousarray(arrays["x"][:, 0])
+        self.start = (arrays["h0"], arrays["c0"])
+
+    def call(self, steps: int | None = None) -> np.ndarray:  # noqa: ARG002 (alike for all runners)
+        return self.stepper.step(self.x)
+
+    def answers(self) -> Arrays:
+        for layer, state in enumerate(self.stepper.state):
+            for part, start in zip(state, self.start, strict=True):
+                part[0] = start[layer]
+        return {"y": self.call()[:, None].copy()}
+
+
+def make(case: dict[str, Any], options: dict[str, Any], arrays: Arrays) -> GatestackRunner | StepperRunner:
+    """A runner for one case."""
+    if not options.get("handle"):
+        return GatestackRunner(case, options, arrays)
+    if library.find() is None:
+        raise UnsupportedError("no compiled kernels")
+    return StepperRunner(case, arrays)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
-    serve(GatestackRunner, ["gatestack", "torch"], IMPORT_S, {"backend": choose_backend(torch.zeros(1))})
+    serve(make, ["gatestack", "torch"], IMPORT_S, {"backend": choose_backend(torch.zeros(1))})

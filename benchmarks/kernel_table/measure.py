@@ -28,12 +28,14 @@ class Pace:
         block_s: calls of one contender in a row last about this long.
         case_s: all rounds of a case last about this long.
         fewest, most: rounds.
+        fresh: new processes of each contender, for what only a new one shows.
     """
 
     block_s: float = 0.1
     case_s: float = 20.0
     fewest: int = 5
     most: int = 15
+    fresh: int = 3
 
 
 LONG_CALL_S = 0.3
