@@ -122,7 +122,7 @@ const Engine engine = {
     activate<double>,
     draw,
     multiply_add_any,
-    has_pair_instruction,
+    has_fast_bfloat16,
 };
 
 } // namespace GATESTACK_ENGINE
