@@ -46,7 +46,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.raw = ctypes.CDLL(str(path))
+            self.raw = ctypes.CDLL(str(path.absolute()))
             for name, (result, arguments) in FUNCTIONS.items():
                 function = getattr(self.raw, name)
                 function.restype, function.argtypes = result, arguments
