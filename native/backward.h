@@ -18,7 +18,7 @@ namespace GATESTACK_ENGINE {
 
 template <class T> class Backward {
 public:
-  Backward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan.call->batch, threads) {}
+  Backward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan, threads) {}
 
   void take_scratch(Arena &arena) {
     const int64_t N = plan_.batch.N, D = plan_.D;
@@ -41,9 +41,10 @@ public:
     width_ = padded_columns<T>(width_);
     // A vector more than needed: rows a power of two apart would fall into few sets of the cache.
     stride_ = padded_columns<T>(widest_d) + Lanes<T>::count;
-    chunk_ = (int64_t(512) << 10) / ((N > 0 ? N : 1) * D * stride_ * int64_t(sizeof(T)));
-    if (chunk_ < 1) chunk_ = 1;
-    if (chunk_ > plan_.batch.longest) chunk_ = plan_.batch.longest > 0 ? plan_.batch.longest : 1;
+    // A chunk of dG stays in the second-level cache, if that leaves enough entries to read and write the sums for.
+    const int64_t rows = larger(N, 1);
+    chunk_ = larger((int64_t(512) << 10) / (rows * D * stride_ * int64_t(sizeof(T))), kEntriesOfChunk / rows);
+    chunk_ = larger(smaller(chunk_, plan_.batch.longest), 1);
     const int64_t entries = N * chunk_;
 
     zeros_ = arena.take<T>(width_);
@@ -549,6 +550,7 @@ private:
   };
   static constexpr int64_t kRowsOfTask = 16 * kTileRows;
   static constexpr int64_t kPanelsOfTask = 2;
+  static constexpr int64_t kEntriesOfChunk = 512;
   static constexpr int64_t kEntriesAtOnce = 64; // the copy of one operand and a panel of the other fit in the first-level cache
 
   // All such sums of a chunk, as a list of tasks: a panel of columns, some rows.

@@ -52,7 +52,7 @@ inline void normalise_products(const LayerPlan &layer, const gatestack_weights &
 
 template <class T> class Forward {
 public:
-  Forward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan.call->batch, threads) {}
+  Forward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan, threads) {}
 
   void take_scratch(Arena &arena) {
     const int64_t R = larger(groups_.most, 1);
@@ -64,10 +64,9 @@ public:
       widest = larger(widest, sums);
       widest_ = larger(widest_, larger(layer.I, larger(layer.H, layer.P)));
     }
-    // The sums of a chunk stay in the second-level cache.
-    chunk_ = (int64_t(256) << 10) / (R * widest * int64_t(sizeof(T)));
-    if (chunk_ < 1) chunk_ = 1;
-    if (chunk_ > 64) chunk_ = 64;
+    // The sums of a chunk stay in the second-level cache, if that leaves enough rows for each reading of the weights.
+    chunk_ = larger((int64_t(256) << 10) / (R * widest * int64_t(sizeof(T))), kRowsOfChunk / R);
+    chunk_ = smaller(larger(chunk_, 1), 64);
     zeros_ = arena.take<T>(widest_);
     const bool keeps_below = !plan_.save && plan_.D == 2; // a layer needs all of both directions below
     for (int l = 0; l < plan_.L; ++l)
@@ -137,6 +136,8 @@ private:
       *this = pieces;
     }
   };
+
+  static constexpr int64_t kRowsOfChunk = 16 * kTileRows;
 
   // Where h of layer l is kept for the layers above and the backward pass; NULL for the last layer.
   T *kept_h(const Task &task, int l, int64_t s, int64_t entry) const {

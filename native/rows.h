@@ -12,10 +12,14 @@ namespace GATESTACK_ENGINE {
 struct Groups {
   int64_t count, most; // groups, rows in the largest
 
-  Groups(int64_t rows, int threads) {
-    // Two groups a thread leave something to take over from a thread that is held up, once each has rows for
-    // two full tiles.
-    count = rows >= 4 * kTileRows * threads ? 2 * threads : threads;
+  template <class T> Groups(const Plan<T> &plan, int threads) {
+    // Two groups a thread leave something to take over from a thread that is held up, once each has rows for two
+    // full tiles; but each group reads the weights anew, so these must fit in the second-level cache.
+    const int64_t rows = plan.call->batch;
+    int64_t weights = 0;
+    for (int l = 0; l < plan.L; ++l) weights = larger(weights, plan.layer[l].P * plan.layer[l].h_columns);
+    const bool small = weights * int64_t(sizeof(T)) <= int64_t(1) << 20;
+    count = small && rows >= 4 * kTileRows * threads ? 2 * threads : threads;
     if (count > rows) count = rows > 0 ? rows : 1;
     most = (rows + count - 1) / count;
   }
