@@ -15,7 +15,7 @@ import numpy as np
 
 from kernel_table.cases import Case, Contender, flop
 from kernel_table.truth import TOLERANCE, largest_error, make_inputs, random_steps, true_answers
-from kernel_table.workers import Worker, WorkerError, Workers
+from kernel_table.workers import Worker, WorkerError, Workers, busy_share
 
 __all__ = ["Pace", "describe", "measure"]
 
@@ -78,6 +78,7 @@ def measure(case: Case, workers: Workers, folder: Path, pace: Pace) -> dict[str,
             found["contenders"][contender.label] = row
             if "missing" not in row:
                 ready[contender.label] = (contender, workers.get(contender.worker, case.threads))
+    found["busy_share"] = busy_share()
     with _busy_core(case.busy):
         found["peak_gflops"] = _rounds(case, ready, found["contenders"], workers, pace)
     for contender, worker in ready.values():

@@ -14,6 +14,7 @@ from kernel_table.statistics import Ratio, median, peak_share, ratio, spread, th
 __all__ = ["kernel_page", "losses"]
 
 OURS = "Gatestack"
+QUIET_SHARE = 0.1
 CaseData = dict[str, Any]
 
 _KINDS = {"train": "training", "infer": "inference", "eval_grad": "grad mode on", "step": "step"}
@@ -161,6 +162,13 @@ def _measured_on(table: dict[str, Any]) -> str:
         most = max(seconds for seconds, name in first if name == label)
         lines.append(
             f"- {label}: up to {three_digits(most)} s for the first call of a case (not timed below)"
+        )
+    shares = [case["busy_share"] for case in table["cases"] if "busy_share" in case]
+    if shares:
+        disturbed = sum(share > QUIET_SHARE for share in shares)
+        lines.append(
+            f"- other processes used {median(shares):.0%} of the processors in the median, and more than "
+            f"{QUIET_SHARE:.0%} before {disturbed} of {len(shares)} cases"
         )
     slow = {name: s for name, s in table["longest_rest_s"].items() if s > 0.1}
     for name, seconds in slow.items():

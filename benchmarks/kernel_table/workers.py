@@ -13,7 +13,7 @@ from typing import Any
 
 from protocol.environments import peer_python
 
-__all__ = ["Worker", "WorkerError", "Workers"]
+__all__ = ["Worker", "WorkerError", "Workers", "busy_share"]
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "kernel_peers"
 COMMANDS = {
@@ -129,6 +129,21 @@ def _environment(threads: int) -> dict[str, str]:
 def _processor_s(pid: int) -> float:
     """Processor time of a whole process, to the nanosecond: clock_getcpuclockid(3) in two operations."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def busy_share(seconds: float = 0.2) -> float:
+    """The share of all processors that is used while our own workers rest: by others, on a machine in use."""
+
+    def ticks() -> tuple[int, int]:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+        # What guests use is counted among user and nice already; what the host took away is "steal".
+        user, nice, system, idle, waiting, irq, soft_irq, steal, *_ = map(int, line.split()[1:])
+        return user + nice + system + irq + soft_irq + steal, idle + waiting
+
+    busy, idle = ticks()
+    time.sleep(seconds)
+    busy_then, idle_then = ticks()
+    return round((busy_then - busy) / max(1, busy_then - busy + idle_then - idle), 2)
 
 
 def _wants_processor(pid: int) -> bool:
