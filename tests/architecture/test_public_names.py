@@ -19,6 +19,7 @@ PUBLIC_PACKAGES = [
     "gatestack",
     "gatestack.data",
     "gatestack.errors",
+    "gatestack.kernels",
     "gatestack.nn",
     "gatestack.reference",
     "gatestack.reports",

@@ -209,6 +209,11 @@ class DirectionWeights(NamedTuple):
 
     weight_ih (G·H, C), weight_hh (G·H, P), bias_ih and bias_hh (G·H,) or None for zeros, weight_hr (P, H),
     peephole (3, H) in the order i f o, gain_ih and gain_hh (G·H,), gain_c and bias_c (H,).
+
+    Example:
+        >>> from gatestack.nn import GRU
+        >>> GRU(4, input_size=2).weights()[0].weight_ih.shape
+        torch.Size([12, 2])
     """
 
     weight_ih: Tensor

@@ -134,7 +134,8 @@ class StackStepper:
                 where="StackStepper",
                 expected=f"(streams, features) = {self._shape}",
             )
-        self._x[...] = x
+        is_array = type(x) is np.ndarray
+        self._x[...] = x if is_array or not hasattr(x, "detach") else x.detach().numpy()
         if real is not None:
             self._real[...] = real
             self._call.mask = self._real.ctypes.data
@@ -143,7 +144,7 @@ class StackStepper:
             self._call.mask = None
         if status:
             self._library.check(status, "gatestack_forward")
-        return self.output if type(x) is np.ndarray else self._as_given(x)
+        return self.output if is_array else self._as_given(x)
 
     def reset(self, real: Array | None = None) -> None:
         """Set states to zero.
@@ -171,7 +172,9 @@ class StackStepper:
         for name, weight in zip(DirectionWeights._fields, weights, strict=True):
             if weight is None:
                 continue
-            given = weight.detach() if hasattr(weight, "detach") else weight
+            given: Any = weight
+            if hasattr(given, "detach"):
+                given = given.detach().double().numpy()  # bfloat16, which NumPy does not know, included
             found[name] = np.array(given, dtype=self._dtype, order="C")
             if found[name].shape != shapes.get(name):
                 raise ArgumentError(
@@ -179,6 +182,9 @@ class StackStepper:
                     where="StackStepper",
                     expected=str(shapes.get(name, "none: the spec has no such part")),
                 )
+        missing = [name for name in shapes if name not in found and not name.startswith("bias_")]
+        if missing:
+            raise ArgumentError(f"layer {number} has no {missing[0]}", where="StackStepper")
         return found
 
     def _filled(self, threads: int) -> Call:

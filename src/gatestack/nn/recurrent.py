@@ -215,8 +215,11 @@ class Recurrent(nn.Module):
             parts += [f"backend={backend!r}"]
         return ", ".join(parts)
 
-    def weights(self) -> tuple[DirectionWeights, ...]:
-        """Give the parameters of each direction as the kernels take them, dropped where `weight_drop` is set.
+    def weights(self, *, dropped: bool = True) -> tuple[DirectionWeights, ...]:
+        """Give the parameters of each direction as the kernels take them.
+
+        Args:
+            dropped: apply `weight_drop`, where it is set and the layer trains.
 
         Returns:
             One `DirectionWeights` for each direction, shapes as the class has them.
@@ -224,7 +227,7 @@ class Recurrent(nn.Module):
         every = []
         for suffix in _SUFFIXES[: self.num_directions]:
             parts = {part: self._own(part + suffix) for part in self._parts}
-            if self._regularisation.weight_drop and self.training:
+            if dropped and self.training and self._regularisation.weight_drop:
                 parts["weight_hh"] = nn.functional.dropout(
                     parts["weight_hh"], self._regularisation.weight_drop
                 )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gatestack.errors import ArgumentError, check_share, check_whole
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import LayerSpec
+from gatestack.kernels.step import StackStepper
 from gatestack.nn.checks import check_input
 from gatestack.nn.lstm import LSTM, LSTMState
 from gatestack.nn.recurrent import Recurrent, draw_seed
@@ -234,6 +235,43 @@ class Stack(nn.Module):
         if self._runs[0] != key or self._runs[1] != specs:
             self._runs = (key, specs, cut_into_runs(layers, between, apart))
         return self._runs[2]
+
+    def stepper(self, streams: int = 1) -> StackStepper:
+        """Make a handle that steps streams through the stack as it is now, in eval mode.
+
+        Args:
+            streams: N, how many step side by side.
+
+        Returns:
+            A `gatestack.kernels.StackStepper`: `step(x)` takes (N, C) and gives (N, output_size).
+
+        Raises:
+            ArgumentError: the stack is not built, has a layer of two directions, or is not of float32 or
+                float64.
+            KernelError: there are no compiled kernels.
+
+        Example:
+            >>> import torch
+            >>> from gatestack.kernels import library
+            >>> from gatestack.nn import LSTM, Stack
+            >>> stack = Stack(LSTM(8), LSTM(4), input_size=2)
+            >>> library.find() is None or stack.stepper(3).step(torch.zeros(3, 2)).shape == (3, 4)
+            True
+        """
+        layers = [self._layer(number) for number in range(len(self.layers))]
+        dtype = str(layers[0]._like.dtype).removeprefix("torch.")
+        if any(layer.bidirectional for layer in layers):
+            raise ArgumentError(
+                "a layer has two directions",
+                where="Stack",
+                expected="one direction",
+                hint="the reverse direction starts at the last step, which a stream has not seen yet",
+            )
+        run = cut_into_runs(layers, self._between(), (False,) * len(layers))[0]
+        if run.spec is None:
+            raise RuntimeError("layers side by side were not cut into one run")
+        weights = [layer.weights(dropped=False) for layer in layers]
+        return StackStepper(run.spec, weights, streams=streams, dtype=dtype)
 
     def extra_repr(self) -> str:
         """Every setting that is not its default."""
