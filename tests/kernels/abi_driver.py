@@ -78,6 +78,7 @@ class BareCall:
     case: Case
     threads: int = 1
     save: bool = True
+    half: bool = False  # products in bfloat16
     wanted: set[int] | None = None  # which gradients are asked for, by their number; None for all
     missing: set[int] = field(default_factory=set)  # upstream gradients that are NULL, by their number
     memory: Memory = field(default_factory=Memory)
@@ -93,6 +94,7 @@ class BareCall:
         call.dtype, call.threads, call.directions = abi.DTYPES[self.dtype.name], self.threads, D
         call.flags = (
             abi.Flag.SAVE * self.save
+            | abi.Flag.BFLOAT16 * self.half
             | abi.Flag.RECOMPUTE * case.recompute
             | abi.Flag.TRAINING * case.training
         )
