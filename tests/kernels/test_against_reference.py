@@ -67,8 +67,8 @@ SETTINGS = {
     "long, narrow input": Setting(2, 65, 1, 3, 9, lengths=(9, 1, 6)),
     "gates computed again": Setting(2, 9, 4, 5, 6, lengths=(6, 0, 1, 4, 2), recompute=True),
 }
-# Longer than the chunks of steps in which the kernels work; for these options of the kernels alone, because it
-# takes time.
+# Longer than the chunks of steps in which the kernels work; these take time, so for these options, and on the
+# kernels, alone.
 LONG_OPTIONS = ("plain", "layer_norm", "everything")
 LONG_SETTINGS = {
     "one row, many steps": Setting(1, 8, 3, 1, 70),

@@ -20,6 +20,7 @@ ROWS, STEPS = 13, 9
 LENGTHS = (9, 0, 1, 4, 9, 2, 7, 9, 3, 3, 9, 5, 8)
 # Through the seam; that the bare ABI gives the same is seen in test_against_reference.py.
 each_kernel = pytest.mark.parametrize("solver", KERNELS[:1])
+# The mask of a dropout belongs to a row's place in its batch, and a row alone has another place.
 EVAL_CASES = [case for case in CASES if "dropout" not in case[1]]
 each_case = pytest.mark.parametrize(("cell", "option"), CASES)
 each_eval_case = pytest.mark.parametrize(("cell", "option"), EVAL_CASES)
