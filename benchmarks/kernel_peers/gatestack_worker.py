@@ -1,7 +1,7 @@
 """Runs the cases of the kernel table on Gatestack's layers.
 
 Batch-first tensors, as the layers take them. Options of a contender: `layer_norm`, `recurrent_dropout`,
-`zoneout` (of h and of c), and `handle` for `StackStepper`.
+`zoneout` (of h and of c), `recompute` for `run_stack` with recomputed gates, and `handle` for `StackStepper`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from worker_io import Arrays, UnsupportedError, load_weights, serve  # noqa: E40
 
 from gatestack.kernels import library  # noqa: E402
 from gatestack.kernels.backend import choose_backend, use_backend  # noqa: E402
+from gatestack.kernels.recurrent import run_stack  # noqa: E402
 from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackSpec  # noqa: E402
 from gatestack.kernels.step import StackStepper  # noqa: E402
 from gatestack.nn import GRU, LSTM, LSTMForm, Regularisation, Stack  # noqa: E402
@@ -57,8 +58,9 @@ class GatestackRunner:
         self.stack = build(case, options, load_weights(arrays)).to(dtype)
         self.x = torch.from_numpy(arrays["x"]).to(dtype)
         self.lengths = torch.from_numpy(arrays["lengths"]) if case["ragged"] else None
-        # The table's truth is that of plain layers: what has options brings its own.
-        self.brings_truth = bool(options)
+        self.recompute = bool(options.get("recompute"))
+        # The table's truth is that of plain layers: what has other options brings its own.
+        self.brings_truth = bool(options) and not self.recompute
         self.state: Any = None
         if self.mode == "train":
             self.grad = torch.from_numpy(arrays["grad_y"]).to(dtype)
@@ -70,19 +72,32 @@ class GatestackRunner:
             h0, c0 = (torch.from_numpy(arrays[name]).to(dtype) for name in ("h0", "c0"))
             self.state = [(h0[n : n + 1], c0[n : n + 1]) for n in range(case["layers"])]
 
-    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, steps: int | None = None) -> torch.Tensor:
+        x = self.x if steps is None else self.x[:, :steps]
+        if self.recompute:
+            return self._recomputed(x)
         return self.stack(x, self.state, lengths=self.lengths)[0]
 
+    def _recomputed(self, x: torch.Tensor) -> torch.Tensor:
+        """The same through the kernels' seam, which alone has this choice."""
+        specs, weights = [], []
+        for layer in self.stack.layers:
+            specs.append(LayerSpec("lstm", layer.input_size, layer.hidden_size))
+            weights.append([DirectionWeights(*(getattr(layer, f"{name}_l0") for name in WEIGHT_NAMES))])
+        states = [None] * len(specs)
+        return run_stack(StackSpec(tuple(specs)), x, states, weights, training=True, recompute=True).output
+
+    def gradients(self, y: torch.Tensor, steps: int | None = None) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(y, self.wanted, self.grad if steps is None else self.grad[:, :steps])
+
     def call(self, steps: int | None = None) -> tuple[torch.Tensor, ...]:
-        x = self.x if steps is None else self.x[:, :steps]
         if self.mode == "train":
-            y = self._forward(x)
-            grad = self.grad if steps is None else self.grad[:, :steps]
-            return (y, *torch.autograd.grad(y, self.wanted, grad))
+            y = self.forward(steps)
+            return (y, *self.gradients(y, steps))
         if self.mode == "eval_grad":
-            return (self._forward(x),)
+            return (self.forward(steps),)
         with torch.inference_mode():
-            return (self._forward(x),)
+            return (self.forward(steps),)
 
     def answers(self) -> Arrays:
         torch.manual_seed(1)  # of the masks of dropout and zoneout

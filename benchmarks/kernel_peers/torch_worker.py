@@ -56,22 +56,23 @@ class TorchRunner:
         packed = pack_padded_sequence(x, self.lengths, enforce_sorted=False)
         return pad_packed_sequence(self.model(packed)[0], total_length=x.shape[0])[0]
 
-    def _results(self, steps: int | None) -> tuple[torch.Tensor, ...]:
-        x = self.x if steps is None else self.x[:steps]
-        if self.mode == "train":
-            y = self.run(x)
-            grad = self.grad if steps is None else self.grad[:steps]
-            return (y, *torch.autograd.grad(y, self.wanted, grad))
-        if self.mode == "eval_grad":
-            return (self.run(x),)
-        with torch.inference_mode():
-            return (self.run(x),)
+    def forward(self, steps: int | None = None) -> torch.Tensor:
+        return self.run(self.x if steps is None else self.x[:steps])
 
-    def call(self, steps: int | None = None) -> object:
-        return self._results(steps)
+    def gradients(self, y: torch.Tensor, steps: int | None = None) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(y, self.wanted, self.grad if steps is None else self.grad[:steps])
+
+    def call(self, steps: int | None = None) -> tuple[torch.Tensor, ...]:
+        if self.mode == "train":
+            y = self.forward(steps)
+            return (y, *self.gradients(y, steps))
+        if self.mode == "eval_grad":
+            return (self.forward(steps),)
+        with torch.inference_mode():
+            return (self.forward(steps),)
 
     def answers(self) -> Arrays:
-        y, *gradients = self._results(None)
+        y, *gradients = self.call()
         found = {"y": y.transpose(0, 1)}
         if gradients:
             found["grad_x"] = gradients[0].transpose(0, 1)

@@ -9,7 +9,7 @@ Arrays go through `.npz` files. What the library itself prints goes to stderr.
 | `hello` | | `versions` of packages and other facts by name; `import_s` |
 | `prepare` | `key case options inputs answers` | `build_s`, `first_call_s`; or why not: `unsupported` |
 | `time` | `key calls warm steps` | `seconds` per call, mean of the calls |
-| `memory` | `case options inputs` | `peak_bytes` of the first call, `held_bytes` of what it gave |
+| `memory` | `case options inputs` | of a first training step: `kept_bytes` after forward, `peak_bytes` |
 | `drop` | `key` | nothing |
 """
 
@@ -152,12 +152,13 @@ def _status_bytes(name: str) -> int:
 
 
 def _memory_of_a_call(command: dict[str, Any], make: MakeRunner) -> dict[str, Any]:
-    runner = make(command["case"], command["options"], _read(command["inputs"]))
+    runner: Any = make(command["case"], command["options"], _read(command["inputs"]))
     gc.collect()
     # Writing 5 there lets the peak start again at what is held now.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status_bytes("VmRSS")
-    results = runner.call()
-    peak = _status_bytes("VmHWM") - before
-    held = sum(tensor.nbytes for tensor in results)  # type: ignore[attr-defined]
-    return {"peak_bytes": peak, "held_bytes": held}
+    y = runner.forward()
+    kept = _status_bytes("VmRSS") - before - y.nbytes
+    gradients = runner.gradients(y)
+    results = y.nbytes + sum(gradient.nbytes for gradient in gradients)
+    return {"kept_bytes": kept, "peak_bytes": _status_bytes("VmHWM") - before - results}

@@ -39,10 +39,11 @@ def measure_first_calls(case: Case, workers: Workers, folder: Path, repeats: int
 
 
 def measure_memory(case: Case, workers: Workers, folder: Path, repeats: int) -> dict[str, Any]:
-    """Bytes of the first training step: peak of the process beyond model and inputs, less what it returned.
+    """Bytes of the first training step: kept for the backward pass, and the peak, less what it returned.
 
-    Each time in a new process that has made a tiny step before, so that the library is loaded. The first step
-    and not a later one, because an allocator keeps what it was given back.
+    Both beyond what the process held with the model and the inputs. Each time in a new process that has made
+    a tiny step before, so that the library is loaded. The first step and not a later one, because an
+    allocator keeps what it was given back.
     """
     found = describe(case)
     inputs = _stored(case, folder / "inputs.npz")
@@ -51,12 +52,13 @@ def measure_memory(case: Case, workers: Workers, folder: Path, repeats: int) -> 
     rows = found["contenders"]
     for _ in range(repeats):
         for contender in case.contenders:
-            row = rows.setdefault(contender.label, {"bytes": []})
+            row = rows.setdefault(contender.label, {"kept_bytes": [], "peak_bytes": []})
             with _new_process(contender, case, workers, rows) as worker:
                 worker.ask(_prepare(tiny, contender, tiny_inputs, folder))
                 told = {"case": case.told(), "options": contender.options, "inputs": str(inputs)}
                 reply = worker.ask({"do": "memory"} | told)
-                row["bytes"].append(reply["peak_bytes"] - reply["held_bytes"])
+                for name in row:
+                    row[name].append(reply[name])
     return found
 
 

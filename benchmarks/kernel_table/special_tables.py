@@ -76,15 +76,18 @@ def _memory(title: str, cases: list[CaseData]) -> str:
         units = s["steps"] * s["layers"] * s["batch"] * s["hidden_size"]
         for label, found in case["contenders"].items():
             if "missing" in found:
-                rows.append([shape_name(case), label, "–", found["missing"]])
+                rows.append([shape_name(case), label, "–", "–", "–", found["missing"]])
                 continue
-            taken = median(found["bytes"])
-            rows.append([shape_name(case), label, f"{taken / 1e6:.1f}", f"{taken / units:.1f}"])
+            taken = [median(found[name]) for name in ("kept_bytes", "peak_bytes")]
+            columns = [text for t in taken for text in (f"{t / 1e6:.1f}", f"{t / units:.1f}")]
+            rows.append([shape_name(case), label, *columns])
     told = (
-        "Peak of the process during its first training step, beyond model and inputs and without the output "
-        "and the gradients it returned; a new process each time."
+        "The first training step of a new process, beyond what the process held with model and inputs: what "
+        "is kept between forward and backward, without the output; and the peak, without the output and the "
+        "gradients. Packed weights and working memory are included."
     )
-    return f"## {title}\n\n{told}\n\n" + markdown_table(["shape", "", "MB", "bytes / (T·L·B·H)"], rows)
+    head = ["shape", "", "kept, MB", "per T·L·B·H", "peak, MB", "per T·L·B·H"]
+    return f"## {title}\n\n{told}\n\n" + markdown_table(head, rows)
 
 
 SPECIAL: dict[str, Callable[[str, list[CaseData]], str]] = {

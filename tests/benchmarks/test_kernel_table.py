@@ -111,10 +111,15 @@ def test_one_step_and_streams_are_absolute() -> None:
 def test_memory_is_counted_per_unit_and_step() -> None:
     units = SMALL.batch * SMALL.steps * SMALL.hidden_size * SMALL.layers
     case = measured("memory", SMALL, {})
-    case["contenders"] = {"Gatestack": {"bytes": [20 * units]}, "torch": {"bytes": [40 * units]}}
+    case["contenders"] = {"Gatestack": {"kept_bytes": [20 * units]}, "torch": {"kept_bytes": [40 * units]}}
     (verdict,) = found([case], "24·T·L·B·H")
     assert verdict.met
-    assert verdict.measured == "20.0·T·L·B·H (torch 40.0·T·L·B·H)"
+    assert verdict.measured == "20.0·T·L·B·H (torch 40.0·T·L·B·H), weights included"
+    # The packed weights do not count.
+    weight_bytes = 4 * (case["flop"] // (6 * case["real_steps"]))
+    for more, met in ((0, True), (1, False)):
+        case["contenders"]["Gatestack"]["kept_bytes"] = [24 * units + weight_bytes + more]
+        assert found([case], "24·T·L·B·H")[0].met is met
 
 
 def test_the_page_tells_losses_first_the_worst() -> None:

@@ -105,7 +105,7 @@ def test_both_of_our_workers_answer_and_are_timed(workers: Workers, tmp_path: Pa
             assert row["error"] < 1e-5
         assert len(case["peak_gflops"]) == (2 if library.find() else 0)
     cases.append(measure_memory(replace(TINY, section="memory"), workers, tmp_path, 1))
-    assert all(len(row["bytes"]) == 1 for row in cases[-1]["contenders"].values())
+    assert all(len(row["peak_bytes"]) == 1 for row in cases[-1]["contenders"].values())
     table = {
         "cases": cases,
         "machine": dict.fromkeys(("processor", "cores", "memory_gib", "system", "python", "date"), "?"),
