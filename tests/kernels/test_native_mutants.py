@@ -28,10 +28,7 @@ QUICK_TESTS = (
     "test_exact_promises.py",
     "test_activations.py",
 )
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(COMPILER is None or not NATIVE.is_dir(), reason="no C++ compiler, or no sources"),
-]
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler on this machine")
 
 
 def compiled(folder: Path, mutant: Mutant | None) -> Path:
@@ -39,8 +36,7 @@ def compiled(folder: Path, mutant: Mutant | None) -> Path:
     sources = folder / "native"
     shutil.copytree(NATIVE, sources)
     if mutant is not None:
-        file = sources / mutant.file
-        file.write_text(mutant.planted(file.read_text(encoding="utf-8")), encoding="utf-8")
+        mutant.plant(sources)
     library = folder / "libgatestack.so"
     files = [str(sources / name) for name in ("engine.cpp", "api.cpp", "threads.cpp")]
     command = [
@@ -67,18 +63,27 @@ def run_quick_tests(library: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@needs_compiler
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_quick_tests_pass_without_a_fault(tmp_path: Path) -> None:
     result = run_quick_tests(compiled(tmp_path, None))
     assert result.returncode == 0, result.stdout[-3000:]
 
 
+@needs_compiler
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_fault_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     result = run_quick_tests(compiled(tmp_path, mutant))
     # 1 where a test failed, negative where the process was brought down; 2 and more are errors of this test.
     assert result.returncode == 1 or result.returncode < 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+def test_every_fault_has_its_place(tmp_path: Path) -> None:
+    for number, mutant in enumerate(MUTANTS):
+        mutant.plant(shutil.copytree(NATIVE, tmp_path / str(number)))
 
 
 def test_names_are_unique() -> None:
