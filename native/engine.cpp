@@ -1,7 +1,8 @@
 // The kernels for one instruction set; compiled once for each, GATESTACK_ENGINE naming it.
 #include "engine.h"
 
-#include "backward.h"
+#include "backward_rows.h"
+#include "backward_sums.h"
 
 namespace gatestack {
 namespace GATESTACK_ENGINE {

@@ -171,6 +171,9 @@ template <class T, int N, class B> GATESTACK_INLINE Several<T, N> operator-(cons
 template <class T, int N, class B> GATESTACK_INLINE Several<T, N> operator*(const Several<T, N> &a, const B &b) {
   return in_step<T, N>([&](int i) { return a.v[i] * part(b, i); });
 }
+template <class T, int N, class B> GATESTACK_INLINE Several<T, N> operator/(const Several<T, N> &a, const B &b) {
+  return in_step<T, N>([&](int i) { return a.v[i] / part(b, i); });
+}
 template <class T, int N> GATESTACK_INLINE Several<T, N> operator-(const Several<T, N> &a) {
   return in_step<T, N>([&](int i) { return -a.v[i]; });
 }

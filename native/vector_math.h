@@ -163,9 +163,8 @@ template <class T, class V, class A> GATESTACK_INLINE V divide(const A &a, const
   const V remainder = fma(-b_low, quotient, fma(-b, quotient, a));
   return fma(remainder, inverse, quotient);
 #else // without fused products there is no exact remainder
-  const V inverse = inverse_of(b);
-  const V quotient = inverse * a;
-  return quotient - quotient * b_low * inverse;
+  const V quotient = a / b;
+  return quotient - quotient * b_low / b;
 #endif
 }
 
