@@ -1,7 +1,7 @@
 """Faults planted in the C++ of the kernels: what stands there, and what stands there instead.
 
-Each is a mistake that a person could make and a compiler would take. A change whose text no file holds any more
-is an error: whoever changes the line moves the fault along with it.
+Each is a mistake that a person could make and a compiler would take. A change whose text no file holds any
+more is an error: whoever changes the line moves the fault along with it.
 """
 
 from __future__ import annotations
