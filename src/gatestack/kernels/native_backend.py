@@ -32,8 +32,16 @@ __all__ = [
     "modes",
     "pack",
     "run",
+    "with_gaps",
 ]
 
+# Plain numbers: arithmetic on an enumeration takes a microsecond.
+_BFLOAT16, _RECOMPUTE, _SAVE, _TRAINING = (
+    int(Flag.BFLOAT16),
+    int(Flag.RECOMPUTE),
+    int(Flag.SAVE),
+    int(Flag.TRAINING),
+)
 _PARTS = len(DirectionWeights._fields)
 
 
@@ -78,8 +86,13 @@ def run(
     flags, halved = modes(spec, x, training=training, recompute=recompute)
     job = Job(spec, flags, int(seed), cells, halved, lengths, mask if mask is None else mask.contiguous())
     if torch.is_grad_enabled() and _wants_gradient(x, flat):
-        job.flags |= Flag.SAVE
-        y, *others = cast("tuple[Tensor, ...]", _Node.apply(job, x, *flat))  # type: ignore[no-untyped-call]
+        job.flags |= _SAVE
+        present = [tensor is not None for tensor in flat]
+        given = [tensor for tensor in flat if tensor is not None]
+        y, *others = cast(
+            "tuple[Tensor, ...]",
+            _Node.apply(job, present, x, *given),  # type: ignore[no-untyped-call]
+        )
     else:
         packed = pack(job, x, flat)
         y, others, _ = forward(job, packed, x, flat)
@@ -121,23 +134,26 @@ def modes(spec: StackSpec, x: Tensor, *, training: bool, recompute: bool) -> tup
     Under autocast the results have the dtype that `torch.nn.LSTM`, `GRU` and `RNN` give there: the GRU keeps
     that of its input.
     """
-    flags = (Flag.TRAINING if training else 0) | (Flag.RECOMPUTE if recompute else 0)
+    flags = (_TRAINING if training else 0) | (_RECOMPUTE if recompute else 0)
     if x.dtype is torch.bfloat16:
-        return flags | Flag.BFLOAT16, (True,) * len(spec.layers)
+        return flags | _BFLOAT16, (True,) * len(spec.layers)
     if x.dtype is torch.float32 and torch.is_autocast_enabled("cpu"):
         # A layer over one that gives bfloat16 gives bfloat16, too.
         halved = tuple(
             any(layer.gates != 3 for layer in spec.layers[: n + 1]) for n in range(len(spec.layers))
         )
-        return flags | Flag.BFLOAT16, halved
+        return flags | _BFLOAT16, halved
     return flags, ()
 
 
 def arrange(spec: StackSpec, y: Tensor, others: Sequence[Tensor], *, cells: bool) -> StackResult:
     """Give final states and cell states, which come in one row, the form of a result."""
     rest = iter(others)
+    if spec.state_count == 2 * len(spec.layers):
+        pairs = zip(rest, rest, strict=True) if not cells else [(next(rest), next(rest)) for _ in spec.layers]
+        return StackResult(y, tuple(pairs), tuple(rest) if cells else None)
     finals = tuple([tuple([next(rest) for _ in layer.state_sizes]) for layer in spec.layers])
-    return StackResult(y, finals, tuple(rest) if cells else None)
+    return StackResult(y, finals, None)
 
 
 def forward(
@@ -171,8 +187,9 @@ def backward(
     """Compute the gradients of x and of what `flat` holds, where wanted, from those of all results."""
     plan, count, dtype = packed.plan, job.spec.state_count, packed.plan.dtype
     grad_x = torch.empty(x.shape, dtype=dtype) if wanted[0] else None
+    layout = torch.contiguous_format
     found = [
-        torch.empty(t.shape, dtype=dtype) if want and t is not None else None
+        torch.empty_like(t, dtype=dtype, memory_format=layout) if want and t is not None else None
         for t, want in zip(flat, wanted[1:], strict=True)
     ]
     gradients = plan.empty_table()
@@ -199,32 +216,42 @@ def backward(
         gradients=gradients,
     )
     return [
-        None if gradient is None or of is None else gradient.to(of.dtype)
+        gradient if gradient is None or of is None or gradient.dtype is of.dtype else gradient.to(of.dtype)
         for of, gradient in zip((x, *flat), (grad_x, *found), strict=True)
     ]
 
 
 class _Node(torch.autograd.Function):
-    """The stack as one node of autograd."""
+    """The stack as one node of autograd; gaps stay outside, for every argument costs time."""
 
     @staticmethod
-    def forward(ctx: Any, job: Job, x: Tensor, *flat: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, job: Job, present: list[bool], x: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        flat = with_gaps(given, present)
         packed = pack(job, x, flat)
         y, others, saved = forward(job, packed, x, flat)
         ctx.set_materialize_grads(False)
-        ctx.job, ctx.packed = job, packed
-        results = lowered(job.spec, job.halved, y, others)
+        ctx.job, ctx.packed, ctx.present = job, packed, present
         # y is saved as what the caller gets, where that is the same: changing it in place is then noticed.
-        ctx.save_for_backward(x, y, saved, *flat)
-        return results
+        ctx.save_for_backward(x, y, saved, *given)
+        return lowered(job.spec, job.halved, y, others)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, y, saved, *flat = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[1:]
+        x, y, saved, *given = ctx.saved_tensors
+        flat, present = with_gaps(given, ctx.present), ctx.present
+        rest = iter(ctx.needs_input_grad[2:])
+        wanted = [next(rest), *[next(rest) if there else False for there in present]]
         if torch.is_grad_enabled():  # the gradients are to be differentiated again
-            return None, *_differentiable_backward(ctx.job, x, flat, grads, wanted)
-        return None, *backward(ctx.job, ctx.packed, x, flat, y, saved, grads, wanted)
+            found = _differentiable_backward(ctx.job, x, flat, grads, wanted)
+        else:
+            found = backward(ctx.job, ctx.packed, x, flat, y, saved, grads, wanted)
+        return None, None, found[0], *[g for g, there in zip(found[1:], present, strict=True) if there]
+
+
+def with_gaps(given: Sequence[Tensor], present: Sequence[bool]) -> list[Tensor | None]:
+    """Put tensors where `present` says that they are, and None elsewhere."""
+    rest = iter(given)
+    return [next(rest) if there else None for there in present]
 
 
 def _differentiable_backward(
@@ -246,7 +273,7 @@ def _differentiable_backward(
         weights,
         lengths=job.lengths,
         mask=job.mask,
-        training=bool(job.flags & Flag.TRAINING),
+        training=bool(job.flags & _TRAINING),
         seed=job.seed,
         cells=job.cells,
     )

@@ -11,6 +11,7 @@ their gradients, whose features are.
 from __future__ import annotations
 
 import ctypes
+import threading
 from array import array
 from collections.abc import Sequence
 from functools import cache
@@ -27,11 +28,15 @@ __all__ = ["Plan", "Sizes", "Table", "plan_of", "pointer"]
 
 Table: TypeAlias = "array[int]"
 
+# Plain numbers: arithmetic on an enumeration takes a microsecond.
+_SAVE = int(Flag.SAVE)
+
 
 def _word(structure: type[ctypes.Structure], field: str) -> int:
     return int(getattr(structure, field).offset) // 8
 
 
+_MOST_KEPT_BYTES = 1 << 20
 _CALL = ctypes.sizeof(Call) // 8
 _LAYER = ctypes.sizeof(Layer) // 8
 WEIGHTS = ctypes.sizeof(Weights) // 8
@@ -226,11 +231,11 @@ class Plan:
                 words[at + _CELLS] = cell.data_ptr()
         sizes = self.sizes(words)
         saved = None
-        if flags & Flag.SAVE:
+        if flags & _SAVE:
             saved = _room(max(sizes.saved, saved_bytes))
             saved[sizes.saved :] = 0
             words[_SAVED] = saved.data_ptr()
-        scratch = _room(sizes.scratch_forward)
+        scratch = _scratch(sizes.scratch_forward)
         words[_SCRATCH] = scratch.data_ptr()
         self._check(self._forward(words.buffer_info()[0]), "gatestack_forward")
         return y, others, saved
@@ -282,6 +287,25 @@ class Plan:
 def plan_of(spec: StackSpec, dtype: torch.dtype) -> Plan:
     """Give the plan of a spec, made once."""
     return Plan(spec, dtype)
+
+
+class _Kept(threading.local):
+    """A thread's scratch, kept for its next call where it is small: calls of one step are that short."""
+
+    room = torch.empty(0, dtype=torch.uint8)
+
+
+_kept = _Kept()
+
+
+def _scratch(count: int) -> Tensor:
+    """Give at least `count` bytes for the time of a call."""
+    room = _kept.room
+    if room.numel() < count:
+        room = _room(count)
+        if count <= _MOST_KEPT_BYTES:
+            _kept.room = room
+    return room
 
 
 def _room(count: int) -> Tensor:

@@ -24,6 +24,7 @@ from gatestack.kernels.native_backend import (
     lowered,
     modes,
     pack,
+    with_gaps,
 )
 from gatestack.kernels.native_call import Plan, plan_of
 from gatestack.kernels.spec import DirectionWeights, StackResult, StackSpec, States
@@ -91,12 +92,7 @@ def _read(
     """Put the arguments of an operator together again."""
     mask = mask if mask is None else mask.contiguous()
     job = Job(_parsed(text), flags, 0 if seed is None else int(seed), cells, (), lengths, mask)
-    return job, _with_gaps(given, present)
-
-
-def _with_gaps(given: Sequence[Tensor], present: Sequence[bool]) -> list[Tensor | None]:
-    rest = iter(given)
-    return [next(rest) if there else None for there in present]
+    return job, with_gaps(given, present)
 
 
 @cache
@@ -144,7 +140,7 @@ def _fake_stack(
             x.new_empty((batch, steps, directions * layer.hidden_size), dtype=plan.dtype)
             for layer in spec.layers
         ]
-    room = _saved_bytes(plan, _with_gaps(given, present), flags, batch, steps)
+    room = _saved_bytes(plan, with_gaps(given, present), flags, batch, steps)
     y = x.new_empty((batch, steps, spec.output_size), dtype=plan.dtype)
     return y, others, x.new_empty((room,), dtype=torch.uint8)
 
@@ -163,7 +159,7 @@ def _stack_backward(
 @torch.library.register_fake("gatestack::stack_backward", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _fake_stack_backward(x: Tensor, given: list[Tensor], *rest: Any) -> list[Tensor]:
     wanted = rest[-1]
-    all_of = (x, *_with_gaps(given, rest[3]))
+    all_of = (x, *with_gaps(given, rest[3]))
     return [
         of.new_empty(of.shape) for of, want in zip(all_of, wanted, strict=True) if want and of is not None
     ]
@@ -176,7 +172,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, list[Tensor],
     ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, lengths, mask, seed, y, saved, *given)
-    ctx.wanted = [t is not None and t.requires_grad for t in (x, *_with_gaps(given, ctx.rest[0]))]
+    ctx.wanted = [t is not None and t.requires_grad for t in (x, *with_gaps(given, ctx.rest[0]))]
 
 
 def _differentiate(

@@ -2,7 +2,7 @@
 
 Only calls without gradients look here; in training the weights change with each call. An entry belongs to
 the weights of one plan. It is used again when every tensor is the same object, at the same address, of the
-same version, with the same first and middle bytes, and no optimiser has made a step since. The version counts
+same version, with the same bytes in the middle, and no optimiser has made a step since. The version counts
 what torch writes in place; optimiser steps count apart, because the fused ones do not raise it; the sampled
 bytes are for writing past both, as through `.data`.
 """
@@ -22,6 +22,8 @@ from gatestack.kernels.native_call import Plan, Table
 
 __all__ = ["Packed", "packed_weights"]
 
+# Plain numbers: arithmetic on an enumeration takes a microsecond.
+_BFLOAT16, _SAVE = int(Flag.BFLOAT16), int(Flag.SAVE)
 _SAMPLE_BYTES = 64
 
 _optimiser_steps = 0
@@ -45,27 +47,32 @@ class _Entry:
     """Packed weights, and what would differ if the weights had changed."""
 
     def __init__(self, weights: Sequence[Tensor | None], packed: Packed) -> None:
+        present = [weight for weight in weights if weight is not None]
         self.packed = packed
         self.steps = _optimiser_steps
-        self.ids = [id(weight) for weight in weights]
-        self.marks = [weight is not None and (weight.data_ptr(), weight._version) for weight in weights]
-        self.samples = [
-            (sample, sample.raw)
-            for weight in weights
-            if weight is not None and weight.is_contiguous()
-            for sample in _samples(weight)
-        ]
+        self.marks = _marks(weights)
+        self.samples = [_sample(weight) for weight in present if weight.is_contiguous()]
+        self.bytes = [sample.raw for sample in self.samples]
         # Without these the memory could be freed, and come back with other weights at the same address.
-        self.aliases = [None if weight is None else weight.detach() for weight in weights]
+        self.aliases = [weight.detach() for weight in present]
 
     def holds(self, weights: Sequence[Tensor | None]) -> bool:
         """Whether these weights are those of the entry, unchanged."""
-        if self.steps != _optimiser_steps or self.ids != [id(weight) for weight in weights]:
-            return False
-        for weight, mark in zip(weights, self.marks, strict=True):
-            if weight is not None and (weight.data_ptr(), weight._version) != mark:
-                return False
-        return all(sample.raw == raw for sample, raw in self.samples)
+        return (
+            self.steps == _optimiser_steps
+            and self.marks == _marks(weights)
+            and self.bytes == [sample.raw for sample in self.samples]
+        )
+
+
+def _marks(weights: Sequence[Tensor | None]) -> list[int]:
+    """Give what tells weights apart, and a change of them: object, address, version."""
+    marks = [id(weight) for weight in weights]
+    for weight in weights:
+        if weight is not None:
+            marks.append(weight.data_ptr())
+            marks.append(weight._version)
+    return marks
 
 
 _entries: dict[tuple[int, int, int], tuple[weakref.ref[Tensor], _Entry]] = {}
@@ -80,13 +87,14 @@ def packed_weights(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> 
         flags: of the call.
     """
     first = weights[0]
-    if first is None or flags & Flag.SAVE:
+    if first is None or flags & _SAVE:
         return _pack(plan, weights, flags)
-    key = (id(plan), id(first), flags & Flag.BFLOAT16)
+    key = (id(plan), id(first), flags & _BFLOAT16)
     found = _entries.get(key)
     if found is not None and found[0]() is first and found[1].holds(weights):
         return found[1].packed
-    made = _pack(plan, weights, flags)
+    # Aliases: what is kept must not keep the weights themselves.
+    made = _pack(plan, [None if weight is None else weight.detach() for weight in weights], flags)
     if not any(weight is not None and weight.is_inference() for weight in weights):
         # The callback holds the key alone: it runs when the first weight is gone, and with it the entry.
         entry = _Entry(weights, made)
@@ -95,7 +103,13 @@ def packed_weights(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> 
 
 
 def _pack(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> Packed:
-    values = [None if weight is None else weight.detach().to(plan.dtype).contiguous() for weight in weights]
+    dtype = plan.dtype
+    values = [
+        weight
+        if weight is None or (weight.dtype is dtype and weight.is_contiguous())
+        else weight.detach().to(dtype).contiguous()
+        for weight in weights
+    ]
     table = plan.empty_table()
     for position, value in enumerate(values):
         if value is not None:
@@ -104,12 +118,10 @@ def _pack(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> Packed:
     return Packed(plan, plan.template(table, packed), (values, table, packed))
 
 
-def _samples(weight: Tensor) -> list[ctypes.Array[ctypes.c_char]]:
-    """Give views of the first and the middle bytes of a weight."""
-    size = weight.nbytes
-    count = min(size, _SAMPLE_BYTES)
-    address = weight.data_ptr()
-    return [(ctypes.c_char * count).from_address(at) for at in (address, address + (size - count) // 2)]
+def _sample(weight: Tensor) -> ctypes.Array[ctypes.c_char]:
+    """Give a view of some bytes in the middle of a weight."""
+    count = min(weight.nbytes, _SAMPLE_BYTES)
+    return (ctypes.c_char * count).from_address(weight.data_ptr() + (weight.nbytes - count) // 2)
 
 
 def _count_step(*_: object) -> None:

@@ -103,7 +103,11 @@ class Recurrent(nn.Module):
         self._regularisation = _checked(regularisation, owner)
         self._regularisation.refuse(self.refused, owner)
         self._spec = self._regularised(1)
-        self._parts = tuple(self._spec.weight_shapes)
+        # Per direction, in the order of `DirectionWeights`, the names of its parameters.
+        self._parts = [
+            [part + suffix if part in self._spec.weight_shapes else None for part in DirectionWeights._fields]
+            for suffix in _SUFFIXES[: self.num_directions]
+        ]
         self._alone: StackSpec | None = None
         for name in self._parameter_shapes():
             self.register_parameter(name, None)
@@ -224,14 +228,14 @@ class Recurrent(nn.Module):
         Returns:
             One `DirectionWeights` for each direction, shapes as the class has them.
         """
+        own = self._own
         every = []
-        for suffix in _SUFFIXES[: self.num_directions]:
-            parts = {part: self._own(part + suffix) for part in self._parts}
-            if dropped and self.training and self._regularisation.weight_drop:
-                parts["weight_hh"] = nn.functional.dropout(
-                    parts["weight_hh"], self._regularisation.weight_drop
-                )
-            every.append(DirectionWeights(**parts))
+        for names in self._parts:
+            parts = [own(name) if name else None for name in names]
+            every.append(DirectionWeights(*parts))  # type: ignore[arg-type]
+        drop = self._regularisation.weight_drop
+        if dropped and drop and self.training:
+            every = [one._replace(weight_hh=nn.functional.dropout(one.weight_hh, drop)) for one in every]
         return tuple(every)
 
     def _own(self, name: str) -> Tensor:

@@ -104,7 +104,7 @@ class Stack(nn.Module):
         if residual:
             _check_residual(layers)
         self.layers = nn.ModuleList(layers)
-        self._runs: tuple[object, list[LayerSpec], list[Run]] = (None, [], [])
+        self._runs: tuple[object, list[LayerSpec], tuple[Between, list[Run]]] = (None, [], (Between(), []))
         self.register_load_state_dict_pre_hook(_rename_torch_weights)  # type: ignore[no-untyped-call]
         if input_size is not None:
             self.build(input_size)
@@ -144,7 +144,7 @@ class Stack(nn.Module):
                 )
             layer.build(width)
             width = layer.output_size
-        self._cut([self._layer(number) for number in range(len(self.layers))], self._between())
+        self._cut(self._all_layers())
         return self
 
     def forward(
@@ -175,7 +175,7 @@ class Stack(nn.Module):
             ArgumentError: a shape, dtype or device that does not fit, a state for another number of layers,
                 cell states of a layer that has none.
         """
-        layers = [self._layer(number) for number in range(len(self.layers))]
+        layers = self._all_layers()
         check_input(x, layers[0].input_size, layers[0]._like, "Stack")
         if any(layer.input_size is None for layer in layers):
             self.build(x.shape[2])
@@ -184,11 +184,11 @@ class Stack(nn.Module):
         if return_cell_states:
             self._check_cells()
 
-        between = self._between()
         y = x
         finals: list[LSTMState | Tensor] = []
         cells: list[Tensor] = []
-        for run in self._cut(layers, between):
+        between, runs = self._cut(layers)
+        for run in runs:
             below, inside = y, layers[run.first : run.last]
             given = states[run.first : run.last]
             if run.spec is None:
@@ -220,20 +220,19 @@ class Stack(nn.Module):
                 y = y + (below if inside[0].return_sequences else steps.last(below))
         return (y, tuple(finals), tuple(cells)) if return_cell_states else (y, tuple(finals))
 
-    def _between(self) -> Between:
-        return Between(
-            self.dropout or self.variational_dropout, per_step=self.dropout > 0, residual=self.residual
-        )
-
-    def _cut(self, layers: list[Recurrent], between: Between) -> list[Run]:
+    def _cut(self, layers: list[Recurrent]) -> tuple[Between, list[Run]]:
         """Cut the stack into runs, anew where something that matters has changed."""
-        apart = tuple([has_hooks(layer) or layer.training != self.training for layer in layers])
+        training = self.training
+        apart = tuple([layer.training != training or has_hooks(layer) for layer in layers])
         key = (self.dropout, self.variational_dropout, self.residual, apart)
         if torch.compiler.is_compiling() and self._runs[0] == key:
             return self._runs[2]  # a tracer need not compare specs, nor could it make them
         specs = [layer.spec for layer in layers]
         if self._runs[0] != key or self._runs[1] != specs:
-            self._runs = (key, specs, cut_into_runs(layers, between, apart))
+            between = Between(
+                self.dropout or self.variational_dropout, per_step=self.dropout > 0, residual=self.residual
+            )
+            self._runs = (key, specs, (between, cut_into_runs(layers, between, apart)))
         return self._runs[2]
 
     def stepper(self, streams: int = 1) -> StackStepper:
@@ -258,7 +257,7 @@ class Stack(nn.Module):
             >>> library.find() is None or stack.stepper(3).step(torch.zeros(3, 2)).shape == (3, 4)
             True
         """
-        layers = [self._layer(number) for number in range(len(self.layers))]
+        layers = self._all_layers()
         dtype = str(layers[0]._like.dtype).removeprefix("torch.")
         if any(layer.bidirectional for layer in layers):
             raise ArgumentError(
@@ -267,7 +266,8 @@ class Stack(nn.Module):
                 expected="one direction",
                 hint="the reverse direction starts at the last step, which a stream has not seen yet",
             )
-        run = cut_into_runs(layers, self._between(), (False,) * len(layers))[0]
+        between, _ = self._cut(layers)
+        run = cut_into_runs(layers, between, (False,) * len(layers))[0]
         if run.spec is None:
             raise RuntimeError("layers side by side were not cut into one run")
         weights = [layer.weights(dropped=False) for layer in layers]
@@ -285,12 +285,17 @@ class Stack(nn.Module):
         return ", ".join(parts)
 
     def _layer(self, number: int) -> Recurrent:
-        layer = self.layers[number]
-        if not isinstance(layer, Recurrent):
-            raise ArgumentError(
-                f"layer {number} is a {type(layer).__name__}", where="Stack", expected="LSTM, GRU, RNN"
-            )
-        return layer
+        return self._all_layers()[number]
+
+    def _all_layers(self) -> list[Recurrent]:
+        found = []
+        for number, layer in enumerate(self.layers):
+            if not isinstance(layer, Recurrent):
+                raise ArgumentError(
+                    f"layer {number} is a {type(layer).__name__}", where="Stack", expected="LSTM, GRU, RNN"
+                )
+            found.append(layer)
+        return found
 
     def _states(self, state: object) -> Sequence[LSTMState | Tensor | None]:
         count = len(self.layers)

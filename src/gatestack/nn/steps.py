@@ -48,7 +48,7 @@ class Steps:
             return cls(None, _checked_mask(x, mask, owner))
         if lengths is not None:
             return cls(_checked_lengths(x, lengths, owner), None)
-        return cls(None, None)
+        return _ALL
 
     def last(self, y: Tensor) -> Tensor:
         """Take each row's last real step of y (N, T, F) -> (N, F); zero where there is none."""
@@ -63,6 +63,9 @@ class Steps:
             return y[:, -1]
         rows = torch.arange(batch, device=y.device)
         return y[rows, (lengths - 1).clamp(min=0)].masked_fill((lengths == 0)[:, None], 0.0)
+
+
+_ALL = Steps(None, None)
 
 
 def _checked_mask(x: Tensor, mask: Mask, owner: str) -> Tensor:
