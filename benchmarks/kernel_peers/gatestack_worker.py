@@ -21,7 +21,6 @@ from gatestack.kernels import library  # noqa: E402
 from gatestack.kernels.backend import choose_backend, use_backend  # noqa: E402
 from gatestack.kernels.recurrent import run_stack  # noqa: E402
 from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackSpec  # noqa: E402
-from gatestack.kernels.step import StackStepper  # noqa: E402
 from gatestack.nn import GRU, LSTM, LSTMForm, Regularisation, Stack  # noqa: E402
 
 IMPORT_S = time.perf_counter() - START
@@ -135,13 +134,7 @@ class StepperRunner:
     """A `StackStepper` fed NumPy arrays, torch left out. Its states go on from call to call: a stream."""
 
     def __init__(self, case: dict[str, Any], arrays: Arrays) -> None:
-        weights, specs, given = load_weights(arrays), [], []
-        width = case["input_size"]
-        for layer in range(case["layers"]):
-            specs.append(LayerSpec(case["cell"], width, case["hidden_size"]))
-            given.append([DirectionWeights(*(weights[f"{name}_l{layer}"] for name in WEIGHT_NAMES))])
-            width = case["hidden_size"]
-        self.stepper = StackStepper(StackSpec(tuple(specs)), given, streams=case["batch"])
+        self.stepper = build(case, {}, load_weights(arrays)).stepper(case["batch"])
         self.x = np.ascontiguousarray(arrays["x"][:, 0])
         self.start = (arrays["h0"], arrays["c0"])
 

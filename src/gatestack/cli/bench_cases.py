@@ -44,6 +44,7 @@ class Case:
         train: forward, and the gradients of the input and of all parameters; else forward in inference mode.
         directions: 1 or 2.
         ragged: rows have from T/2 to T steps, 75 % of T on average.
+        stepper: a stream through `Stack.stepper`, where there are compiled kernels; T is 1.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Case:
     train: bool = True
     directions: Literal[1, 2] = 1
     ragged: bool = False
+    stepper: bool = False
 
     def lengths(self) -> Tensor:
         """The steps of each row, (N,), the same ones every time."""
@@ -81,7 +83,7 @@ CASES = (
     *(Case("GRU, training", "gru", shape) for shape in (SMALL, MIDDLE)),
     *(Case("ragged LSTM, training", "lstm", shape, ragged=True) for shape in (SMALL, MIDDLE)),
     *(Case("both directions, training", "lstm", shape, directions=2) for shape in (SMALL, MIDDLE)),
-    Case("LSTM, one step", "lstm", (1, 1, 8, 64, 2), train=False),
+    Case("LSTM, one step of a stream", "lstm", (1, 1, 8, 64, 2), train=False, stepper=True),
 )
 
 
@@ -181,7 +183,19 @@ def _calls(case: Case) -> tuple[Call, Call, tuple[Tensor, ...]]:
 
     truth = _as_call(case, lambda x: theirs(x, exact), exact, x.double(), grad.double())()
     own_call, their_call = _as_call(case, ours, stack, x, grad), _as_call(case, theirs, plain, x, grad)
+    if case.stepper and library.find() is not None:
+        own_call = _stepping(stack, x[:, 0])
     return own_call, their_call, tuple(array.detach() for array in truth)
+
+
+def _stepping(stack: Stack, x: Tensor) -> Call:
+    """Step streams, from zero states on: it is the first answer that can be compared."""
+    stepper, array = stack.stepper(len(x)), x.numpy()
+
+    def step() -> tuple[Tensor, ...]:
+        return (torch.from_numpy(stepper.step(array))[:, None],)
+
+    return step
 
 
 def _as_call(
