@@ -95,7 +95,9 @@ def _lines(found: list[Measured]) -> list[str]:
 
 
 def _spread(quartiles: tuple[float, float, float], scale: float) -> str:
-    low, middle, high = (f"{scale * value:.3g}" for value in quartiles)
+    # Three digits, and never a power of ten.
+    numbers = (scale * value for value in quartiles)
+    low, middle, high = (f"{value:.0f}" if value >= 100 else f"{value:.3g}" for value in numbers)
     return f"{middle} [{low}–{high}]"
 
 
