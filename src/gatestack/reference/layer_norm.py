@@ -59,7 +59,7 @@ def normalise_backward(normal: Array, scale: Array, d_normal: Array) -> Array:
         True
 
     Source:
-        The chain rule applied to the equations of `normalise`.
+        The chain rule applied to the equations of `normalise`; derived in docs/derivations/kernels.md.
     """
     mean = d_normal.mean(axis=1, keepdims=True)
     along = (d_normal * normal).mean(axis=1, keepdims=True)

@@ -201,7 +201,7 @@ class LSTMCell(CommonWeights):
 
         Source:
             The chain rule applied to the equations of `LSTMCell`;
-            derived in docs/derivations/recurrent_cells.md.
+            derived in docs/derivations/recurrent_cells.md, the options in docs/derivations/kernels.md.
         """
         d_h_new, d_c_new = d_state
         dropout, from_x, from_h, from_c, c, i, f, g, o, c_new, tanh_c = record
