@@ -1,4 +1,9 @@
-"""The kernels under the compiler's sanitizers: no access outside an array, nothing undefined, no race."""
+"""The kernels under the compiler's sanitizers: no access outside an array, nothing undefined, no race.
+
+GCC looks at no masked load and no masked store. So where a row ends within a vector the sanitizer sees
+nothing in the engines for AVX-512 and AVX2, which mask there; it does in the baseline, which has no masks and
+otherwise the same sources. Writes are watched in all of them by the guards of `abi_driver.py`.
+"""
 
 from __future__ import annotations
 
@@ -79,14 +84,15 @@ def test_no_access_is_outside_and_nothing_is_undefined(addresses: Path, isa: str
     assert " passed" in done.stdout
 
 
-def test_the_sanitizer_sees_an_access_outside(addresses: Path) -> None:
+@pytest.mark.parametrize("isa", ISAS)
+def test_the_sanitizer_sees_an_access_outside(addresses: Path, isa: str) -> None:
     reads_too_far = (
         "import ctypes; from gatestack.kernels.library import load; "
         "x = (ctypes.c_float * 100)(); libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; "
-        "load().raw.gatestack_activation(0, 0, libc.malloc(ctypes.c_size_t(396)), x, 100)"
+        "load().raw.gatestack_activation(0, 0, libc.malloc(ctypes.c_size_t(40)), x, 100)"
     )
-    done = run_checked(addresses, ISAS[0], "-c", reads_too_far)
-    assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
+    done = run_checked(addresses, isa, "-c", reads_too_far)
+    assert "ERROR: AddressSanitizer" in done.stderr
 
 
 @pytest.fixture(scope="module")
