@@ -134,7 +134,8 @@ GATESTACK_EXPORT void gatestack_mask(uint64_t seed, int32_t kind, int32_t layer,
   if (chosen) chosen->engine->draw(seed, kind, layer, direction, rows, steps, units, probability, out);
 }
 
-GATESTACK_EXPORT int32_t gatestack_activation(int32_t function, int32_t dtype, const void *x, void *out, int64_t count) {
+GATESTACK_EXPORT int32_t gatestack_activation(int32_t function, int32_t dtype, const void *x, void *out,
+                                              int64_t count) {
   if (!chosen || (function != 0 && function != 1)) return GATESTACK_BAD_ARGUMENT;
   if (dtype == GATESTACK_FLOAT32)
     chosen->engine->activate_float(function, static_cast<const float *>(x), static_cast<float *>(out), count);

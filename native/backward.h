@@ -4,7 +4,7 @@
 //
 //   rows        a task per group of rows and direction: the steps of the chunk in reverse, each the element-wise
 //               part and dh = dG U, leaving the gradients dG of the sums for all steps of the chunk
-//   products    dW += dGᵀ x, dU += dGᵀ h', db += Σ dG, a task per tile of the result; dx = dG W, a task per block of steps
+//   products    dW += dGᵀ x, dU += dGᵀ h', db += Σ dG, a task per tile of the result; dx = dG W, a task per block
 //
 // A tile of a weight's gradient adds up the steps of the chunk in one order, and the chunks depend on the shapes
 // alone, so the gradients do not depend on the number of threads.
@@ -18,7 +18,7 @@ namespace GATESTACK_ENGINE {
 
 template <class T> class Backward {
 public:
-  Backward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan, threads) {}
+  explicit Backward(Plan<T> &plan) : plan_(plan), groups_(plan) {}
 
   void take_scratch(Arena &arena) {
     const int64_t N = plan_.batch.N, D = plan_.D;
@@ -78,6 +78,8 @@ public:
     Task counted;
     for (int64_t i = 0; i < tasks; ++i) (zeros_ ? tasks_[i] : counted).take(*this, arena);
   }
+
+  int threads() const { return plan_.threads(); }
 
   // Fills what stays the same during the call.
   void prepare() {
@@ -300,12 +302,12 @@ private:
     // Rows are cut into equal parts of at most kRowsOfTask.
     int64_t parts() const { return (rows + kRowsOfTask - 1) / kRowsOfTask; }
     int64_t rows_of_task() const { return (rows + parts() - 1) / parts(); }
-    int64_t strips() const { return (columns + kPanelsOfTask * panel_width<T>() - 1) / (kPanelsOfTask * panel_width<T>()); }
+    int64_t strips() const { return (columns + kStrip - 1) / kStrip; }
   };
   static constexpr int64_t kRowsOfTask = 16 * kTileRows;
-  static constexpr int64_t kPanelsOfTask = 2;
+  static constexpr int64_t kStrip = 2 * panel_width<T>();
   static constexpr int64_t kEntriesOfChunk = 512;
-  static constexpr int64_t kEntriesAtOnce = 64; // the copy of one operand and a panel of the other fit in the first-level cache
+  static constexpr int64_t kEntriesAtOnce = 64; // one operand's copy and the other's panel fit in the first-level cache
 
   class Products;
 

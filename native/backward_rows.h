@@ -22,7 +22,8 @@ template <class T> inline void split(T *dh, T *kept, const T *weight, int64_t n)
   });
 }
 
-template <class T> inline LSTMOptions<T> lstm_options(const LayerPlan &layer, const gatestack_weights &weights, const StepMasks<T> &masks,
+template <class T>
+inline LSTMOptions<T> lstm_options(const LayerPlan &layer, const gatestack_weights &weights, const StepMasks<T> &masks,
                                    T *grad, T *rows) {
   LSTMOptions<T> options = {};
   options.peephole = static_cast<const T *>(weights.peephole);
@@ -37,7 +38,8 @@ template <class T> inline LSTMOptions<T> lstm_options(const LayerPlan &layer, co
   return options;
 }
 
-template <class T> inline void backward_lstm(const LayerPlan &layer, const gatestack_weights &weights, const StepMasks<T> &masks,
+template <class T>
+inline void backward_lstm(const LayerPlan &layer, const gatestack_weights &weights, const StepMasks<T> &masks,
                           const T *gates, const T *before, const T *dy, T *dc, T *d_sums, T *grad, T *rows) {
   const LSTMOptions<T> options = lstm_options(layer, weights, masks, grad, rows);
   if (layer.plain) lstm_backward<T, true>(layer.H, gates, before, dy, dc, d_sums, options);
@@ -45,7 +47,8 @@ template <class T> inline void backward_lstm(const LayerPlan &layer, const gates
 }
 
 // y = o tanh(n(c)) of a row again, the operand of the projection's gradient.
-template <class T> inline void output_of_row(const LayerPlan &layer, const gatestack_weights &weights, const StepMasks<T> &masks,
+template <class T>
+inline void output_of_row(const LayerPlan &layer, const gatestack_weights &weights, const StepMasks<T> &masks,
                           const T *gates, const T *before, T *rows, T *y) {
   const LSTMOptions<T> options = lstm_options<T>(layer, weights, masks, nullptr, rows);
   lstm_output(layer.H, gates, before, y, options);
@@ -183,7 +186,8 @@ void Backward<T>::run_step(const Chunk &chunk, int d, int64_t group, int64_t row
 }
 
 template <class T>
-void Backward<T>::step_of_row(const Chunk &chunk, int d, const Task &task, int64_t n, int64_t k, int64_t p, const T *dy, T *dh) {
+void Backward<T>::step_of_row(const Chunk &chunk, int d, const Task &task, int64_t n, int64_t k, int64_t p,
+                              const T *dy, T *dh) {
   const int l = chunk.l;
   const LayerPlan &layer = plan_.layer[l];
   const gatestack_weights &weights = layer.layer->weights[d];

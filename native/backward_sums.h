@@ -1,4 +1,5 @@
-// The parallel half of the backward pass: dx, and the sums over all entries of a chunk that make the gradients of weights.
+// The parallel half of the backward pass: dx, and the sums over the entries of a chunk that make the gradients of
+// weights.
 #ifndef GATESTACK_BACKWARD_SUMS_H
 #define GATESTACK_BACKWARD_SUMS_H
 
@@ -46,7 +47,7 @@ public:
     int i = 0;
     for (; task >= tasks_of(sums_[i]); ++i) task -= tasks_of(sums_[i]);
     const Sum &sum = sums_[i];
-    backward_.add_up(sum, chunk_, task % sum.strips() * kPanelsOfTask * panel_width<T>(),
+    backward_.add_up(sum, chunk_, task % sum.strips() * kStrip,
                      task / sum.strips() * sum.rows_of_task());
   }
 
@@ -70,7 +71,7 @@ void Backward<T>::add_up(const Sum &sum, const Chunk &chunk, int64_t first_colum
   const T *a_rows[kEntriesAtOnce];
   T *c[kRowsOfTask];
   const int64_t rows = smaller(sum.rows - first_row, sum.rows_of_task());
-  const int64_t end = smaller(first_column + kPanelsOfTask * kPanel, sum.columns);
+  const int64_t end = smaller(first_column + kStrip, sum.columns);
   for (int64_t m = 0; m < rows; ++m) c[m] = sum.c + (first_row + m) * sum.columns;
   for (int64_t k = 0; k < kEntriesAtOnce; ++k) a_rows[k] = a + k * kRowsOfTask;
   for (int64_t first = 0; first < chunk.entries; first += kEntriesAtOnce) {

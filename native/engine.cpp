@@ -26,7 +26,7 @@ template <class T> void measure(const gatestack_call &call, gatestack_bytes &byt
   plan.take_packed(packed);
   bytes.packed = packed.used();
   plan.batch = read_batch(call, forward_scratch, false);
-  Forward<T> forward(plan, call.threads);
+  Forward<T> forward(plan);
   forward.take_scratch(forward_scratch);
   bytes.scratch_forward = forward_scratch.used();
   if (!plan.save) return;
@@ -34,16 +34,16 @@ template <class T> void measure(const gatestack_call &call, gatestack_bytes &byt
   bytes.saved = saved.used();
   read_batch(call, backward_scratch, false);
   plan.take_packed_backward(backward_scratch);
-  Backward<T> backward(plan, call.threads);
+  Backward<T> backward(plan);
   backward.take_scratch(backward_scratch);
   bytes.scratch_backward = backward_scratch.used();
 }
 
 // One pass over the batch: what both passes set up in the same way.
-template <class T, class Pass> void run_pass(Plan<T> &plan, Pass &pass, Arena &scratch) {
+template <class Pass> void run_pass(Pass &pass, Arena &scratch) {
   pass.take_scratch(scratch);
   pass.prepare();
-  run_team(plan.call->threads, pass);
+  run_team(pass.threads(), pass);
 }
 
 template <class T> void set_up(Plan<T> &plan, const gatestack_call &call, Arena &scratch) {
@@ -58,8 +58,8 @@ template <class T> void run_forward(const gatestack_call &call) {
   Plan<T> plan;
   Arena scratch(call.scratch);
   set_up(plan, call, scratch);
-  Forward<T> forward(plan, call.threads);
-  run_pass(plan, forward, scratch);
+  Forward<T> forward(plan);
+  run_pass(forward, scratch);
 }
 
 template <class T> void run_backward(const gatestack_call &call) {
@@ -69,8 +69,8 @@ template <class T> void run_backward(const gatestack_call &call) {
   plan.take_packed_backward(scratch);
   for (int l = 0; l < plan.L; ++l)
     for (int d = 0; d < plan.D; ++d) pack_backward(plan.layer[l], call.layers[l].weights[d], plan.packed[l][d]);
-  Backward<T> backward(plan, call.threads);
-  run_pass(plan, backward, scratch);
+  Backward<T> backward(plan);
+  run_pass(backward, scratch);
 }
 
 template <class T> void activate(int function, const T *x, T *out, int64_t count) {

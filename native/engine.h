@@ -14,8 +14,8 @@ struct Engine {
   void (*backward[2])(const gatestack_call &call);
   void (*activate_float)(int function, const float *x, float *out, int64_t count);
   void (*activate_double)(int function, const double *x, double *out, int64_t count);
-  void (*draw)(uint64_t seed, int32_t kind, int32_t layer, int32_t direction, int64_t rows, int64_t steps, int64_t units,
-               double probability, uint8_t *out);
+  void (*draw)(uint64_t seed, int32_t kind, int32_t layer, int32_t direction, int64_t rows, int64_t steps,
+               int64_t units, double probability, uint8_t *out);
   int64_t (*multiply_add)(int dtype, int64_t rounds);
   bool (*has_bfloat16)();
 };

@@ -52,7 +52,7 @@ inline void normalise_products(const LayerPlan &layer, const gatestack_weights &
 
 template <class T> class Forward {
 public:
-  Forward(Plan<T> &plan, int threads) : plan_(plan), groups_(plan, threads) {}
+  explicit Forward(Plan<T> &plan) : plan_(plan), groups_(plan) {}
 
   void take_scratch(Arena &arena) {
     const int64_t R = larger(groups_.most, 1);
@@ -88,6 +88,7 @@ public:
   }
 
   void prepare() { fill_row(zeros_, T(0), widest_); }
+  int threads() const { return static_cast<int>(smaller(plan_.threads(), groups_.count * plan_.D)); }
 
 private:
   // What a layer keeps for each row of a group while it runs.
@@ -173,7 +174,8 @@ private:
       const int64_t n = groups_.row(plan_.batch, group, r), at = d * plan_.batch.N + n;
       copy_row(state.h + r * layer.P, given.h0 ? static_cast<const T *>(given.h0) + at * layer.P : zeros_, layer.P);
       if (layer.lstm)
-        copy_row(state.cell + r * layer.H, given.c0 ? static_cast<const T *>(given.c0) + at * layer.H : zeros_, layer.H);
+        copy_row(state.cell + r * layer.H, given.c0 ? static_cast<const T *>(given.c0) + at * layer.H : zeros_,
+                 layer.H);
       if (state.dropped) {
         draw_hidden_mask(plan_, l, d, n, state.hidden_mask + r * layer.P);
         multiply_row(state.dropped + r * layer.P, state.h + r * layer.P, state.hidden_mask + r * layer.P, layer.P);

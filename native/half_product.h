@@ -55,7 +55,8 @@ inline bool has_pair_instruction() { return false; }
 template <bool kInstruction>
 GATESTACK_PAIR_TARGET GATESTACK_INLINE Vector<float> add_pairs(Vector<float> sum, uint32_t a, PairVector b) {
 #if GATESTACK_HAS_PAIR_INSTRUCTION
-  if (kInstruction) return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(a)), (__m512bh)b);
+  if (kInstruction)
+    return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(a)), (__m512bh)b);
 #endif
   const uint32_t low = a << 16, high = a & 0xffff0000u;
   float a_low, a_high;
@@ -67,7 +68,8 @@ GATESTACK_PAIR_TARGET GATESTACK_INLINE Vector<float> add_pairs(Vector<float> sum
 
 template <bool kInstruction, int MR, int NV>
 GATESTACK_PAIR_TARGET inline void pair_tile(const uint32_t *const *a, const uint32_t *b, int64_t b_stride,
-                                            int64_t pairs, const float *init, float *const *c, int64_t column, int last) {
+                                            int64_t pairs, const float *init, float *const *c, int64_t column,
+                                            int last) {
   constexpr int VL = Lanes<float>::count;
   const uint32_t *row[MR];
   Vector<float> sum[MR][NV];
@@ -128,14 +130,10 @@ GATESTACK_PAIR_TARGET inline void pair_product(const uint32_t *const *a, int64_t
     const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
     for (int64_t tile = 0, row = 0; tile < tiles; ++tile) {
       const int64_t height = (rows - row) / (tiles - tile);
-      switch (height) {
-      case 1: pair_columns<kInstruction, 1>(a + row, packed, stride, pairs, from, c + row, column, width); break;
-      case 2: pair_columns<kInstruction, 2>(a + row, packed, stride, pairs, from, c + row, column, width); break;
-      case 3: pair_columns<kInstruction, 3>(a + row, packed, stride, pairs, from, c + row, column, width); break;
-      case 4: pair_columns<kInstruction, 4>(a + row, packed, stride, pairs, from, c + row, column, width); break;
-      case 5: pair_columns<kInstruction, 5>(a + row, packed, stride, pairs, from, c + row, column, width); break;
-      default: pair_columns<kInstruction, 6>(a + row, packed, stride, pairs, from, c + row, column, width);
-      }
+      with_height(height, [&](auto rows_in_tile) {
+        constexpr int kRows = decltype(rows_in_tile)::value;
+        pair_columns<kInstruction, kRows>(a + row, packed, stride, pairs, from, c + row, column, width);
+      });
       row += height;
     }
     packed += stride * pairs;

@@ -21,8 +21,8 @@ struct ProductBlocks {
 
 // Adds n(raw) · gain + bias to the row of sums; `first` overwrites the blocks it reaches.
 template <class T>
-inline void add_normalised(const ProductBlocks &blocks, int64_t H, const T *raw, const T *gain, const T *bias, bool first,
-                           T *sums) {
+inline void add_normalised(const ProductBlocks &blocks, int64_t H, const T *raw, const T *gain, const T *bias,
+                           bool first, T *sums) {
   const Moments<T> moments = moments_of(raw, blocks.count * H);
   for (int b = 0; b < blocks.count; ++b) {
     const T *const z = raw + b * H, *const gain_row = gain + blocks.parameters(b) * H;

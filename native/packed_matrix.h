@@ -20,12 +20,14 @@ template <class T> struct PackedMatrix {
   // one panel, of zeros, that serves every panel. `room` is scratch where the matrix is half: room_for(k_count).
   void multiply(const T *const *a, const T *init, bool same_init, T *const *c, int64_t rows, uint32_t *room) const {
     if constexpr (sizeof(T) == sizeof(float))
-      if (half) return half_product(a, k_count, reinterpret_cast<const uint32_t *>(data), columns, init, same_init, c, rows, room);
+      if (half)
+        return half_product(a, k_count, reinterpret_cast<const uint32_t *>(data), columns, init, same_init, c, rows,
+                            room);
     const T *panel = data;
     for (int64_t column = 0; column < columns; column += panel_width<T>()) {
       const int64_t width = width_at(column), stride = padded_columns<T>(width);
-      product_panel<T, RowsOfA>(a, 0, panel, stride, k_count, init && !same_init ? init + column : init, c, rows, column,
-                                width);
+      const T *const start = init && !same_init ? init + column : init;
+      product_panel<T, RowsOfA>(a, 0, panel, stride, k_count, start, c, rows, column, width);
       panel += stride * k_count;
     }
   }

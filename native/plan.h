@@ -251,6 +251,15 @@ template <class T> struct Plan {
     }
   }
 
+  // As many threads as were asked for and have work for longer than it takes to wake them (2e6 multiply-adds take
+  // about 20 microseconds).
+  int threads() const {
+    int64_t work = 0;
+    for (int l = 0; l < L; ++l) work += layer[l].I * layer[l].x_columns + layer[l].P * layer[l].h_columns;
+    const int64_t worth = 1 + work * D * batch.S / 2000000;
+    return worth < call->threads ? static_cast<int>(worth) : call->threads;
+  }
+
   // Scratch of a task for products in bfloat16, or NULL.
   uint32_t *take_room(Arena &arena) const {
     int64_t longest = 0;

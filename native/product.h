@@ -104,6 +104,20 @@ inline void product_columns(const T *const *a, int64_t a_first, const T *b, int6
   }
 }
 
+// Calls body with the height of a tile as a constant of the compiler's.
+template <int n> struct Height { static constexpr int value = n; };
+template <class Body> GATESTACK_INLINE void with_height(int64_t height, Body body) {
+  static_assert(kTileRows == 6, "one case for each height");
+  switch (height) {
+  case 1: return body(Height<1>());
+  case 2: return body(Height<2>());
+  case 3: return body(Height<3>());
+  case 4: return body(Height<4>());
+  case 5: return body(Height<5>());
+  default: return body(Height<6>());
+  }
+}
+
 // Up to kPanel columns of C from `column` on, for rows of C in tiles of nearly equal height. For columns of A,
 // a_first is the column of A that belongs to c[0].
 template <class T, template <class, int> class Operand>
@@ -116,14 +130,11 @@ inline void product_panel(const T *const *a, int64_t a_first, const T *b, int64_
     int64_t first = a_first;
     if (Operand<T, 1>::kByRow) rows_of_a += row;
     else first += row;
-    switch (height) {
-    case 1: product_columns<T, 1, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns); break;
-    case 2: product_columns<T, 2, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns); break;
-    case 3: product_columns<T, 3, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns); break;
-    case 4: product_columns<T, 4, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns); break;
-    case 5: product_columns<T, 5, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns); break;
-    default: product_columns<T, 6, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns);
-    }
+    const auto tile_of = [&](auto rows_in_tile) {
+      constexpr int kRows = decltype(rows_in_tile)::value;
+      product_columns<T, kRows, Operand>(rows_of_a, first, b, b_stride, k_count, init, c + row, column, columns);
+    };
+    with_height(height, tile_of);
     row += height;
   }
 }

@@ -12,10 +12,10 @@ namespace GATESTACK_ENGINE {
 struct Groups {
   int64_t count, most; // groups, rows in the largest
 
-  template <class T> Groups(const Plan<T> &plan, int threads) {
+  template <class T> explicit Groups(const Plan<T> &plan) {
     // Two groups a thread leave something to take over from a thread that is held up, once each has rows for two
     // full tiles; but each group reads the weights anew, so these must fit in the second-level cache.
-    const int64_t rows = plan.call->batch;
+    const int64_t rows = plan.call->batch, threads = plan.threads();
     int64_t weights = 0;
     for (int l = 0; l < plan.L; ++l) weights = larger(weights, plan.layer[l].P * plan.layer[l].h_columns);
     const bool small = weights * int64_t(sizeof(T)) <= int64_t(1) << 20;
@@ -51,7 +51,8 @@ template <class T> struct StepMasks {
     const uint64_t seed = plan.call->seed;
     if (candidate) {
       const T kept = T(1.0 / (1.0 - options.candidate_dropout));
-      draw_mask(MaskKey(seed, kCandidateMask, l, d, options.candidate_dropout), row, step, layer.H, kept, T(0), candidate);
+      draw_mask(MaskKey(seed, kCandidateMask, l, d, options.candidate_dropout), row, step, layer.H, kept, T(0),
+                candidate);
     }
     if (zoneout_hidden)
       draw_mask(MaskKey(seed, kZoneoutHiddenMask, l, d, options.zoneout_hidden), row, step, layer.P, T(1), T(0),

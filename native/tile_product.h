@@ -127,8 +127,9 @@ GATESTACK_TILE_TARGET inline void tile_product(const uint32_t *a, int64_t a_stri
         _tile_loadconfig(&shapes);
         height = count;
       }
-      tile_panel(a + row * a_stride, a_stride, packed, stride, pairs, init && !same_init ? init + column : init, c + row,
-                 count, column, vectors, static_cast<int>(width - (vectors - 1) * kTileSide));
+      const float *const start = init && !same_init ? init + column : init;
+      tile_panel(a + row * a_stride, a_stride, packed, stride, pairs, start, c + row, count, column, vectors,
+                 static_cast<int>(width - (vectors - 1) * kTileSide));
     }
     packed += stride * pairs;
   }

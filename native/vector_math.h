@@ -134,7 +134,8 @@ GATESTACK_FOR_SEVERAL(with_sign_of, (const Several<T, N> &y, const Several<T, N>
 GATESTACK_FOR_SEVERAL(at_least, (Vector<T> low, const Several<T, N> &x), at_least<T>(low, x.v[i]))
 GATESTACK_FOR_SEVERAL(at_most, (Vector<T> high, const Several<T, N> &x), at_most<T>(high, x.v[i]))
 GATESTACK_FOR_SEVERAL(power_of_two, (const Several<T, N> &rounded), power_of_two<T>(rounded.v[i]))
-GATESTACK_FOR_SEVERAL(scale_down, (const Several<T, N> &value, const Several<T, N> &n), scale_down<T>(value.v[i], n.v[i]))
+GATESTACK_FOR_SEVERAL(scale_down, (const Several<T, N> &value, const Several<T, N> &n),
+                      scale_down<T>(value.v[i], n.v[i]))
 GATESTACK_FOR_SEVERAL(inverse_of, (const Several<T, N> &b), inverse_of<T>(b.v[i]))
 GATESTACK_FOR_SEVERAL(choose_by_sign, (const Several<T, N> &x, const Several<T, N> &negative, Vector<T> other),
                       choose_by_sign<T>(x.v[i], negative.v[i], other))
@@ -217,7 +218,9 @@ GATESTACK_INLINE void map_row_with(const T *a, const T *b, T *y, int64_t n, Func
   constexpr int count = Lanes<T>::count, kInStep = 4;
   int64_t u = 0;
   for (; u + kInStep * count <= n; u += kInStep * count) {
-    const auto several = [&](const T *x) { return in_step<T, kInStep>([&](int i) { return load(x + u + i * count); }); };
+    const auto several = [&](const T *x) {
+      return in_step<T, kInStep>([&](int i) { return load(x + u + i * count); });
+    };
     const Several<T, kInStep> value = function(several(a), several(b));
     for (int i = 0; i < kInStep; ++i) store(y + u + i * count, value.v[i]);
   }
