@@ -15,6 +15,7 @@ TORCH = "torch==2.13.0"
 PEER_REQUIREMENTS = {
     "neuralforecast": [TORCH, "neuralforecast==3.3.0"],
     "darts": [TORCH, "darts[torch]==0.48.1"],
+    "flair": [TORCH, "flair==0.15.1"],
     "keras": ["keras==3.15.1", "tensorflow-cpu==2.21.0", "jax==0.10.2"],
     "onnx": ["onnx==1.23.2", "onnxruntime==1.31.1", "openvino==2026.4.1"],
 }

@@ -14,7 +14,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatestack import data, errors, nn, reference, runtime, tasks, training
+    from gatestack import compat, data, errors, nn, reference, runtime, tasks, training
+    from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
     from gatestack.tasks import load
     from gatestack.tasks.forecast import Forecaster
@@ -26,7 +27,10 @@ __all__ = [
     "Forecaster",
     "Training",
     "__version__",
+    "accelerate",
+    "compat",
     "data",
+    "decelerate",
     "errors",
     "load",
     "nn",
@@ -41,7 +45,10 @@ __all__ = [
 _HOMES: dict[str, str | None] = {
     "Forecaster": "gatestack.tasks.forecast",
     "Training": "gatestack.training",
+    "accelerate": "gatestack.compat",
+    "compat": None,
     "data": None,
+    "decelerate": "gatestack.compat",
     "errors": None,
     "load": "gatestack.tasks",
     "nn": None,

@@ -17,6 +17,7 @@ import gatestack
 MODULES = list(modules_of(Path(gatestack.__file__).parent))
 PUBLIC_PACKAGES = [
     "gatestack",
+    "gatestack.compat",
     "gatestack.data",
     "gatestack.errors",
     "gatestack.kernels",
