@@ -46,31 +46,37 @@ def true_tanh(x: np.ndarray) -> np.ndarray:
         return np.tanh(x)
 
 
-def true_where_it_is_simple(name: str, x: np.ndarray) -> np.ndarray | None:
-    """The same for many float32 at once, as most of them are tiny or large; None where they are not.
-
-    The next term is 2^-56 of the result where |x| < 2^-14, and 1e-55 is far below a unit where |x| > 128.
-    """
-    if len(x) and np.abs(x).max() < 2.0**-14:
-        return 0.5 + x / 4 if name == "sigmoid" else x - x**3 / 3
-    if len(x) and np.abs(x).min() > 128:
-        return (x > 0).astype(np.float64) if name == "sigmoid" else np.sign(x)
-    return None
-
-
 TRUE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sigmoid": true_sigmoid, "tanh": true_tanh}
+
+
+def is_plainly_right(name: str, x: np.ndarray, found: np.ndarray) -> bool:
+    """Whether all results are, within an eighth of a unit, what they must be for tiny or large float32.
+
+    Most float32 are one or the other. sigmoid(x) is 1/2 within 2^-29 where |x| < 2^-27, and tanh(x) is x
+    within 2^-27 of it where |x| < 2^-13; beyond 128 both have ended. No answer says that a result is wrong.
+    """
+    size = np.abs(x)
+    if name == "sigmoid" and size.max(initial=0) < 2.0**-27:
+        return bool((found == 0.5).all())
+    if name == "tanh" and size.max(initial=0) < 2.0**-13:
+        return bool((found == x).all())
+    if size.min(initial=np.inf) > 128:
+        return bool((found == ((x > 0) if name == "sigmoid" else np.sign(x))).all())
+    return False
 
 
 def largest_error_ulp(name: str, x: np.ndarray, wide: type) -> float:
     """Over x, without its NaN; infinite if a result is NaN or leaves the range of the function."""
-    x = x[~np.isnan(x)]
+    nan = np.isnan(x)
+    if nan.any():
+        x = x[~nan]
     found = activation(name, x)
+    if x.dtype == np.float32 and is_plainly_right(name, x, found):
+        return 0.125
     lowest = 0.0 if name == "sigmoid" else -1.0
     if not ((found >= lowest) & (found <= 1.0)).all():
         return float("inf")
-    true = true_where_it_is_simple(name, x.astype(wide)) if x.dtype == np.float32 else None
-    if true is None:
-        true = TRUE[name](x.astype(wide))
+    true = TRUE[name](x.astype(wide))
     narrow = np.abs(true).astype(x.dtype)
     narrow = np.where(narrow.astype(wide) > np.abs(true), np.nextafter(narrow, x.dtype.type(0)), narrow)
     return float((np.abs(found.astype(wide) - true) / np.spacing(narrow).astype(wide)).max(initial=0))
@@ -106,9 +112,10 @@ def test_within_two_ulp_over_a_sample_of_float64(name) -> None:
 @each_function
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_within_two_ulp_over_all_float32(name, block) -> None:
-    size = 2**32 // BLOCKS
-    for first in range(block * size, (block + 1) * size, 2**22):
-        x = np.arange(first, first + 2**22, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    size, step = 2**32 // BLOCKS, 2**20
+    bits = np.arange(step, dtype=np.uint32)
+    for first in range(block * size, (block + 1) * size, step):
+        x = (bits + np.uint32(first)).view(np.float32)
         error = largest_error_ulp(name, x, np.float64)
         assert error <= LARGEST_ERROR_ULP[x.dtype], f"{error} ulp among the bits from {first:#x}"
 
