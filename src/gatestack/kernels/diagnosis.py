@@ -150,12 +150,12 @@ def diagnose_torch() -> Torch:
         backend = choose_backend(torch.zeros(1))
     except GatestackError as error:
         refusal = str(error)
-    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
     return Torch(
         backend,
         refusal,
         threads=torch.get_num_threads(),
-        onednn=torch.backends.mkldnn.is_available(),
+        onednn=torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         cuda=torch.version.cuda,
         cudnn=None if cudnn is None else str(cudnn),
         devices=tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())),
