@@ -355,18 +355,23 @@ def test_what_does_not_fit_is_refused(call, message) -> None:
         call()
 
 
+def settings_of(layer: torch.nn.Module) -> str:
+    """The repr of a layer but for the backend, which is the machine's."""
+    return repr(layer).replace(", backend='torch'", "")
+
+
 def test_repr_shows_every_setting_that_is_not_the_default() -> None:
     layer = LSTM(
         4, bidirectional=True, merge="sum", return_sequences=False, forget_bias=0, initial_state="trained"
     )
-    assert repr(layer) == (
+    assert settings_of(layer) == (
         "LSTM(4, input_size=?, bidirectional=True, merge='sum', return_sequences=False, "
         "initial_state='trained', forget_bias=0)"
     )
-    assert repr(RNN(4, 2, activation="relu")) == "RNN(4, input_size=2, activation='relu')"
+    assert settings_of(RNN(4, 2, activation="relu")) == "RNN(4, input_size=2, activation='relu')"
 
 
 def test_sizes_may_be_numbers_of_numpy() -> None:
     layer = LSTM(np.int64(4), np.uint8(2))
-    assert repr(layer) == "LSTM(4, input_size=2)"
+    assert settings_of(layer) == "LSTM(4, input_size=2)"
     assert (type(layer.hidden_size), type(layer.input_size)) == (int, int)
