@@ -33,6 +33,10 @@ _HX: dict[str, tuple[type, ...]] = {
     "RNN_RELU": (Tensor,),
 }
 
+# Every spec there was, by number: a compiler that traces a call reads what a global name holds, and cannot
+# make a spec.
+_SPECS: list[StackSpec] = []
+
 
 def run_module(module: nn.RNNBase, own: Callable[..., Any], given: Any, hx: Any) -> Any:
     """Run a module of torch on the kernels where they can, else on its own code.
@@ -92,7 +96,7 @@ def _run(
     """Run over x (N, T, C) from states (L·D, N, ·)."""
     directions = 2 if module.bidirectional else 1
     dropout = module.dropout if module.training and module.num_layers > 1 else 0.0
-    spec = _spec(
+    number = _spec_number(
         module.mode.lower(),
         module.input_size,
         module.hidden_size,
@@ -105,7 +109,7 @@ def _run(
     if states:
         initial = list(zip(*(torch.split(state, directions) for state in states), strict=True))
     return run_stack(
-        spec,
+        _SPECS[number],
         x,
         initial,
         _directions(module, weights, directions),
@@ -116,8 +120,13 @@ def _run(
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _spec_number(*sizes: Any) -> int:
+    """Make the spec of these sizes, outside of what a compiler traces -> its place in `_SPECS`."""
+    return _made_once(*sizes)
+
+
 @cache
-def _spec(
+def _made_once(
     cell: str,
     input_size: int,
     hidden_size: int,
@@ -125,8 +134,7 @@ def _spec(
     directions: int,
     projection_size: int,
     dropout: float,
-) -> StackSpec:
-    """Say what the kernels are to compute; outside of what a compiler traces."""
+) -> int:
     made = [LayerSpec(cast("Cell", cell), input_size, hidden_size, projection_size=projection_size)]
     above = LayerSpec(
         cast("Cell", cell),
@@ -136,7 +144,8 @@ def _spec(
         input_dropout=dropout,
         input_dropout_per_step=dropout > 0,
     )
-    return StackSpec((*made, *[above] * (layers - 1)), directions)
+    _SPECS.append(StackSpec((*made, *[above] * (layers - 1)), directions))
+    return len(_SPECS) - 1
 
 
 def _weights(module: nn.RNNBase) -> list[Tensor]:
