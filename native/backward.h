@@ -277,7 +277,7 @@ private:
   // One step back for the rows that have it.
   void run_step(const Chunk &chunk, int d, int64_t group, int64_t rows, int64_t p);
 
-  // Asks for what step p of a row will read, a whole step of the group ahead. The rows of a group are far apart in
+  // Asks for what step p of a row will read, two steps of the group ahead. The rows of a group are far apart in
   // memory, more of them than the processor's own prefetchers follow.
   void fetch_ahead(int l, int d, int64_t n, int64_t p) const;
   // The element-wise part of one step of one row: from dy, dG of the entry, and in dh what h' receives without a

@@ -155,7 +155,7 @@ void Backward<T>::run_step(const Chunk &chunk, int d, int64_t group, int64_t row
     const int64_t n = groups_.row(batch, group, r), j = plan_.step_at(d, batch.length(n), p);
     const int64_t s = batch.offset[n] + j, t = batch.time(n, j);
     T *const dh = side.dh + n * width_;
-    if (p > 0) fetch_ahead(l, d, n, p - 1);
+    if (p > 1) fetch_ahead(l, d, n, p - 2);
     if (const T *const dy = d_output(l, n, t, s)) add_row(dh, dy + d * P, P);
     if (layer.zoneout_hidden) {
       task.masks[l].draw(plan_, l, d, n, j);
