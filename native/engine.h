@@ -1,5 +1,5 @@
-// What an engine, the kernels compiled for one instruction set, offers to api.cpp. The first two entries of each
-// pair are for float and double.
+// What an engine, the kernels compiled for one instruction set, offers to api.cpp. The two entries of each
+// array are for float and double.
 #ifndef GATESTACK_ENGINE_H
 #define GATESTACK_ENGINE_H
 

@@ -65,7 +65,7 @@ inline void gru_backward(int64_t H, const T *row, const T *before_row, const T *
 }
 
 // Reset before: from `d_reset_hidden` = ∂/∂(r h'), the gradient of r̄ and what r h' adds to that of `dropped`.
-// `reset_row` is the row of gates, whose r is still there.
+// `reset_gate` is r; d_reset may be it.
 template <class T>
 inline void gru_reset_backward(int64_t H, const T *reset_gate, const T *dropped, const T *d_reset_hidden, T *d_reset,
                                T *d_dropped) {

@@ -35,7 +35,7 @@ template <class T> struct Lanes {
 
 template <class T> using Vector = typename Lanes<T>::vector;
 
-// The integers as wide as T, and 32 bits for each lane of T (dropout draws 32 bits whatever T is).
+// The integers as wide as T.
 template <class T> struct Integer;
 template <> struct Integer<float> { typedef int32_t type; };
 template <> struct Integer<double> { typedef int64_t type; };
