@@ -91,6 +91,16 @@ bool is_call(const gatestack_call &call) {
   return true;
 }
 
+// Whether a pass has what it may not do without. Without a real step there may be no x and y.
+bool has_memory(const gatestack_call &call) {
+  const bool has_steps = call.batch > 0 && call.steps > 0, saves = call.flags & GATESTACK_SAVE;
+  if (!call.packed || !call.scratch || (has_steps && (!call.x || (saves && !call.y)))) return false;
+  for (int64_t l = 0; l < call.layer_count; ++l)
+    for (int d = 0; d < call.directions; ++d)
+      if (saves && call.layers[l].projection_size && !call.layers[l].weights[d].weight_projection) return false;
+  return true;
+}
+
 int32_t check(const gatestack_call *call) {
   if (!chosen) return GATESTACK_BAD_ARGUMENT;
   if (call->size != sizeof(gatestack_call) || call->version != GATESTACK_VERSION) return GATESTACK_BAD_SIZE;
@@ -118,13 +128,14 @@ GATESTACK_EXPORT int32_t gatestack_pack(const gatestack_call *call) {
 
 GATESTACK_EXPORT int32_t gatestack_forward(const gatestack_call *call) {
   if (const int32_t wrong = check(call)) return wrong;
+  if (!has_memory(*call)) return GATESTACK_BAD_ARGUMENT;
   chosen->engine->forward[call->dtype](*call);
   return GATESTACK_OK;
 }
 
 GATESTACK_EXPORT int32_t gatestack_backward(const gatestack_call *call) {
   if (const int32_t wrong = check(call)) return wrong;
-  if (!(call->flags & GATESTACK_SAVE)) return GATESTACK_BAD_ARGUMENT;
+  if (!(call->flags & GATESTACK_SAVE) || !has_memory(*call)) return GATESTACK_BAD_ARGUMENT;
   chosen->engine->backward[call->dtype](*call);
   return GATESTACK_OK;
 }

@@ -23,7 +23,7 @@ public:
   void take_scratch(Arena &arena) {
     const int64_t N = plan_.batch.N, D = plan_.D;
     width_ = panel_width<T>();
-    int64_t widest_d = 0, weights = 0, columns = 0, inner = 0;
+    int64_t widest_d = 0, weights = 0, columns = 0, inner = 0, projection = 0;
     bool composes = false, drops = false, projects = false, resets = false, accumulates = false;
     for (int l = 0; l < plan_.L; ++l) {
       const LayerPlan &layer = plan_.layer[l];
@@ -35,6 +35,7 @@ public:
       composes = composes || plan_.composes_input(l);
       drops = drops || plan_.drops_hidden(l);
       projects = projects || layer.project;
+      projection = larger(projection, layer.P * layer.H);
       resets = resets || layer.before;
       accumulates = accumulates || row_gradients(layer) > 0;
     }
@@ -67,7 +68,7 @@ public:
       side.dc = arena.take<T>(N * width_);
       side.weights = arena.take<T>(weights);
       side.biases = arena.take<T>(widest_d);
-      side.d_projection = projects ? arena.take<T>(width_ * width_) : nullptr;
+      side.d_projection = projects ? arena.take<T>(projection) : nullptr;
       side.room = plan_.half ? arena.take<uint32_t>((entries + kBlock) * pairs_of(widest_d)) : nullptr;
       side.row_gradients = accumulates ? arena.take<T>(N * columns) : nullptr;
     }

@@ -3,8 +3,8 @@
 // Letters: N batch, T time, C input features, H hidden, P projection (H where there is none), L layers,
 // D directions, G gates (LSTM 4, GRU 3, RNN 1), S = the number of real steps of the batch.
 // Gate order: LSTM i f g o, GRU r z n. "real" is float or double, as `dtype` says; every array below without
-// another type is an array of real. Nothing here owns memory: the caller allocates all of it, and two
-// pointers of one call may only be equal where it says so.
+// another type is an array of real. Nothing here owns memory: the caller allocates all of it. What a call
+// writes overlaps nothing else that it reads or writes, but where it says so.
 //
 // A call is described by one gatestack_call. Fill in everything but `packed`, `saved` and `scratch`; ask
 // gatestack_sizes how many bytes these take; then gatestack_pack, gatestack_forward, gatestack_backward.
@@ -43,7 +43,6 @@ enum gatestack_status {
   GATESTACK_OK = 0,
   GATESTACK_BAD_SIZE = 1,     // gatestack_call.size or .version is not this library's
   GATESTACK_BAD_ARGUMENT = 2, // a value outside its range, or options that exclude each other
-  GATESTACK_NO_MEMORY = 3,
 };
 
 // The parameters of one direction of one layer, or, in a backward call, where their gradients go. Contiguous,
@@ -156,8 +155,8 @@ const char *gatestack_isa(void);
 // The instruction sets built in that this machine has, best first, separated by spaces.
 const char *gatestack_isas(void);
 
-// 1 where the processor and the build have bfloat16 dot products; otherwise GATESTACK_BFLOAT16 rounds and uses
-// float32 products.
+// 1 where the kernels have faster products for bfloat16 on this processor (AMX, or AVX-512 BF16 of AMD); otherwise
+// GATESTACK_BFLOAT16 rounds and uses float32 products.
 int32_t gatestack_has_bfloat16(void);
 
 // Fused multiply-adds on registers alone for about `seconds` on one thread: GFLOP/s reached, for the dtype.

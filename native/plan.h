@@ -256,7 +256,8 @@ template <class T> struct Plan {
   int threads() const {
     int64_t work = 0;
     for (int l = 0; l < L; ++l) work += layer[l].I * layer[l].x_columns + layer[l].P * layer[l].h_columns;
-    const int64_t worth = 1 + work * D * batch.S / 2000000;
+    // By the padded steps: the same for every mask, as scratch is sized by it.
+    const int64_t worth = 1 + work * D * batch.N * batch.T / 2000000;
     return worth < call->threads ? static_cast<int>(worth) : call->threads;
   }
 

@@ -26,7 +26,8 @@ public:
 
 private:
   // The next task below `end`, or -1. Tasks are numbered through all phases.
-  int64_t take(int64_t end) {
+  // Always inline: the engines are compiled for different processors, and the linker would keep one copy for all.
+  inline __attribute__((always_inline)) int64_t take(int64_t end) {
     int64_t next = __atomic_load_n(&next_, __ATOMIC_RELAXED);
     while (next < end)
       if (__atomic_compare_exchange_n(&next_, &next, next + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return next;

@@ -398,16 +398,16 @@ def test_autocast_gives_the_dtypes_of_torch(kind: type[nn.RNNBase], kernel_calls
 
 @needs_kernels
 @pytest.mark.filterwarnings("ignore")
-def test_it_goes_through_torch_compile_in_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_through_torch_compile_in_one_graph() -> None:
     import torch._dynamo
 
     # Without it torch leaves its recurrent modules out of every graph, accelerated or not.
-    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", True)
     x = torch.randn(4, 2, 3)
     plain = nn.Sequential(nn.LSTM(3, 5, 2, bidirectional=True))
     expected = plain(x)
-    compiled = torch.compile(gs.accelerate(plain), fullgraph=True, backend="aot_eager")
-    found = compiled(x)
+    with torch._dynamo.config.patch(allow_rnn=True):
+        compiled = torch.compile(gs.accelerate(plain), fullgraph=True, backend="aot_eager")
+        found = compiled(x)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     grads = [torch.autograd.grad(r[0].sum(), list(plain.parameters())) for r in (found, expected)]
     torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-5)

@@ -153,3 +153,78 @@ def test_transforms_of_torch_func_run_on_torch() -> None:
     given = x.clone().requires_grad_()
     loss(given).backward()
     torch.testing.assert_close(torch.func.grad(loss)(x), given.grad, **EXACT)
+
+
+@needs_library
+@pytest.mark.filterwarnings("ignore")  # torch warns of torch.jit, and of constants in a trace
+def test_a_trace_of_torch_jit_computes_what_the_layer_does() -> None:
+    layer, x = LSTM(5, input_size=3).requires_grad_(False), torch.randn(2, 4, 3)
+    with torch.no_grad():
+        expected, _ = layer(x)
+        traced = torch.jit.trace(lambda given: layer(given)[0], (x,), check_trace=False)
+        other = torch.randn(2, 4, 3)
+        torch.testing.assert_close(traced(x), expected)
+        torch.testing.assert_close(traced(other), layer(other)[0])
+
+
+@needs_library
+@pytest.mark.filterwarnings("ignore")  # torch's rules for forward mode import torch.jit, which warns
+def test_a_forward_mode_derivative_is_not_lost() -> None:
+    layer, x = GRU(5, input_size=3), torch.randn(2, 4, 3)
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        tangent = torch.autograd.forward_ad.unpack_dual(layer(dual)[0]).tangent
+    assert tangent is not None
+    step = 1e-3
+    slope = (layer(x + step)[0] - layer(x - step)[0]) / (2 * step)
+    torch.testing.assert_close(tangent, slope, rtol=1e-2, atol=1e-2)
+
+
+@needs_library
+@pytest.mark.parametrize("wide", [torch.tensor([[5, 0], [2, 1], [3, 9]]), torch.tensor([[4]]).expand(3, 2)])
+def test_lengths_may_lie_apart(wide) -> None:
+    layer, x = LSTM(4, input_size=2), torch.randn(3, 5, 2)
+    expected, _ = layer(x, lengths=wide[:, 0].tolist())
+    found, _ = layer(x, lengths=wide[:, 0])
+    assert torch.equal(found, expected)
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["lengths", "mask"])
+def test_the_backward_pass_sees_the_lengths_of_the_forward_pass(name) -> None:
+    layer, x = LSTM(4, input_size=2), torch.randn(3, 5, 2)
+    steps = torch.tensor([5, 2, 3])
+    given = steps if name == "lengths" else torch.arange(5) < steps[:, None]
+    found = []
+    for spoil in (False, True):
+        mine = given.clone()
+        output, _ = layer(x, **{name: mine})
+        if spoil:
+            mine.copy_(torch.flip(mine, [0]))
+        found.append(torch.autograd.grad(output.square().sum(), list(layer.parameters())))
+    for expected, other in zip(*found, strict=True):
+        assert torch.equal(expected, other)
+
+
+@needs_library
+def test_a_parameter_may_be_given_other_data_before_the_backward_pass() -> None:
+    layer, x = LSTM(4, input_size=2), torch.randn(3, 5, 2, requires_grad=True)
+    expected = torch.autograd.grad(layer(x)[0].square().sum(), x)
+    output, _ = layer(x)
+    for parameter in layer.parameters():
+        parameter.data = torch.full_like(parameter, torch.nan)
+    found = torch.autograd.grad(output.square().sum(), x)
+    assert torch.equal(found[0], expected[0])
+
+
+@needs_library
+def test_inference_tensors_may_join_parameters() -> None:
+    layer, x = LSTM(4, input_size=2), torch.randn(3, 5, 2)
+    with torch.no_grad():
+        expected, _ = layer(x)
+    with torch.inference_mode():
+        weight = layer.weight_hh_l0.clone()
+        del layer.weight_hh_l0
+        layer.weight_hh_l0 = weight
+        found, _ = layer(x)
+    assert torch.equal(found, expected)

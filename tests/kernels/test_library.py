@@ -172,8 +172,6 @@ def test_statuses_become_errors() -> None:
         kernels.sizes(abi.empty_call())
     with pytest.raises(KernelError, match="another version"):
         kernels.sizes(abi.Call())
-    with pytest.raises(MemoryError, match="gatestack_forward"):
-        kernels.check(abi.Status.NO_MEMORY, "gatestack_forward")
     with pytest.raises(KernelError, match="the status 77"):
         kernels.check(77, "gatestack_forward")
 

@@ -6,13 +6,13 @@ that people know. So there are no checks with messages here: a call that does no
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
 from gatestack.compat.packed_batch import PackedBatch
@@ -24,6 +24,7 @@ from gatestack.nn.recurrent import draw_seed
 __all__ = ["run_module"]
 
 _UNDER_AUTOCAST = (torch.float32, torch.bfloat16)
+_MOST_LAYERS = 64  # of one call of the kernels
 
 # What torch takes for hx: (h, c), or h alone.
 _HX: dict[str, tuple[type, ...]] = {
@@ -119,10 +120,14 @@ def _run(
     )
 
 
+_LOCK = threading.Lock()
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _spec_number(*sizes: Any) -> int:
     """Make the spec of these sizes, outside of what a compiler traces -> its place in `_SPECS`."""
-    return _made_once(*sizes)
+    with _LOCK:  # the place is the length after the append
+        return _made_once(*sizes)
 
 
 @cache
@@ -181,8 +186,6 @@ def _finals(result: StackResult, formed: Callable[[Tensor], Tensor] = lambda sta
 
 def _why_not(module: nn.RNNBase, given: Any, hx: Any, weights: Sequence[Any]) -> str | None:
     """Say why a call is not for the kernels: "" where torch's own code or the backend says it, else None."""
-    if torch._C._get_tracing_state() is not None:
-        return "torch.jit.trace records operators of torch"
     packed = isinstance(given, PackedSequence)
     x = given.data if packed else given
     if not isinstance(x, Tensor) or not isinstance(hx, (*_HX[module.mode], type(None))):
@@ -196,8 +199,8 @@ def _why_not(module: nn.RNNBase, given: Any, hx: Any, weights: Sequence[Any]) ->
         return ""
     if choose_backend(x) == "torch":
         return ""
-    if forward_ad._current_level >= 0:
-        return "the kernels have no forward-mode derivatives"
+    if module.num_layers > _MOST_LAYERS:
+        return f"it has {module.num_layers} layers and the kernels take {_MOST_LAYERS}"
     if module.training and module.dropout == 1 and module.num_layers > 1:
         return "the dropout between its layers is 1"
     return None

@@ -45,7 +45,6 @@ class Status(enum.IntEnum):
     OK = 0
     BAD_SIZE = 1
     BAD_ARGUMENT = 2
-    NO_MEMORY = 3
 
 
 class Weights(Structure):

@@ -22,6 +22,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gatestack.errors import ArgumentError, GatestackError, check_choice
 from gatestack.kernels import library
@@ -144,6 +145,10 @@ def _why_not_native(device: str, dtype: torch.dtype) -> str | None:
         return f"tensors are {str(dtype).removeprefix('torch.')}"
     if torch._C._are_functorch_transforms_active():
         return "a transform of torch.func is at work"
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit.trace records operators of torch"
+    if forward_ad._current_level >= 0:
+        return "the kernels have no forward-mode derivatives"
     if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is not torch.bfloat16:
         return "autocast asks for float16"
     return None

@@ -146,8 +146,6 @@ class Library:
                 where=str(self.path),
                 expected="values and options as native/gatestack.h has them",
             )
-        if status == Status.NO_MEMORY:
-            raise MemoryError(f"{function} could not get the memory it needs")
         other = "the library was built from another version of native/gatestack.h"
         raise KernelError(
             other if status == Status.BAD_SIZE else f"{function} gave the status {status}",

@@ -84,9 +84,12 @@ def run(
     """Run a stack; the arguments are those of `gatestack.kernels.recurrent.run_stack`."""
     flat = flatten(spec, states, weights)
     flags, halved = modes(spec, x, training=training, recompute=recompute)
-    job = Job(spec, flags, int(seed), cells, halved, lengths, mask if mask is None else mask.contiguous())
+    job = Job(spec, flags, int(seed), cells, halved, contiguous(lengths), contiguous(mask))
     if torch.is_grad_enabled() and _wants_gradient(x, flat):
         job.flags |= _SAVE
+        # Copies: the backward pass must see the same real steps, whatever becomes of the caller's tensors.
+        job.lengths = None if lengths is None else lengths.clone(memory_format=torch.contiguous_format)
+        job.mask = None if mask is None else mask.clone(memory_format=torch.contiguous_format)
         present = [tensor is not None for tensor in flat]
         given = [tensor for tensor in flat if tensor is not None]
         y, *others = cast(
@@ -98,6 +101,11 @@ def run(
         y, others, _ = forward(job, packed, x, flat)
         y, *others = lowered(spec, halved, y, others)
     return arrange(spec, y, others, cells=cells)
+
+
+def contiguous(tensor: Tensor | None) -> Tensor | None:
+    """Give a tensor the layout of the ABI."""
+    return None if tensor is None else tensor.contiguous()
 
 
 def flatten(

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gatestack.kernels import library
 from gatestack.kernels.abi import CELLS, DTYPES, VERSION, Call, Flag, Layer, Weights
+from gatestack.kernels.rooms import room
 from gatestack.kernels.spec import StackSpec
 
 __all__ = ["Plan", "Sizes", "Table", "plan_of", "pointer"]
@@ -169,7 +170,7 @@ class Plan:
     def pack(self, table: Table, flags: int) -> Tensor:
         """Bring the weights into the kernels' layout."""
         words = self.words(self.template(table), (1, 1), None, None, flags)
-        packed = _room(self.sizes(words).packed)
+        packed = room(self.sizes(words).packed)
         words[_PACKED] = packed.data_ptr()
         self._check(self._pack(words.buffer_info()[0]), "gatestack_pack")
         return packed
@@ -232,7 +233,7 @@ class Plan:
         sizes = self.sizes(words)
         saved = None
         if flags & _SAVE:
-            saved = _room(max(sizes.saved, saved_bytes))
+            saved = room(max(sizes.saved, saved_bytes))
             saved[sizes.saved :] = 0
             words[_SAVED] = saved.data_ptr()
         scratch = _scratch(sizes.scratch_forward)
@@ -274,7 +275,7 @@ class Plan:
                     words[at + field] = tensor.data_ptr()
         for at, cell in zip(range(_CALL, len(words), _LAYER), grad_cells, strict=False):
             words[at + _GRAD_CELLS] = pointer(cell)
-        scratch = _room(self.sizes(words).scratch_backward)
+        scratch = room(self.sizes(words).scratch_backward)
         words[_SAVED], words[_SCRATCH] = saved.data_ptr(), scratch.data_ptr()
         self._check(self._backward(words.buffer_info()[0]), "gatestack_backward")
 
@@ -300,14 +301,9 @@ _kept = _Kept()
 
 def _scratch(count: int) -> Tensor:
     """Give at least `count` bytes for the time of a call."""
-    room = _kept.room
-    if room.numel() < count:
-        room = _room(count)
+    kept = _kept.room
+    if kept.numel() < count:
+        kept = room(count)
         if count <= _MOST_KEPT_BYTES:
-            _kept.room = room
-    return room
-
-
-def _room(count: int) -> Tensor:
-    """Give `count` bytes, aligned to 64 as torch aligns all memory of the CPU."""
-    return torch.empty(count, dtype=torch.uint8)
+            _kept.room = kept
+    return kept

@@ -18,6 +18,7 @@ from gatestack.kernels.native_backend import (
     Job,
     arrange,
     backward,
+    contiguous,
     exact_dtype,
     flatten,
     forward,
@@ -90,8 +91,8 @@ def _read(
     cells: bool,
 ) -> tuple[Job, list[Tensor | None]]:
     """Put the arguments of an operator together again."""
-    mask = mask if mask is None else mask.contiguous()
-    job = Job(_parsed(text), flags, 0 if seed is None else int(seed), cells, (), lengths, mask)
+    drawn = 0 if seed is None else int(seed)
+    job = Job(_parsed(text), flags, drawn, cells, (), contiguous(lengths), contiguous(mask))
     return job, with_gaps(given, present)
 
 

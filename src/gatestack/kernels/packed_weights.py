@@ -89,27 +89,24 @@ def packed_weights(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> 
     first = weights[0]
     if first is None or flags & _SAVE:
         return _pack(plan, weights, flags)
+    if any(weight is not None and weight.is_inference() for weight in weights):
+        return _pack(plan, weights, flags)  # such tensors do not count their changes
     key = (id(plan), id(first), flags & _BFLOAT16)
     found = _entries.get(key)
     if found is not None and found[0]() is first and found[1].holds(weights):
         return found[1].packed
-    # Aliases: what is kept must not keep the weights themselves.
-    made = _pack(plan, [None if weight is None else weight.detach() for weight in weights], flags)
-    if not any(weight is not None and weight.is_inference() for weight in weights):
-        # The callback holds the key alone: it runs when the first weight is gone, and with it the entry.
-        entry = _Entry(weights, made)
-        _entries[key] = (weakref.ref(first, lambda _: _entries.pop(key, None)), entry)
+    made = _pack(plan, weights, flags)
+    # The callback holds the key alone: it runs when the first weight is gone, and with it the entry.
+    entry = _Entry(weights, made)
+    _entries[key] = (weakref.ref(first, lambda _: _entries.pop(key, None)), entry)
     return made
 
 
 def _pack(plan: Plan, weights: Sequence[Tensor | None], flags: int) -> Packed:
     dtype = plan.dtype
-    values = [
-        weight
-        if weight is None or (weight.dtype is dtype and weight.is_contiguous())
-        else weight.detach().to(dtype).contiguous()
-        for weight in weights
-    ]
+    # Aliases of the memory as it is now: it stays, also where a parameter is given other data before the
+    # backward pass.
+    values = [None if weight is None else weight.detach().to(dtype).contiguous() for weight in weights]
     table = plan.empty_table()
     for position, value in enumerate(values):
         if value is not None:
