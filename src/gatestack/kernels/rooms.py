@@ -21,8 +21,8 @@ _ALIGNMENT = 64
 
 _Bytes = npt.NDArray[np.uint8]
 
-# Pieces that nobody holds, by their identity, and those that are lent. A piece comes back when its last tensor
-# is gone, which may be in the middle of anything, also of `room`: so there is no lock, but single
+# Pieces that nobody holds, by their identity, and those that are lent. A piece comes back when its last
+# tensor is gone, which may be in the middle of anything, also of `room`: so there is no lock, but single
 # operations on dictionaries.
 _free: dict[int, _Bytes] = {}
 _lent: dict[int, tuple[weakref.ref[_Bytes], _Bytes]] = {}  # by reference: arrays have no hash
