@@ -7,8 +7,11 @@ import io
 import logging
 import pickle
 import random
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -420,3 +423,23 @@ def test_output_of_padding_is_as_in_torch() -> None:
     found, same = pad_packed_sequence(gs.accelerate(plain)(packed)[0], batch_first=True)
     assert torch.equal(same, lengths)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_threads_that_make_specs_at_once_get_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A list that lets another thread run between the append and the look at the length.
+    class Slow(list[Any]):
+        def append(self, item: Any) -> None:
+            super().append(item)
+            time.sleep(0.02)
+
+    specs = Slow(module_call._SPECS)
+    monkeypatch.setattr(module_call, "_SPECS", specs)
+    sizes = [1001, 1002, 1003, 1004]
+    try:
+        with ThreadPoolExecutor(len(sizes)) as pool:
+            numbers = list(
+                pool.map(lambda size: module_call._spec_number("lstm", 2, size, 1, 1, 0, 0.0), sizes)
+            )
+    finally:
+        module_call._made_once.cache_clear()  # its numbers are places in the list of this test
+    assert [specs[number].layers[0].hidden_size for number in numbers] == sizes

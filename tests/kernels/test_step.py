@@ -134,3 +134,22 @@ def test_a_stack_gives_its_stepper() -> None:
 def test_what_does_not_fit_is_refused(call, message) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_some_streams_step_on_three_threads_within_the_scratch_of_all() -> None:
+    # Fewer real steps must not ask for more scratch: here two groups a thread on two threads need more than
+    # one on each of three.
+    spec = StackSpec((LayerSpec("lstm", 128, 128),))
+    problem = make_problem(spec, 50, 1, dtype=torch.float32)
+    real = np.arange(50) < 20
+    one, three = (stepper_of(problem, threads=threads) for threads in (1, 3))
+    assert np.array_equal(
+        one.step(problem.x[:, 0].numpy(), real=real), three.step(problem.x[:, 0].numpy(), real=real)
+    )
+    call, library_ = three._call, three._library
+    call.mask = None
+    whole = library_.sizes(call).scratch_forward
+    three._real[...] = real
+    call.mask = three._real.ctypes.data
+    assert library_.sizes(call).scratch_forward <= whole + 8 * len(real)  # the steps' places in time
+    call.mask = None
