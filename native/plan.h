@@ -123,7 +123,7 @@ struct LayerPlan {
   int64_t shift;           // rotation of W's rows against the columns of W x
   int64_t saved_width;     // columns saved per step: plain row, U h, or none
 
-  void set(const gatestack_layer &l, const gatestack_weights &weights, bool recompute) {
+  void set(const gatestack_layer &l, const gatestack_weights &weights, bool recompute, bool training) {
     layer = &l;
     I = l.input_size;
     H = l.hidden_size;
@@ -143,7 +143,7 @@ struct LayerPlan {
     d_h_first = norm ? G * H : h_first;
     shift = gru ? H : 0;
     saved_width = recompute ? 0 : norm ? G * H : width;
-    candidate_mask = l.candidate_dropout > 0;
+    candidate_mask = training && l.candidate_dropout > 0;
     zoneout_hidden = l.zoneout_hidden > 0;
     zoneout_cell = lstm && l.zoneout_cell > 0;
     plain = lstm && !norm && !weights.peephole && !zoneout_cell && !candidate_mask;
@@ -225,13 +225,7 @@ template <class T> struct Plan {
     recompute = c.flags & GATESTACK_RECOMPUTE;
     training = c.flags & GATESTACK_TRAINING;
     half = c.flags & GATESTACK_BFLOAT16;
-    for (int l = 0; l < L; ++l) {
-      layer[l].set(c.layers[l], c.layers[l].weights[0], recompute);
-      LayerPlan &plan = layer[l];
-      plan.candidate_mask = plan.candidate_mask && training;
-      plan.plain = plan.lstm && !plan.norm && !c.layers[l].weights[0].peephole && !plan.zoneout_cell &&
-                   !plan.candidate_mask;
-    }
+    for (int l = 0; l < L; ++l) layer[l].set(c.layers[l], c.layers[l].weights[0], recompute, training);
   }
   void take_packed(Arena &arena) {
     for (int l = 0; l < L; ++l)
