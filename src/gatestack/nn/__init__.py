@@ -14,9 +14,19 @@ Example:
 
 from gatestack.nn.dropout import VariationalDropout
 from gatestack.nn.gru import GRU
+from gatestack.nn.layer import SequenceLayer
 from gatestack.nn.lstm import LSTM
 from gatestack.nn.options import LSTMForm, Regularisation
 from gatestack.nn.rnn import RNN
 from gatestack.nn.stack import Stack
 
-__all__ = ["GRU", "LSTM", "RNN", "LSTMForm", "Regularisation", "Stack", "VariationalDropout"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "LSTMForm",
+    "Regularisation",
+    "SequenceLayer",
+    "Stack",
+    "VariationalDropout",
+]

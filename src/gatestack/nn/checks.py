@@ -12,7 +12,7 @@ from gatestack.errors import ArgumentError
 __all__ = ["check_input", "check_like", "check_states", "kind"]
 
 
-def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> None:
+def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> Tensor:
     """Refuse an x that is not (batch, time, input_size) in the dtype and on the device of the parameters."""
     if not isinstance(x, Tensor):
         raise ArgumentError(
@@ -30,6 +30,7 @@ def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> 
             f"x has shape {tuple(x.shape)}", where=owner, expected=f"(batch, time, {width})", hint=hint
         )
     check_like("x", x, like, owner)
+    return x
 
 
 def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:

@@ -17,6 +17,7 @@ from gatestack.kernels.backend import shown_backend
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackResult, StackSpec
 from gatestack.nn.checks import check_input, check_states
+from gatestack.nn.layer import SequenceLayer
 from gatestack.nn.options import Regularisation
 from gatestack.nn.steps import Lengths, Mask, Steps
 
@@ -29,7 +30,7 @@ _SUFFIXES = ("_l0", "_l0_reverse")  # torch's names in a module of one layer
 _NOTHING = Regularisation()
 
 
-class Recurrent(nn.Module):
+class Recurrent(SequenceLayer):
     """Base of `LSTM`, `GRU` and `RNN`: one layer over padded, ragged or masked sequences, one or both ways.
 
     Parameters have torch's names and shapes: `weight_ih_l0` (G·H, C), `weight_hh_l0` (G·H, P), `bias_ih_l0`
@@ -71,6 +72,7 @@ class Recurrent(nn.Module):
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     refused: ClassVar[tuple[str, ...]] = ()  # probabilities of a Regularisation that the cell cannot have
+    input_size: int | None = None
 
     def __init__(
         self,
@@ -95,7 +97,6 @@ class Recurrent(nn.Module):
                 expected="bidirectional=True, or no merge",
             )
         self.hidden_size = check_whole("hidden_size", hidden_size, owner=owner)
-        self.input_size: int | None = None
         self.bidirectional = bidirectional
         self.merge = merge
         self.return_sequences = return_sequences
@@ -175,6 +176,14 @@ class Recurrent(nn.Module):
         self.input_size = size
         self.reset_parameters()
         return self
+
+    def check_input(self, x: object, owner: str) -> Tensor:
+        """Refuse an x that is not (N, T, C) in the dtype and on the device of the parameters.
+
+        Returns:
+            x.
+        """
+        return check_input(x, self.input_size, self._like, owner)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -267,7 +276,7 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, StackResult]:
         """Check a call and compute it -> the output in the form that was asked for, all results."""
         owner = type(self).__name__
-        check_input(x, self.input_size, self._like, owner)
+        self.check_input(x, owner)
         if self._alone is None:
             self.build(x.shape[2])
         spec = self._alone

@@ -13,7 +13,7 @@ from gatestack.errors import ArgumentError, check_share, check_whole
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import LayerSpec
 from gatestack.kernels.step import StackStepper
-from gatestack.nn.checks import check_input
+from gatestack.nn.layer import SequenceLayer
 from gatestack.nn.lstm import LSTM, LSTMState
 from gatestack.nn.recurrent import Recurrent, draw_seed
 from gatestack.nn.runs import Between, Run, cut_into_runs, has_hooks
@@ -26,7 +26,7 @@ StackState: TypeAlias = tuple[LSTMState | Tensor, ...]
 _TORCH_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d+)(_reverse)?")
 
 
-class Stack(nn.Module):
+class Stack(SequenceLayer):
     r"""Recurrent layers on top of each other: each reads the output of the one below at every step.
 
     With y⁰ = x the input and d the dropout:
@@ -119,6 +119,11 @@ class Stack(nn.Module):
         """Features of the output, those of the last layer."""
         return self._layer(-1).output_size
 
+    @property
+    def return_sequences(self) -> bool:  # type: ignore[override] # the last layer's, not to be set here
+        """Whether the output has every step; the last layer decides."""
+        return self._layer(-1).return_sequences
+
     def build(self, input_size: int) -> Stack:
         """Make the parameters of every layer for inputs of `input_size` features.
 
@@ -176,7 +181,7 @@ class Stack(nn.Module):
                 cell states of a layer that has none.
         """
         layers = self._all_layers()
-        check_input(x, layers[0].input_size, layers[0]._like, "Stack")
+        layers[0].check_input(x, "Stack")
         if any(layer.input_size is None for layer in layers):
             self.build(x.shape[2])
         states = self._states(state)

@@ -51,10 +51,10 @@ class Steps:
         return _ALL
 
     def last(self, y: Tensor) -> Tensor:
-        """Take each row's last real step of y (N, T, F) -> (N, F); zero where there is none."""
-        batch, time, features = y.shape
+        """Take each row's last real step of y (N, T, …) -> (N, …); zero where there is none."""
+        batch, time, *rest = y.shape
         if time == 0:
-            return y.new_zeros(batch, features)
+            return y.new_zeros(batch, *rest)
         if self.mask is not None:
             lengths = (self.mask * torch.arange(1, time + 1, device=y.device)).amax(dim=1)
         elif self.lengths is not None:
@@ -62,7 +62,8 @@ class Steps:
         else:
             return y[:, -1]
         rows = torch.arange(batch, device=y.device)
-        return y[rows, (lengths - 1).clamp(min=0)].masked_fill((lengths == 0)[:, None], 0.0)
+        empty = (lengths == 0).view(-1, *(1 for _ in rest))
+        return y[rows, (lengths - 1).clamp(min=0)].masked_fill(empty, 0.0)
 
 
 _ALL = Steps(None, None)
