@@ -12,7 +12,7 @@ from gatestack.nn.checks import kind
 __all__ = ["LayerState", "SequenceLayer"]
 
 LayerState: TypeAlias = Any  # tensors in nested tuples; a recursive type would burden all who take one apart
-"""What a layer carries over the steps: a tensor, or nested tuples of them, batch on axis 1; () for nothing."""
+"""What a layer carries over the steps: nested tuples of tensors, or a tensor; the batch is on axis 1."""
 
 
 class SequenceLayer(nn.Module):
@@ -45,6 +45,9 @@ class SequenceLayer(nn.Module):
     """
 
     return_sequences: bool = True
+
+    def __init__(self) -> None:  # torch's own hides what it takes
+        super().__init__()
 
     @property
     def input_size(self) -> int | None:
