@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import remove_parametrizations
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import gatestack as gs
-from gatestack.compat import module_call
+from gatestack.compat import module_call, specs
 from gatestack.errors import ArgumentError
 from gatestack.kernels import use_backend
 from gatestack.kernels.backend import choose_backend
@@ -432,14 +432,12 @@ def test_threads_that_make_specs_at_once_get_their_own(monkeypatch: pytest.Monke
             super().append(item)
             time.sleep(0.02)
 
-    specs = Slow(module_call._SPECS)
-    monkeypatch.setattr(module_call, "_SPECS", specs)
+    made = Slow(specs._SPECS)
+    monkeypatch.setattr(specs, "_SPECS", made)
     sizes = [1001, 1002, 1003, 1004]
     try:
         with ThreadPoolExecutor(len(sizes)) as pool:
-            numbers = list(
-                pool.map(lambda size: module_call._spec_number("lstm", 2, size, 1, 1, 0, 0.0), sizes)
-            )
+            numbers = list(pool.map(lambda size: specs._number("lstm", 2, size, 1, 1, 0, 0.0), sizes))
     finally:
-        module_call._made_once.cache_clear()  # its numbers are places in the list of this test
-    assert [specs[number].layers[0].hidden_size for number in numbers] == sizes
+        specs._made_once.cache_clear()  # its numbers are places in the list of this test
+    assert [made[number].layers[0].hidden_size for number in numbers] == sizes

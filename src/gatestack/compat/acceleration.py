@@ -11,7 +11,7 @@ import logging
 
 from torch import nn
 
-from gatestack.compat.modules import AcceleratedGRU, AcceleratedLSTM, AcceleratedRNN
+from gatestack.compat.torch import GRU, LSTM, RNN
 from gatestack.errors import ArgumentError
 
 __all__ = ["accelerate", "decelerate", "is_accelerated"]
@@ -19,9 +19,9 @@ __all__ = ["accelerate", "decelerate", "is_accelerated"]
 _LOGGER = logging.getLogger("gatestack")
 
 _FASTER: dict[type[nn.Module], type[nn.Module]] = {
-    nn.LSTM: AcceleratedLSTM,
-    nn.GRU: AcceleratedGRU,
-    nn.RNN: AcceleratedRNN,
+    nn.LSTM: LSTM,
+    nn.GRU: GRU,
+    nn.RNN: RNN,
 }
 _PLAIN = {faster: plain for plain, faster in _FASTER.items()}
 

@@ -6,9 +6,7 @@ that people know. So there are no checks with messages here: a call that does no
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -16,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatestack.compat.packed_batch import PackedBatch
+from gatestack.compat.specs import spec_of
 from gatestack.kernels.backend import choose_backend, say_once
 from gatestack.kernels.recurrent import run_stack
-from gatestack.kernels.spec import Cell, DirectionWeights, LayerSpec, StackResult, StackSpec
+from gatestack.kernels.spec import DirectionWeights, StackResult
 from gatestack.nn.recurrent import draw_seed
 
 __all__ = ["run_module"]
@@ -33,10 +32,6 @@ _HX: dict[str, tuple[type, ...]] = {
     "RNN_TANH": (Tensor,),
     "RNN_RELU": (Tensor,),
 }
-
-# Every spec there was, by number: a compiler that traces a call reads what a global name holds, and cannot
-# make a spec.
-_SPECS: list[StackSpec] = []
 
 
 def run_module(module: nn.RNNBase, own: Callable[..., Any], given: Any, hx: Any) -> Any:
@@ -97,7 +92,7 @@ def _run(
     """Run over x (N, T, C) from states (L·D, N, ·)."""
     directions = 2 if module.bidirectional else 1
     dropout = module.dropout if module.training and module.num_layers > 1 else 0.0
-    number = _spec_number(
+    spec = spec_of(
         module.mode.lower(),
         module.input_size,
         module.hidden_size,
@@ -110,7 +105,7 @@ def _run(
     if states:
         initial = list(zip(*(torch.split(state, directions) for state in states), strict=True))
     return run_stack(
-        _SPECS[number],
+        spec,
         x,
         initial,
         _directions(module, weights, directions),
@@ -118,39 +113,6 @@ def _run(
         training=module.training,
         seed=draw_seed() if dropout else 0,
     )
-
-
-_LOCK = threading.Lock()
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _spec_number(*sizes: Any) -> int:
-    """Make the spec of these sizes, outside of what a compiler traces -> its place in `_SPECS`."""
-    with _LOCK:  # the place is the length after the append
-        return _made_once(*sizes)
-
-
-@cache
-def _made_once(
-    cell: str,
-    input_size: int,
-    hidden_size: int,
-    layers: int,
-    directions: int,
-    projection_size: int,
-    dropout: float,
-) -> int:
-    made = [LayerSpec(cast("Cell", cell), input_size, hidden_size, projection_size=projection_size)]
-    above = LayerSpec(
-        cast("Cell", cell),
-        directions * made[0].output_size,
-        hidden_size,
-        projection_size=projection_size,
-        input_dropout=dropout,
-        input_dropout_per_step=dropout > 0,
-    )
-    _SPECS.append(StackSpec((*made, *[above] * (layers - 1)), directions))
-    return len(_SPECS) - 1
 
 
 def _weights(module: nn.RNNBase) -> list[Tensor]:
