@@ -17,6 +17,9 @@ os.environ["MPLBACKEND"] = "Agg"
 # inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Of Keras' backends the one that gatestack.compat.keras runs on; set before anything imports keras.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
 # A shell starts what it puts into the background with SIGINT ignored, and Python then leaves it ignored; the
 # tests of Ctrl-C need what a terminal gives.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
