@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
 from gatestack.errors import ArgumentError, check_choice
 from gatestack.kernels.spec import LayerSpec
+from gatestack.nn.hidden_state import HiddenStateLayer
 from gatestack.nn.options import Regularisation
-from gatestack.nn.recurrent import InitialState, Merge, Recurrent
-from gatestack.nn.steps import Lengths, Mask
+from gatestack.nn.recurrent import InitialState, Merge
 
 __all__ = ["GRU", "Reset"]
 
 Reset = Literal["after", "before"]
 
 
-class GRU(Recurrent):
+class GRU(HiddenStateLayer):
     r"""One layer of gated recurrent units, the reset gate applied after the recurrent product or before it.
 
     For each step, with σ the logistic function and ⊙ the product element by element:
@@ -110,33 +109,6 @@ class GRU(Recurrent):
             regularisation=regularisation,
             dtype=dtype,
         )
-
-    def forward(
-        self,
-        x: Tensor,
-        state: Tensor | None = None,
-        *,
-        lengths: Lengths | None = None,
-        mask: Mask | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Run the layer over a batch.
-
-        Args:
-            x: (N, T, C), in the dtype and on the device of the parameters. N = 0 and T = 0 are fine.
-            state: h (D, N, H); None starts from the initial state.
-            lengths: (N,) whole numbers from 0 to T, the real steps of each row; None means all.
-            mask: (N, T) bool, True where a step is real; instead of lengths.
-
-        Returns:
-            output (N, T, D·H), or (N, T, H) where the directions are merged into one, zero at steps that are
-            not real; with `return_sequences=False` the merged final h, (N, D·H) or (N, H). Then h (D, N, H),
-            after each row's last real step.
-
-        Raises:
-            ArgumentError: a shape, dtype or device that does not fit, a length outside 0 to T.
-        """
-        output, (_, ((h_n,),), _) = self._run(x, state, lengths, mask)
-        return output, h_n
 
     def _layer_spec(self, input_size: int) -> LayerSpec:
         return LayerSpec(

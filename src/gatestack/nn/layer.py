@@ -59,6 +59,11 @@ class SequenceLayer(nn.Module):
         """Features (channels) of the output; None where only a call can tell."""
         raise NotImplementedError
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether an output depends on later steps, so that the layer cannot run over a stream."""
+        return False
+
     def build(self, input_size: int) -> SequenceLayer:
         """Make the parameters for inputs of `input_size` features; nothing happens where they exist already.
 

@@ -7,7 +7,7 @@ hidden, P projection (H where there is none), D directions (1 or 2), G gates.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackResult, Sta
 from gatestack.nn.checks import check_input, check_states
 from gatestack.nn.layer import SequenceLayer
 from gatestack.nn.options import Regularisation
+from gatestack.nn.parameters import build_from_state_dict, draw_parameter
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["InitialState", "Merge", "Recurrent", "draw_seed"]
@@ -115,7 +116,7 @@ class Recurrent(SequenceLayer):
         # Follows .to(), .double() and the like, so that a layer built later lands where the user sent it.
         self.register_buffer("_like", torch.empty(0, dtype=dtype), persistent=False)
         self._like: Tensor
-        self.register_load_state_dict_pre_hook(_build_from_state_dict)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(build_from_state_dict)  # type: ignore[no-untyped-call]
         if input_size is not None:
             self.build(input_size)
 
@@ -128,6 +129,11 @@ class Recurrent(SequenceLayer):
     def output_size(self) -> int:
         """Features of the output: D·P when directions are side by side, else P."""
         return self._spec.output_size * (self.num_directions if self.merge == "concat" else 1)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether an output depends on later steps: with a second direction."""
+        return self.bidirectional
 
     @property
     def regularisation(self) -> Regularisation:
@@ -197,17 +203,7 @@ class Recurrent(SequenceLayer):
             [0.0, 0.0, 0.0, 0.0]
         """
         for name in self._parameter_shapes():
-            parameter = getattr(self, name)
-            if name.startswith("weight_hh"):
-                for block in parameter.chunk(self.gates):
-                    nn.init.orthogonal_(block)
-            elif name.startswith("weight"):
-                for block in parameter.chunk(self.gates if name.startswith("weight_ih") else 1):
-                    nn.init.xavier_uniform_(block)
-            elif name.startswith("gain"):
-                parameter.fill_(1.0)
-            else:
-                parameter.zero_()
+            draw_parameter(name, getattr(self, name), self.gates)
 
     def extra_repr(self) -> str:
         """Size first, then every setting that is not its default, and the backend where it is not native."""
@@ -350,26 +346,3 @@ def _checked(regularisation: object, owner: str) -> Regularisation:
             expected="a Regularisation, or None",
         )
     return regularisation
-
-
-def _build_from_state_dict(
-    layer: Recurrent,
-    state_dict: dict[str, Any],
-    prefix: str,
-    local_metadata: dict[str, Any],  # noqa: ARG001 (torch calls the hook with seven arguments)
-    strict: bool,  # noqa: ARG001
-    missing_keys: list[str],
-    unexpected_keys: list[str],  # noqa: ARG001
-    error_msgs: list[str],
-) -> None:
-    """Let an unbuilt layer take its input size from the weights it is about to load."""
-    weight = state_dict.get(prefix + "weight_ih_l0")
-    if layer.input_size is None and weight is None:
-        missing_keys.append(prefix + "weight_ih_l0")
-    elif layer.input_size is None and isinstance(weight, Tensor) and weight.dim() == 2:
-        layer.build(weight.shape[1])
-    if prefix + "weight_ih_l1" in state_dict:
-        error_msgs.append(
-            f"the weights have several layers ({prefix}weight_ih_l1), {type(layer).__name__} is one layer; "
-            "gatestack.nn.Stack takes several."
-        )

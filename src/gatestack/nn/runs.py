@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from gatestack.kernels.spec import StackSpec
+from gatestack.kernels.spec import LayerSpec, StackSpec
+from gatestack.nn.layer import SequenceLayer
 from gatestack.nn.recurrent import Recurrent
 
-__all__ = ["Between", "Run", "cut_into_runs", "has_hooks"]
+__all__ = ["MOST_LAYERS", "Between", "Run", "cut_into_runs", "has_hooks", "joined_spec"]
+
+MOST_LAYERS = 64  # in one call of the compiled kernels, as native/gatestack.h has it
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Between:
     residual: bool = False
 
     def dropped(self, y: Tensor) -> Tensor:
-        """Drop elements of y (N, T, F), for a layer that is called by itself."""
+        """Drop elements of y (N, T, …), for a layer that is called by itself."""
         if not self.dropout:
             return y
         if self.per_step or y.shape[1] == 0:
@@ -56,17 +60,19 @@ class Run:
     residual: bool
 
 
-def cut_into_runs(layers: Sequence[Recurrent], between: Between, apart: Sequence[bool]) -> list[Run]:
-    """Cut built layers into runs, as few as possible.
+def cut_into_runs(layers: Sequence[SequenceLayer], between: Between, apart: Sequence[bool]) -> list[Run]:
+    """Cut layers into runs, as few as possible.
 
     A run ends where the number of directions changes, where directions are merged other than side by side,
-    and around a layer that is to be called by itself.
+    where one call of the kernels has as many layers as it can take, and around a layer that is to be called
+    by itself.
 
     Args:
         layers: of the stack.
         between: what lies between them.
-        apart: which layers are to be called by themselves, because hooks hang on them, or because they are in
-            training mode and the stack is not, or the other way round.
+        apart: which layers are to be called by themselves, because they are no `Recurrent` or not built yet,
+            because hooks hang on them, or because they are in training mode and the stack is not, or the
+            other way round.
 
     Example:
         >>> from gatestack.nn import LSTM
@@ -76,34 +82,52 @@ def cut_into_runs(layers: Sequence[Recurrent], between: Between, apart: Sequence
     """
     cuts = [0]
     for number in range(1, len(layers)):
-        below, layer = layers[number - 1], layers[number]
         if (
-            below.bidirectional != layer.bidirectional
-            or below.merge != "concat"
-            or (layer.merge != "concat" and between.residual)
-            or apart[number - 1]
+            apart[number - 1]
             or apart[number]
+            or number - cuts[-1] == MOST_LAYERS
+            or not _side_by_side(layers[number - 1], layers[number], between)
         ):
             cuts.append(number)
     cuts.append(len(layers))
     return [_run(layers, first, last, between, apart[first]) for first, last in pairwise(cuts)]
 
 
-def has_hooks(layer: Recurrent) -> bool:
+@lru_cache(maxsize=256)
+def joined_spec(layers: tuple[LayerSpec, ...], directions: int) -> StackSpec:
+    """Put layers together for one call; the same ones only once, for that takes longer than a short call."""
+    return StackSpec(layers, directions)
+
+
+def has_hooks(layer: nn.Module) -> bool:
     """Whether something listens to the calls of a layer, or acts on them."""
     return bool(
         layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
     )
 
 
-def _run(layers: Sequence[Recurrent], first: int, last: int, between: Between, apart: bool) -> Run:
-    merged = layers[first].merge != "concat"
-    outside = between.residual and first > 0 and (merged or apart)
-    if apart:
-        return Run(first, last, None, outside)
+def _side_by_side(below: SequenceLayer, layer: SequenceLayer, between: Between) -> bool:
+    """Whether one call can compute a layer and the one below it."""
+    return (
+        isinstance(below, Recurrent)
+        and isinstance(layer, Recurrent)
+        and below.bidirectional == layer.bidirectional
+        and below.merge == "concat"
+        and not (layer.merge != "concat" and between.residual)
+    )
+
+
+def _run(layers: Sequence[SequenceLayer], first: int, last: int, between: Between, apart: bool) -> Run:
+    lowest = layers[first]
+    if apart or not isinstance(lowest, Recurrent):
+        return Run(first, last, None, between.residual and first > 0)
+    outside = between.residual and first > 0 and lowest.merge != "concat"
     made = []
     for number in range(first, last):
-        spec = layers[number].spec
+        layer = layers[number]
+        if not isinstance(layer, Recurrent):
+            raise RuntimeError("a run of the kernels was cut around a layer that they do not know")
+        spec = layer.spec
         if number > 0:
             spec = replace(
                 spec,
@@ -112,4 +136,4 @@ def _run(layers: Sequence[Recurrent], first: int, last: int, between: Between, a
                 residual=between.residual and not outside,
             )
         made.append(spec)
-    return Run(first, last, StackSpec(tuple(made), layers[first].num_directions), outside)
+    return Run(first, last, StackSpec(tuple(made), lowest.num_directions), outside)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +12,20 @@ from gatestack.errors import ArgumentError, check_share, check_whole
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import LayerSpec
 from gatestack.kernels.step import StackStepper
-from gatestack.nn.layer import SequenceLayer
-from gatestack.nn.lstm import LSTM, LSTMState
+from gatestack.nn.layer import LayerState, SequenceLayer
+from gatestack.nn.lstm import LSTM
 from gatestack.nn.recurrent import Recurrent, draw_seed
-from gatestack.nn.runs import Between, Run, cut_into_runs, has_hooks
+from gatestack.nn.runs import MOST_LAYERS, Between, Run, cut_into_runs, has_hooks
+from gatestack.nn.stack_checks import check_layers, check_residual, rename_torch_weights
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["Stack", "StackState"]
 
-StackState: TypeAlias = tuple[LSTMState | Tensor, ...]
-
-_TORCH_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d+)(_reverse)?")
+StackState: TypeAlias = tuple[LayerState, ...]
 
 
 class Stack(SequenceLayer):
-    r"""Recurrent layers on top of each other: each reads the output of the one below at every step.
+    r"""Layers on top of each other: each reads the output of the one below at every step.
 
     With y⁰ = x the input and d the dropout:
 
@@ -37,20 +35,25 @@ class Stack(SequenceLayer):
 
     Layers may differ in cell, width and direction. A layer reads (batch, time, features), so every layer but
     the last must return its output at every step; the last one decides whether the stack does. Neighbours
-    with the same number of directions, side by side, are computed in one call; hooks on a layer, and a layer
-    in another mode (training, eval) than the stack, are respected at the price of a call of its own.
+    among `LSTM`, `GRU` and `RNN` with the same number of directions, side by side, are computed in one call;
+    any other layer, one with hooks, and one in another mode (training, eval) than the stack has a call of its
+    own.
+
+    Any `SequenceLayer` may stand in a stack: after a `ConvLSTM2D`, `PerStep(torch.nn.Flatten())` makes the
+    vectors that an `LSTM` reads. The width of such a layer is known from its first output; a layer above it
+    is built then, or takes its input size in the constructor.
 
     The `state_dict` of a `torch.nn.LSTM`, `GRU` or `RNN` of the same shape loads as it is: `weight_ih_l1`
     goes to `layers.1.weight_ih_l0`, and so on.
 
     Args:
-        layers: one or more `LSTM`, `GRU` or `RNN`, the lowest first.
+        layers: one or more `LSTM`, `GRU`, `RNN` or other layers of `gatestack.nn`, the lowest first.
         input_size: C, or None to take it from the first input.
         dropout: probability with which an element between two layers is dropped, anew at every step.
             Default 0.
         variational_dropout: the same with one mask for all steps of a row, see `VariationalDropout`.
             Default 0.
-        residual: add the input of each layer but the lowest to its output. Their widths must agree; the
+        residual: add the input of each layer but the lowest to its output. Their shapes must agree; the
             lowest layer has no such connection, because it changes the width of the data to its own.
             Default False.
 
@@ -80,7 +83,7 @@ class Stack(SequenceLayer):
 
     def __init__(
         self,
-        *layers: Recurrent,
+        *layers: SequenceLayer,
         input_size: int | None = None,
         dropout: float = 0.0,
         variational_dropout: float = 0.0,
@@ -90,7 +93,7 @@ class Stack(SequenceLayer):
         self.dropout = check_share("dropout", dropout, owner="Stack")
         self.variational_dropout = check_share("variational_dropout", variational_dropout, owner="Stack")
         self.residual = residual
-        _check_layers(layers)
+        check_layers(layers, "Stack")
         if dropout and variational_dropout:
             raise ArgumentError(
                 f"dropout={dropout!r} and variational_dropout={variational_dropout!r}",
@@ -102,10 +105,10 @@ class Stack(SequenceLayer):
                 "dropout or residual with one layer", where="Stack", expected="two layers to act between"
             )
         if residual:
-            _check_residual(layers)
+            check_residual(layers)
         self.layers = nn.ModuleList(layers)
         self._runs: tuple[object, list[LayerSpec], tuple[Between, list[Run]]] = (None, [], (Between(), []))
-        self.register_load_state_dict_pre_hook(_rename_torch_weights)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(rename_torch_weights)  # type: ignore[no-untyped-call]
         if input_size is not None:
             self.build(input_size)
 
@@ -115,9 +118,14 @@ class Stack(SequenceLayer):
         return self._layer(0).input_size
 
     @property
-    def output_size(self) -> int:
-        """Features of the output, those of the last layer."""
+    def output_size(self) -> int | None:
+        """Features of the output, those of the last layer; None where only a call can tell."""
         return self._layer(-1).output_size
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether an output depends on later steps: with a layer of two directions."""
+        return any(layer.looks_ahead for layer in self._all_layers())
 
     @property
     def return_sequences(self) -> bool:  # type: ignore[override] # the last layer's, not to be set here
@@ -126,6 +134,8 @@ class Stack(SequenceLayer):
 
     def build(self, input_size: int) -> Stack:
         """Make the parameters of every layer for inputs of `input_size` features.
+
+        A layer above one whose width only a call can tell is left as it is.
 
         Returns:
             The stack itself.
@@ -138,24 +148,32 @@ class Stack(SequenceLayer):
             >>> Stack(LSTM(8), LSTM(4)).build(2).layers[1].input_size
             8
         """
-        width = check_whole("input_size", input_size, owner="Stack")
-        for number in range(len(self.layers)):
-            layer = self._layer(number)
-            if layer.input_size not in (None, width):
+        width: int | None = check_whole("input_size", input_size, owner="Stack")
+        for number, layer in enumerate(self._all_layers()):
+            if width is not None and layer.input_size not in (None, width):
                 raise ArgumentError(
                     f"layer {number} was built for input_size {layer.input_size}",
                     where="Stack",
                     expected=f"{width}, the features of {'x' if number == 0 else f'layer {number - 1}'}",
                 )
-            layer.build(width)
+            if width is not None:
+                layer.build(width)
             width = layer.output_size
         self._cut(self._all_layers())
         return self
 
+    def check_input(self, x: object, owner: str) -> Tensor:
+        """Refuse an x that the lowest layer cannot read.
+
+        Returns:
+            x.
+        """
+        return self._layer(0).check_input(x, owner)
+
     def forward(
         self,
         x: Tensor,
-        state: Sequence[LSTMState | Tensor | None] | None = None,
+        state: Sequence[LayerState | None] | None = None,
         *,
         lengths: Lengths | None = None,
         mask: Mask | None = None,
@@ -164,7 +182,8 @@ class Stack(SequenceLayer):
         """Run all layers over a batch.
 
         Args:
-            x: (N, T, C), in the dtype and on the device of the parameters. N = 0 and T = 0 are fine.
+            x: (N, T, C), in the dtype and on the device of the parameters, or (N, T, …) as the lowest layer
+                reads it. N = 0 and T = 0 are fine.
             state: one entry per layer, in the form that layer takes; None, whole or for a layer, starts from
                 its initial state.
             lengths: (N,) whole numbers from 0 to T, the real steps of each row; None means all.
@@ -173,16 +192,16 @@ class Stack(SequenceLayer):
 
         Returns:
             output, state, and the cell states when asked for. `output` is that of the last layer; `state`
-            has one entry per layer, (h (D, N, P), c (D, N, H)) or h (D, N, H); the cell states one tensor
-            (N, T, D·H) per layer.
+            has one entry per layer, in the form that layer gives: (h (D, N, P), c (D, N, H)), h (D, N, H), …;
+            the cell states one tensor (N, T, D·H) per layer.
 
         Raises:
             ArgumentError: a shape, dtype or device that does not fit, a state for another number of layers,
                 cell states of a layer that has none.
         """
         layers = self._all_layers()
-        layers[0].check_input(x, "Stack")
-        if any(layer.input_size is None for layer in layers):
+        self.check_input(x, "Stack")
+        if x.dim() > 2 and any(layer.input_size is None for layer in layers):
             self.build(x.shape[2])
         states = self._states(state)
         steps = Steps.read(x, lengths, mask, "Stack")
@@ -190,49 +209,68 @@ class Stack(SequenceLayer):
             self._check_cells()
 
         y = x
-        finals: list[LSTMState | Tensor] = []
+        finals: list[LayerState] = []
         cells: list[Tensor] = []
         between, runs = self._cut(layers)
         for run in runs:
-            below, inside = y, layers[run.first : run.last]
-            given = states[run.first : run.last]
+            below, given = y, states[run.first : run.last]
             if run.spec is None:
                 fed = between.dropped(y) if self.training and run.first > 0 else y
                 options = {"return_cell_states": True} if return_cell_states else {}
-                y, final, *every = inside[0](fed, given[0], lengths=steps.lengths, mask=steps.mask, **options)
+                layer = layers[run.first]
+                y, final, *every = layer(fed, given[0], lengths=steps.lengths, mask=steps.mask, **options)
                 finals.append(final)
                 cells += every
             else:
-                result = run_stack(
-                    run.spec,
-                    y,
-                    [layer._states(y, part) for layer, part in zip(inside, given, strict=True)],
-                    [layer.weights() for layer in inside],
-                    lengths=steps.lengths,
-                    mask=steps.mask,
-                    training=self.training,
-                    seed=draw_seed() if self.training and run.spec.draws else 0,
-                    cells=return_cell_states,
-                )
-                last, last_spec = inside[-1], run.spec.layers[-1]
-                if last_spec.residual and not last.return_sequences:
-                    y = steps.last(result.output)
-                else:
-                    y = last._formed(result.output, result.finals[-1][0])
-                finals += [parts if len(parts) == 2 else parts[0] for parts in result.finals]
-                cells += result.cells or ()
+                y, results, every = self._run(run, y, given, steps, cells=return_cell_states)
+                finals += results
+                cells += every
             if run.residual:
-                y = y + (below if inside[0].return_sequences else steps.last(below))
+                y = _added(y, below if layers[run.first].return_sequences else steps.last(below), run.first)
         return (y, tuple(finals), tuple(cells)) if return_cell_states else (y, tuple(finals))
 
-    def _cut(self, layers: list[Recurrent]) -> tuple[Between, list[Run]]:
+    def _run(
+        self, run: Run, x: Tensor, given: Sequence[LayerState | None], steps: Steps, *, cells: bool
+    ) -> tuple[Tensor, list[LayerState], list[Tensor]]:
+        """Run neighbours in one call -> the output of the uppermost, their final states, cell states."""
+        inside = [layer for layer in self.layers[run.first : run.last] if isinstance(layer, Recurrent)]
+        if run.spec is None:
+            raise RuntimeError("a run without a spec was given to the kernels")
+        result = run_stack(
+            run.spec,
+            x,
+            [layer._states(x, part) for layer, part in zip(inside, given, strict=True)],
+            [layer.weights() for layer in inside],
+            lengths=steps.lengths,
+            mask=steps.mask,
+            training=self.training,
+            seed=draw_seed() if self.training and run.spec.draws else 0,
+            cells=cells,
+        )
+        last = inside[-1]
+        if run.spec.layers[-1].residual and not last.return_sequences:
+            y = steps.last(result.output)
+        else:
+            y = last._formed(result.output, result.finals[-1][0])
+        finals = [parts if len(parts) == 2 else parts[0] for parts in result.finals]
+        return y, finals, list(result.cells or ())
+
+    def _cut(self, layers: list[SequenceLayer]) -> tuple[Between, list[Run]]:
         """Cut the stack into runs, anew where something that matters has changed."""
         training = self.training
-        apart = tuple([layer.training != training or has_hooks(layer) for layer in layers])
+        apart = tuple(
+            [
+                not isinstance(layer, Recurrent)
+                or layer.input_size is None
+                or layer.training != training
+                or has_hooks(layer)
+                for layer in layers
+            ]
+        )
         key = (self.dropout, self.variational_dropout, self.residual, apart)
         if torch.compiler.is_compiling() and self._runs[0] == key:
             return self._runs[2]  # a tracer need not compare specs, nor could it make them
-        specs = [layer.spec for layer in layers]
+        specs = [layer._spec for layer in layers if isinstance(layer, Recurrent)]
         if self._runs[0] != key or self._runs[1] != specs:
             between = Between(
                 self.dropout or self.variational_dropout, per_step=self.dropout > 0, residual=self.residual
@@ -250,8 +288,8 @@ class Stack(SequenceLayer):
             A `gatestack.kernels.StackStepper`: `step(x)` takes (N, C) and gives (N, output_size).
 
         Raises:
-            ArgumentError: the stack is not built, has a layer of two directions, or is not of float32 or
-                float64.
+            ArgumentError: the stack is not built, has a layer of two directions or another than LSTM, GRU and
+                RNN, more than 64 layers, or is not of float32 or float64.
             KernelError: there are no compiled kernels.
 
         Example:
@@ -262,16 +300,23 @@ class Stack(SequenceLayer):
             >>> library.find() is None or stack.stepper(3).step(torch.zeros(3, 2)).shape == (3, 4)
             True
         """
-        layers = self._all_layers()
+        layers = [layer for layer in self._all_layers() if isinstance(layer, Recurrent)]
+        if len(layers) < len(self.layers) or len(layers) > MOST_LAYERS:
+            raise ArgumentError(
+                f"{len(self.layers)} layers, {len(layers)} of them LSTM, GRU or RNN",
+                where="Stack",
+                expected=f"at most {MOST_LAYERS}, all of them LSTM, GRU or RNN",
+                hint="Stateful(stack) steps a stack of any layers, more slowly",
+            )
         dtype = str(layers[0]._like.dtype).removeprefix("torch.")
-        if any(layer.bidirectional for layer in layers):
+        if self.looks_ahead:
             raise ArgumentError(
                 "a layer has two directions",
                 where="Stack",
                 expected="one direction",
                 hint="the reverse direction starts at the last step, which a stream has not seen yet",
             )
-        between, _ = self._cut(layers)
+        between = Between(residual=self.residual)  # dropout does nothing in eval mode
         run = cut_into_runs(layers, between, (False,) * len(layers))[0]
         if run.spec is None:
             raise RuntimeError("layers side by side were not cut into one run")
@@ -289,20 +334,20 @@ class Stack(SequenceLayer):
             parts.append("residual=True")
         return ", ".join(parts)
 
-    def _layer(self, number: int) -> Recurrent:
+    def _layer(self, number: int) -> SequenceLayer:
         return self._all_layers()[number]
 
-    def _all_layers(self) -> list[Recurrent]:
+    def _all_layers(self) -> list[SequenceLayer]:
         found = []
         for number, layer in enumerate(self.layers):
-            if not isinstance(layer, Recurrent):
+            if not isinstance(layer, SequenceLayer):
                 raise ArgumentError(
                     f"layer {number} is a {type(layer).__name__}", where="Stack", expected="LSTM, GRU, RNN"
                 )
             found.append(layer)
         return found
 
-    def _states(self, state: object) -> Sequence[LSTMState | Tensor | None]:
+    def _states(self, state: object) -> Sequence[LayerState | None]:
         count = len(self.layers)
         if state is None:
             return (None,) * count
@@ -323,71 +368,13 @@ class Stack(SequenceLayer):
                 )
 
 
-def _check_layers(layers: Sequence[object]) -> None:
-    if not layers:
-        raise ArgumentError("no layers", where="Stack", expected="one or more of LSTM, GRU, RNN")
-    for number, layer in enumerate(layers):
-        if not isinstance(layer, Recurrent):
-            raise ArgumentError(
-                f"layer {number} is a {type(layer).__name__}",
-                where="Stack",
-                expected="LSTM, GRU or RNN of gatestack.nn",
-                hint="give the layers one by one: Stack(*layers)"
-                if isinstance(layer, list | tuple)
-                else None,
-            )
-        if any(layer is other for other in layers[:number]):
-            raise ArgumentError(
-                f"layer {number} is the same object as a layer below",
-                where="Stack",
-                expected="an object of its own for each layer",
-                hint="[LSTM(64)] * 3 is one layer three times; [LSTM(64) for _ in range(3)] makes three",
-            )
-        if number < len(layers) - 1 and not layer.return_sequences:
-            raise ArgumentError(
-                f"layer {number} has return_sequences=False",
-                where="Stack",
-                expected="True below the last layer",
-                hint="its output would be (batch, features); the layer above reads (batch, time, features)",
-            )
-
-
-def _check_residual(layers: Sequence[Recurrent]) -> None:
-    for number in range(1, len(layers)):
-        width, below = layers[number].output_size, layers[number - 1].output_size
-        if width != below:
-            raise ArgumentError(
-                f"residual=True, but layer {number} gives {width} features, layer {number - 1} gives {below}",
-                where="Stack",
-                expected="the same width for every layer",
-            )
-    if layers[-1].bidirectional and not layers[-1].return_sequences:
+def _added(y: Tensor, below: Tensor, number: int) -> Tensor:
+    """Add the input of a layer to its output."""
+    if y.shape != below.shape:
+        shapes = f"{tuple(y.shape)}, layer {number - 1} {tuple(below.shape)}"
         raise ArgumentError(
-            "residual=True on a bidirectional last layer with return_sequences=False",
+            f"residual=True, but layer {number} gives {shapes}",
             where="Stack",
-            expected="return_sequences=True, or one direction",
+            expected="the same shape",
         )
-
-
-def _rename_torch_weights(
-    stack: Stack,
-    state_dict: dict[str, Any],
-    prefix: str,
-    local_metadata: dict[str, Any],  # noqa: ARG001 (torch calls the hook with seven arguments)
-    strict: bool,
-    missing_keys: list[str],  # noqa: ARG001
-    unexpected_keys: list[str],  # noqa: ARG001
-    error_msgs: list[str],
-) -> None:
-    """Give the weights of a `torch.nn.LSTM`, `GRU` or `RNN` the names they have in a stack."""
-    count, highest = len(stack.layers), -1
-    for key in [key for key in state_dict if key.startswith(prefix)]:
-        match = _TORCH_NAME.fullmatch(key[len(prefix) :])
-        if match is None:
-            continue
-        name, number, reverse = match[1], int(match[2]), match[3] or ""
-        highest = max(highest, number)
-        if number < count:
-            state_dict[f"{prefix}layers.{number}.{name}_l0{reverse}"] = state_dict.pop(key)
-    if strict and highest >= 0 and highest + 1 != count:
-        error_msgs.append(f"the weights are of {highest + 1} layers, the stack has {count}.")
+    return y + below

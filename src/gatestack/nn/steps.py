@@ -50,6 +50,35 @@ class Steps:
             return cls(_checked_lengths(x, lengths, owner), None)
         return _ALL
 
+    def real(self, x: Tensor) -> Tensor | None:
+        """Say which steps of x (N, T, …) are real -> bool (N, T) on the device of x; None where all are."""
+        if self.lengths is None:
+            return self.mask
+        return torch.arange(x.shape[1], device=x.device) < self.lengths.to(x.device)[:, None]
+
+    def cleared(self, y: Tensor) -> Tensor:
+        """Set y (N, T, …) to zero where a step is not real, whatever it holds there."""
+        real = self.real(y)
+        return y if real is None else y.masked_fill(~real.view(*real.shape, *(1,) * (y.dim() - 2)), 0.0)
+
+    def reversed(self) -> Steps:
+        """Give the real steps of a batch that `turned` has turned round."""
+        return self if self.mask is None else Steps(None, self.mask.flip(1))
+
+    def turned(self, y: Tensor) -> Tensor:
+        """Turn y (N, T, …) round in time, so that the last real step of each row is its first one.
+
+        By lengths, the real steps change places and the rest stays: with lengths 3 and 2, `a b c -> c b a`
+        and `d e . -> e d .`; a flip of the whole row would begin with the padding. With a mask the row is
+        flipped, and the mask with it (`reversed`).
+        """
+        if self.lengths is None:
+            return y.flip(1)
+        lengths = self.lengths.to(y.device)[:, None]
+        position = torch.arange(y.shape[1], device=y.device)
+        source = torch.where(position < lengths, lengths - 1 - position, position)  # -> (N, T)
+        return y.gather(1, source.view(*source.shape, *(1,) * (y.dim() - 2)).expand_as(y))
+
     def last(self, y: Tensor) -> Tensor:
         """Take each row's last real step of y (N, T, …) -> (N, …); zero where there is none."""
         batch, time, *rest = y.shape
