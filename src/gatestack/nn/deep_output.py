@@ -61,9 +61,7 @@ class DeepOutput(SequenceLayer):
                 hint="Loop(cell) makes a layer of a cell",
             )
         if not sizes:
-            raise ArgumentError(
-                "no sizes", where="DeepOutput", expected="one or more: DeepOutput(layer, 32, 8)"
-            )
+            raise ArgumentError("no sizes", where="DeepOutput", expected="one or more")
         if getattr(layer, "merge", "") is None:
             raise ArgumentError("the layer has merge=None", where="DeepOutput", expected="one output")
         self.sizes = tuple([check_whole("sizes", size, owner="DeepOutput") for size in sizes])
@@ -118,7 +116,7 @@ class DeepOutput(SequenceLayer):
         return self.layer.check_input(x, owner)
 
     def start(self, x: Tensor) -> LayerState:
-        """Give the state that a call without a state starts from, the layer's, for the rows of x (N, T, …)."""
+        """Give the state that a call without a state starts from: the layer's."""
         return self.layer.start(x)
 
     def forward(

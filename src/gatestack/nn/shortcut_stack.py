@@ -47,10 +47,8 @@ class ShortcutStack(SequenceLayer):
         (torch.Size([2, 5, 12]), 11)
 
     Source:
-        Graves, Mohamed & Hinton 2013, "Speech Recognition with Deep Recurrent Neural Networks", and Graves
-        2013, "Generating Sequences With Recurrent Neural Networks", Eq. 1 to 3 (both directions of shortcuts);
-        compared with deep transitions by Pascanu et al. 2013, "How to Construct Deep Recurrent Neural
-        Networks".
+        Graves 2013, "Generating Sequences With Recurrent Neural Networks", Eq. 1 to 3; among the ways of
+        being deep: Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks".
     """
 
     def __init__(

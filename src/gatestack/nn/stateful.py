@@ -148,7 +148,7 @@ class Stateful(SequenceLayer):
         self._kept = None if state is None else mapped(Tensor.detach, state)
 
     def start(self, x: Tensor) -> LayerState:
-        """Give the state that a call without a state starts from: the kept one, or the layer's initial state."""
+        """Give the state that a call without a state starts from: the kept one, if there is one."""
         return self.layer.start(x) if self._kept is None else self.state
 
     def reset(self, rows: Rows | None = None) -> None:
