@@ -11,9 +11,9 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from gatestack.errors import ModelFileError, NotFittedError, nearest_name
-from gatestack.runtime.model_folder import read_model_folder, write_model_folder
+from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
 
-__all__ = ["Arrays", "Estimator", "check_proof", "load_estimator"]
+__all__ = ["Arrays", "Estimator", "check_proof", "estimator_from_folder"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -82,7 +82,7 @@ class Estimator(BaseEstimator, ABC):
         Raises:
             ModelFileError: the folder is missing, damaged, of another version, or of another kind.
         """
-        model = load_estimator(path)
+        model = estimator_from_folder(read_model_folder(path))
         if not isinstance(model, cls):
             raise ModelFileError(f"this is a {model.kind}", where=str(path), expected=f"a {cls.kind}")
         return model
@@ -101,16 +101,15 @@ class Estimator(BaseEstimator, ABC):
             )
 
 
-def load_estimator(path: str | Path) -> Estimator:
-    """Read a model folder of any kind; see `Estimator.load`."""
-    folder = read_model_folder(path)
+def estimator_from_folder(folder: ModelFolder) -> Estimator:
+    """Make an estimator of a folder that was read; see `Estimator.load`."""
     kind = str(folder.model.get("kind"))
     if kind not in _KINDS:
         raise ModelFileError(
             f"the kind of model is {kind!r}",
-            where=str(path),
+            where=str(folder.path),
             expected="a kind this version knows",
-            hint=nearest_name(kind, _KINDS),
+            hint=nearest_name(kind, [*_KINDS, "network"]),
         )
     return _KINDS[kind]._from_data(folder.model, folder.weights, folder.proof)
 

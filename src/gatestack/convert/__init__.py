@@ -1,0 +1,16 @@
+"""Models of Keras, torch and ONNX, in and out, through one hub: a `Network` of layers that are data.
+
+Example:
+    >>> import torch
+    >>> from gatestack.convert import Network, Node, Port
+    >>> from gatestack.convert.layers import Dense, DenseOptions
+    >>> layer = Dense(DenseOptions(units=2, input_size=3))
+    >>> network = Network([Port("x", (3,))], [Node("out", layer, ("x",))], ["out"])
+    >>> network(torch.zeros(4, 3)).shape
+    torch.Size([4, 2])
+"""
+
+from gatestack.convert.network import Network
+from gatestack.convert.ports import Node, Port
+
+__all__ = ["Network", "Node", "Port"]

@@ -1,0 +1,105 @@
+"""Inputs drawn for a network, to prove that it still gives the numbers it gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatestack.convert.layers import Embedding, Masking, OverTime
+from gatestack.convert.layers.bidirectional import BidirectionalLayer
+from gatestack.convert.ports import NetworkLike, Port
+from gatestack.errors import ArgumentError
+
+__all__ = ["draw_examples", "draw_inputs"]
+
+# How long a free axis is; the first that the network can be computed with is taken. Images need room.
+_STEPS = (7, 1, 16, 32, 64)
+
+
+def draw_inputs(network: NetworkLike, *, rows: int, steps: int, seed: int = 0) -> list[npt.NDArray[Any]]:
+    """Draw one array for each input of a network.
+
+    Numbers are standard normal; whole numbers are in the vocabulary of the embedding, or the lengths of the
+    layer, that reads them. Where an input decides which steps are real, the ends of some rows are not.
+
+    Args:
+        network: whose inputs are drawn.
+        rows: N.
+        steps: size of every free axis.
+        seed: of the numbers.
+
+    Returns:
+        Arrays of the shapes of the inputs, such as (N, T, C).
+
+    Example:
+        >>> from gatestack.convert import Network, Node, Port
+        >>> from gatestack.convert.layers import Flatten, FlattenOptions
+        >>> network = Network([Port("x", (None, 3))], [Node("f", Flatten(FlattenOptions()), ("x",))], ["f"])
+        >>> [array.shape for array in draw_inputs(network, rows=2, steps=5)]
+        [(2, 5, 3)]
+    """
+    random = np.random.default_rng(seed)
+    return [_drawn(network, port, rows, steps, random) for port in network.inputs]
+
+
+def draw_examples(network: NetworkLike, *, rows: int = 3) -> list[npt.NDArray[Any]]:
+    """Draw inputs with which a network can be computed, trying several sizes for free axes.
+
+    Args:
+        network: in any mode; it is computed in eval mode, and stateful layers forget what they keep.
+        rows: N.
+
+    Raises:
+        ArgumentError: it cannot be computed with any of them.
+
+    Example:
+        >>> from gatestack.convert import Network, Node, Port
+        >>> from gatestack.convert.layers import Flatten, FlattenOptions
+        >>> network = Network([Port("x", (None, 3))], [Node("f", Flatten(FlattenOptions()), ("x",))], ["f"])
+        >>> [array.shape for array in draw_examples(network)]
+        [(3, 7, 3)]
+    """
+    problem: Exception | None = None
+    for steps in _STEPS:
+        inputs = draw_inputs(network, rows=rows, steps=steps)
+        try:
+            network.reset_state()
+            network.predict(*inputs)
+        except (ArgumentError, RuntimeError) as error:
+            problem = problem or error
+        else:
+            return inputs
+        finally:
+            network.reset_state()
+    raise ArgumentError(
+        f"it cannot be computed with drawn inputs: {str(problem).splitlines()[0]}",
+        where=network.name,
+        hint="give inputs that it can be computed with: example=[array, …]",
+    )
+
+
+def _drawn(
+    network: NetworkLike, port: Port, rows: int, steps: int, random: np.random.Generator
+) -> npt.NDArray[Any]:
+    shape = [steps if size is None else size for size in port.shape]
+    shape.insert(port.batch_axis, rows)
+    readers = [node for node in network.nodes if port.name in node.inputs]
+    if port.dtype != "int64":
+        floats = random.standard_normal(shape)
+        for reader in readers:
+            if isinstance(reader.layer, Masking):
+                floats[1::2, -(shape[1] // 2) :] = reader.layer.options.mask_value
+        return floats.astype(port.dtype)
+    highest, least = 10, 0
+    for reader in readers:
+        if isinstance(reader.layer, Embedding):
+            highest = min(highest if least else 2**62, reader.layer.options.vocabulary_size)
+            least = 1
+        elif isinstance(reader.layer, OverTime | BidirectionalLayer):
+            return random.integers(1, steps + 1, shape)
+    array = random.integers(0, highest, shape)
+    if least and array.ndim > 1:
+        array[1::2, -(shape[1] // 2) :] = 0
+    return array

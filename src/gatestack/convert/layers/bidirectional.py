@@ -1,0 +1,189 @@
+"""Two recurrent layers over the same input, one from each end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from gatestack.convert.layers.base import LayerOptions, NetworkLayer, Signal
+from gatestack.convert.layers.recurrent import RecurrentLayer, RecurrentOptions
+from gatestack.convert.layers.sequence import last_or_zero
+from gatestack.kernels.recurrent import run_stack
+from gatestack.kernels.spec import StackSpec
+from gatestack.nn.checks import check_input
+from gatestack.nn.recurrent import Recurrent
+from gatestack.nn.steps import Steps
+
+__all__ = ["BidirectionalLayer", "BidirectionalOptions"]
+
+_SHARED = ("input_size", "return_sequences", "return_state", "stateful", "takes_lengths", "takes_state")
+
+
+Parts: TypeAlias = tuple[Tensor, ...] | None
+
+
+class BidirectionalOptions(LayerOptions):
+    """Options of `BidirectionalLayer`.
+
+    Args:
+        forward: of the layer that reads from the start; not reversed.
+        backward: of the layer that reads from the end; reversed. Both have the same input size, and give and
+            take the same kinds of signals.
+        merge: how the outputs become one: "concat" (default), "sum", "mul", "average", or "none" for two.
+    """
+
+    forward: RecurrentOptions
+    backward: RecurrentOptions
+    merge: Literal["concat", "sum", "mul", "average", "none"] = "concat"
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> BidirectionalOptions:
+        if self.forward.reversed or not self.backward.reversed:
+            raise ValueError("a forward layer that is not reversed, and a backward layer that is")
+        for name in _SHARED:
+            if getattr(self.forward, name) != getattr(self.backward, name):
+                raise ValueError(f"the same {name} in both directions")
+        return self
+
+
+class BidirectionalLayer(NetworkLayer):
+    """Two recurrent layers over the same input, one from each end, their outputs merged.
+
+    Signals in: x (N, T, C); with `takes_lengths`, lengths (N,); with `takes_state`, the state of the forward
+    layer, then that of the backward layer. Out: y (N, T, ·) in the order of time, or (N, ·) with the last
+    output of each; two of them with merge="none"; with `return_state`, both states in the same order.
+
+    Args:
+        options: see `BidirectionalOptions`.
+
+    Attributes:
+        forward_layer: the `RecurrentLayer` that reads from the start.
+        backward_layer: the one that reads from the end.
+
+    Example:
+        >>> one = RecurrentOptions(cell="gru", input_size=3, hidden_size=4)
+        >>> options = BidirectionalOptions(forward=one, backward=one.model_copy(update={"reversed": True}))
+        >>> BidirectionalLayer(options).run([Signal(torch.zeros(2, 5, 3))])[0].value.shape
+        torch.Size([2, 5, 8])
+    """
+
+    kind = "bidirectional"
+    Options = BidirectionalOptions
+
+    def __init__(self, options: BidirectionalOptions) -> None:
+        super().__init__(options)
+        self.forward_layer = RecurrentLayer(options.forward)
+        self.backward_layer = RecurrentLayer(options.backward)
+
+    @property
+    def inputs(self) -> range:
+        """x, and what options ask for."""
+        one = self.options.forward
+        least, states = 1 + one.takes_lengths, sum(self._counts) * one.takes_state
+        return range(least, least + 1 + states)
+
+    @property
+    def outputs(self) -> int:
+        """y, or two, and the states where options ask for them."""
+        states = sum(self._counts) if self.options.forward.return_state else 0
+        return (2 if self.options.merge == "none" else 1) + states
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        return self.forward_layer.state_count, self.backward_layer.state_count
+
+    def reset_state(self) -> None:
+        """Forget the kept states."""
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
+        """Run both directions over x; see the class for the signals."""
+        x, mask = signals[0]
+        rest = [signal.value for signal in signals[1:]]
+        lengths = rest.pop(0) if self.options.forward.takes_lengths else None
+        if lengths is not None and mask is not None:
+            raise self.refuse("x has a mask, and lengths are given", "one of them")
+        if len(rest) not in (0, sum(self._counts)):
+            raise self.refuse(f"{len(rest)} tensors of state", f"{sum(self._counts)}, or none")
+        first = self._counts[0]
+        given = (tuple(rest[:first]), tuple(rest[first:])) if rest else (None, None)
+        both = self._run_together if self._together else self._run_apart
+        outputs, states = both(x, mask, lengths, given)
+        passed = mask if self.options.forward.return_sequences else None
+        merged = [Signal(y, passed) for y in self._merged(*outputs)]
+        kept = [Signal(part) for part in (*states[0], *states[1])]
+        return (*merged, *kept) if self.options.forward.return_state else tuple(merged)
+
+    @property
+    def _together(self) -> bool:
+        """Whether one call of the kernels computes both directions: the same plain cell, nothing drawn."""
+        forward, backward = self.options.forward, self.options.backward
+        same = forward == backward.model_copy(
+            update={"reversed": False, "bias": forward.bias, "reversed_output": forward.reversed_output}
+        )
+        drawn = self.training and (forward.input_dropout or forward.recurrent_dropout)
+        held = forward.return_sequences and forward.masked_output == "hold"
+        return bool(same and forward.plain and not forward.stateful and not drawn and not held)
+
+    def _run_together(
+        self, x: Tensor, mask: Tensor | None, lengths: Tensor | None, given: tuple[Parts, Parts]
+    ) -> tuple[tuple[Tensor, Tensor], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        forward, backward = self.forward_layer.core, self.backward_layer.core
+        if not isinstance(forward, Recurrent) or not isinstance(backward, Recurrent):
+            raise RuntimeError("a plain layer has a core of its own class")
+        check_input(x, forward.input_size, forward._like, "bidirectional layer")
+        steps = Steps.read(x, lengths, mask, "bidirectional layer")
+        parts = [_started(core, x, state) for core, state in zip((forward, backward), given, strict=True)]
+        states = None
+        if parts[0] is not None and parts[1] is not None:
+            states = tuple(torch.cat(pair) for pair in zip(*parts, strict=True))
+        result = run_stack(
+            StackSpec((forward.spec,), 2),
+            x,
+            [states],
+            [[*forward.weights(), *backward.weights()]],
+            lengths=steps.lengths,
+            mask=steps.mask,
+            training=self.training,
+        )
+        finals = result.finals[0]
+        if self.options.forward.return_sequences:
+            ahead, back = result.output.chunk(2, dim=2)
+        else:
+            ahead, back = finals[0].unbind()
+            if self.options.forward.masked_output == "hold" and mask is not None:
+                ahead, back = last_or_zero(ahead, mask), last_or_zero(back, mask)
+        return (ahead, back), (tuple(s[0] for s in finals), tuple(s[1] for s in finals))
+
+    def _run_apart(
+        self, x: Tensor, mask: Tensor | None, lengths: Tensor | None, given: tuple[Parts, Parts]
+    ) -> tuple[tuple[Tensor, Tensor], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        ahead, ended = self.forward_layer.run_core(x, mask, lengths, given[0])
+        back, ended_back = self.backward_layer.run_core(x, mask, lengths, given[1])
+        in_time = self.options.backward.reversed_output == "time"
+        if self.options.forward.return_sequences and not in_time:
+            back = back.flip(1)
+        return (ahead, back), (ended, ended_back)
+
+    def _merged(self, ahead: Tensor, back: Tensor) -> tuple[Tensor, ...]:
+        merge = self.options.merge
+        if merge == "none":
+            return ahead, back
+        if merge == "concat":
+            return (torch.cat((ahead, back), dim=-1),)
+        if merge == "mul":
+            return (ahead * back,)
+        return (ahead + back,) if merge == "sum" else ((ahead + back) / 2,)
+
+
+def _started(core: Recurrent, x: Tensor, state: Parts) -> Parts:
+    """Check a state, batch first -> (1, N, ·)."""
+    if state is None:
+        return None
+    parts = tuple(part[None] for part in state)
+    return core._states(x, parts if len(parts) > 1 else parts[0])
