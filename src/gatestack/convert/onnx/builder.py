@@ -241,14 +241,17 @@ class GraphBuilder:
         step: Step,
         states: Sequence[Value],
         inputs: Mapping[Value, str],
+        *,
+        kinds: Sequence[str] | None = None,
     ) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Loop over the first axis of `inputs`.
 
         Args:
             step: called once with (body, states, inputs of one step), gives (new states, outputs of the
                 step); it may use any value of the graph around it.
-            states: float32 values that go from step to step.
+            states: values that go from step to step.
             inputs: values (T, …) with their kind.
+            kinds: of what the step gives, states first, then outputs; None for float32 throughout.
 
         Returns:
             The states after the last step, and the outputs, each (T, …).
@@ -258,14 +261,16 @@ class GraphBuilder:
         """
         body = GraphBuilder("step")
         body.outside = self
-        inner = tuple(body._inner("state", "float32") for _ in states)
+        of_states = ["float32"] * len(states) if kinds is None else list(kinds[: len(states)])
+        inner = tuple(body._inner("state", kind) for kind in of_states)
         seen = tuple(body._inner("input", dtype) for dtype in inputs.values())
         after, outputs = step(body, inner, seen)
-        for value in (*after, *outputs):
+        given = (*after, *outputs)
+        for value, kind in zip(given, kinds or ["float32"] * len(given), strict=True):
             # A body must give values of its own, each once.
             name = self.fresh("out")
             body.nodes.append(Node("Identity", (value,), (name,), {}))
-            body.outputs.append(Tensor(name, "float32", ()))
+            body.outputs.append(Tensor(name, kind, ()))
         names = tuple(self.fresh("Scan") for _ in body.outputs)
         self.nodes.append(
             Node("Scan", (*states, *inputs), names, {"body": body, "num_scan_inputs": len(inputs)})
