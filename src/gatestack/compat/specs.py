@@ -33,7 +33,8 @@ def spec_of(
         >>> spec_of("lstm", 3, 8, layers=2, directions=2).layers[1].input_size
         16
     """
-    return _SPECS[_number(cell, input_size, hidden_size, layers, directions, projection_size, dropout)]
+    place: int = _number(cell, input_size, hidden_size, layers, directions, projection_size, dropout)
+    return _SPECS[place]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
