@@ -4,6 +4,8 @@ Written to be checked against the papers line by line. Nothing is fused, cached 
 nothing of Gatestack is imported. Faster implementations are tested against these files.
 
 - `lstm.py`, `gru.py`, `rnn.py`: a cell knows one step and its gradient.
+- `activated_cells.py`, `activation_table.py`: these cells with other functions; their slopes.
+- `deep_transition.py`: the plain cell with a network between one state and the next.
 - `layer.py`: a layer runs a cell over time; it knows lengths, masks, direction and states.
 - `stack.py`: a stack runs layers one over the other, in one or both directions.
 - `affine.py`, `layer_norm.py`: the products of a cell, plain and normalised.
@@ -27,9 +29,12 @@ Example:
 
 from __future__ import annotations
 
+from gatestack.reference.activated_cells import ActivatedGRUCell, ActivatedLSTMCell, ActivatedRNNCell
+from gatestack.reference.activation_table import ACTIVATIONS, Activation
 from gatestack.reference.activations import relu, sigmoid
 from gatestack.reference.affine import affine, affine_backward
 from gatestack.reference.cell import Cell, StepDropout, StepGradients
+from gatestack.reference.deep_transition import DeepTransitionCell
 from gatestack.reference.gru import GRUCell
 from gatestack.reference.layer import LayerGradients, LayerResult, LayerTape, layer_backward, layer_forward
 from gatestack.reference.layer_masks import LayerMasks
@@ -41,7 +46,13 @@ from gatestack.reference.rnn import RNNCell
 from gatestack.reference.stack import StackGradients, StackResult, stack_backward, stack_forward
 
 __all__ = [
+    "ACTIVATIONS",
+    "ActivatedGRUCell",
+    "ActivatedLSTMCell",
+    "ActivatedRNNCell",
+    "Activation",
     "Cell",
+    "DeepTransitionCell",
     "GRUCell",
     "LSTMCell",
     "LayerGradients",
