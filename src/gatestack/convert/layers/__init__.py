@@ -13,6 +13,7 @@ Example:
 from gatestack.convert.layers.activation import Activation, ActivationOptions
 from gatestack.convert.layers.base import LayerOptions, NetworkLayer, Signal
 from gatestack.convert.layers.bidirectional import BidirectionalLayer, BidirectionalOptions
+from gatestack.convert.layers.conv_lstm import ConvLSTMLayer, ConvLSTMOptions
 from gatestack.convert.layers.dense import Dense, DenseOptions, Embedding, EmbeddingOptions
 from gatestack.convert.layers.dropout import Dropout, DropoutOptions, Masking, MaskingOptions
 from gatestack.convert.layers.joining import (
@@ -64,6 +65,8 @@ __all__ = [
     "ConcatenateOptions",
     "Constant",
     "ConstantOptions",
+    "ConvLSTMLayer",
+    "ConvLSTMOptions",
     "Dense",
     "DenseOptions",
     "Dropout",

@@ -9,39 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.convert.layers.base import Axis, LayerOptions, NetworkLayer, Number, Signal
+from gatestack.nn import ACTIVATIONS
 
 __all__ = ["FUNCTIONS", "Activation", "ActivationOptions", "FunctionName", "function_of"]
 
 FunctionName: TypeAlias = Literal[
     "linear", "tanh", "sigmoid", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu",
-    "mish", "softplus", "softsign", "hard_sigmoid", "hard_sigmoid_2", "hard_silu", "log_sigmoid",
+    "mish", "softplus", "softsign", "hard_tanh", "hard_sigmoid", "hard_sigmoid_2", "hard_silu", "log_sigmoid",
     "exponential", "softmax", "log_softmax", "abs", "negative", "square_root", "logarithm", "erf",
 ]  # fmt: skip
 """The functions that a layer can name; `hard_sigmoid` is x/6 + 1/2 (Keras 3), `hard_sigmoid_2` Keras 2's."""
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "relu": torch.relu,
-    "relu6": nn.functional.relu6,
-    "selu": nn.functional.selu,
-    "gelu": nn.functional.gelu,
-    "gelu_tanh": lambda x: nn.functional.gelu(x, approximate="tanh"),
-    "silu": nn.functional.silu,
-    "mish": nn.functional.mish,
-    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),  # torch's own is x itself above 20
-    "softsign": nn.functional.softsign,
-    "hard_sigmoid": nn.functional.hardsigmoid,
-    "hard_sigmoid_2": lambda x: (0.2 * x + 0.5).clamp(0.0, 1.0),
-    "hard_silu": nn.functional.hardswish,
-    "log_sigmoid": nn.functional.logsigmoid,
-    "exponential": torch.exp,
+    **ACTIVATIONS,  # what a cell can have as well
     "abs": torch.abs,
+    "erf": torch.erf,
+    "gelu_tanh": lambda x: nn.functional.gelu(x, approximate="tanh"),
+    "hard_silu": nn.functional.hardswish,
+    "logarithm": torch.log,
+    "log_sigmoid": nn.functional.logsigmoid,
+    "mish": nn.functional.mish,
     "negative": torch.neg,
     "square_root": torch.sqrt,
-    "logarithm": torch.log,
-    "erf": torch.erf,
 }
 
 

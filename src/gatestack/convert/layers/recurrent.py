@@ -9,8 +9,20 @@ from torch import nn
 
 from gatestack.convert.layers.base import Flag, Size
 from gatestack.convert.layers.sequence import OverTime, OverTimeOptions
-from gatestack.nn import GRU, LSTM, RNN, LSTMForm, Regularisation
-from gatestack.nn.recurrent import Recurrent
+from gatestack.nn import (
+    ACTIVATIONS,
+    GRU,
+    LSTM,
+    RNN,
+    Cell,
+    GRUCell,
+    Loop,
+    LSTMCell,
+    LSTMForm,
+    Regularisation,
+    RNNCell,
+    SequenceLayer,
+)
 
 __all__ = ["RecurrentLayer", "RecurrentOptions"]
 
@@ -48,6 +60,14 @@ class RecurrentOptions(OverTimeOptions):
             raise ValueError(f"an LSTM where there are peepholes or a projection, not {self.cell}")
         if self.cell != "gru" and self.reset != "after":
             raise ValueError(f"a GRU where reset is 'before', not {self.cell}")
+        for name in (self.activation, self.gate_activation):
+            if name not in ACTIVATIONS:
+                raise ValueError(f"an activation of gatestack.nn.ACTIVATIONS, not {name!r}")
+        if not self.plain and (self.projection_size or self.peepholes or self.recurrent_dropout):
+            raise ValueError(
+                "tanh and sigmoid where there are peepholes, a projection or recurrent dropout, "
+                f"not {self.activation} and {self.gate_activation}"
+            )
         return self
 
     @property
@@ -99,10 +119,12 @@ class RecurrentLayer(OverTime):
     @property
     def weights(self) -> nn.Module:
         """The module that has the parameters."""
-        return self.core
+        return self.core.cell if isinstance(self.core, Loop) else self.core
 
 
-def _core(options: RecurrentOptions) -> Recurrent:
+def _core(options: RecurrentOptions) -> SequenceLayer:
+    if not options.plain:
+        return Loop(_cell(options))
     regularisation = Regularisation(recurrent_dropout=options.recurrent_dropout)
     size, features = options.hidden_size, options.input_size
     if options.cell == "lstm":
@@ -112,3 +134,13 @@ def _core(options: RecurrentOptions) -> Recurrent:
         return GRU(size, features, reset=options.reset, regularisation=regularisation)
     activation: Literal["tanh", "relu"] = "relu" if options.activation == "relu" else "tanh"
     return RNN(size, features, activation=activation, regularisation=regularisation)
+
+
+def _cell(options: RecurrentOptions) -> Cell:
+    size, features = options.hidden_size, options.input_size
+    squash, gate = options.activation, options.gate_activation
+    if options.cell == "lstm":
+        return LSTMCell(size, features, activation=squash, gate_activation=gate)
+    if options.cell == "gru":
+        return GRUCell(size, features, activation=squash, gate_activation=gate, reset=options.reset)
+    return RNNCell(size, features, activation=squash)

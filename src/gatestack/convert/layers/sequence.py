@@ -13,8 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gatestack.convert.layers.base import Flag, LayerOptions, NetworkLayer, Signal
-from gatestack.nn import VariationalDropout
-from gatestack.nn.layer import SequenceLayer
+from gatestack.nn import SequenceLayer, VariationalDropout
 
 __all__ = ["OverTime", "OverTimeOptions", "Share", "hold_last", "last_or_zero"]
 
