@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-HEAVY = ("lightning_fabric", "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch")
+OPTIONAL = ("h5py", "keras", "onnx", "onnxruntime")
+HEAVY = {"lightning_fabric", "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", *OPTIONAL}
 
 
 def loaded_after(code: str, *arguments: str) -> tuple[str, set[str]]:
     """Run code in a new interpreter; give its output and which of the heavy packages it loaded."""
-    report = f"import sys; sys.stderr.write('\\nloaded:' + ' '.join(sys.modules.keys() & set({HEAVY!r})))"
+    report = f"import sys; sys.stderr.write('\\nloaded:' + ' '.join(sys.modules.keys() & {HEAVY!r}))"
     program = f"import atexit\natexit.register(lambda: exec({report!r}))\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
@@ -35,6 +36,11 @@ def test_import_is_light(module: str) -> None:
 
 def test_a_saved_model_is_read_without_torch() -> None:
     assert "torch" not in loaded_after("import gatestack.runtime")[1]
+
+
+def test_what_is_optional_is_loaded_by_what_needs_it() -> None:
+    loaded = loaded_after("import gatestack.convert, gatestack.compat.torch, gatestack.nn")[1]
+    assert not loaded.intersection(OPTIONAL)
 
 
 def test_the_reference_needs_numpy_alone() -> None:
