@@ -30,6 +30,9 @@ from gatestack.training import Training
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from gatestack.convert.onnx.builder import GraphBuilder
+    from gatestack.convert.onnx.parts import OnnxParts
+
 __all__ = ["Forecaster"]
 
 
@@ -282,6 +285,13 @@ class Forecaster(Estimator):
             table, make_plan(self._parameters(), table), skip_short=short_series == "skip", folder=run
         )
         return self
+
+    def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
+        """Build the graph for `gatestack.convert.export_onnx`."""
+        from gatestack.tasks.forecast.onnx_export import onnx_parts
+
+        self._check_fitted("export")
+        return onnx_parts(self.fitted_, builder)
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         model, weights, proof = fitted_to_data(self.fitted_)

@@ -28,10 +28,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OriginInputs", "QuantileHead", "phase_shifts"]
+__all__ = ["FIRST_GAP", "OriginInputs", "QuantileHead", "phase_shifts"]
 
-# Distance between neighbouring quantiles before training, in units of the spread.
-_FIRST_GAP = 0.6
+FIRST_GAP = 0.6
+"""Distance between neighbouring quantiles before training, in units of the spread."""
 
 
 class OriginInputs(NamedTuple):
@@ -172,7 +172,7 @@ class QuantileHead(nn.Module):
 
 def _gaps(raw: Tensor) -> Tensor:
     """Give the distances between neighbouring quantiles, all positive, from all but the first of `raw`."""
-    return nn.functional.softplus(raw[..., 1:] + math.log(math.expm1(_FIRST_GAP)))
+    return nn.functional.softplus(raw[..., 1:] + math.log(math.expm1(FIRST_GAP)))
 
 
 def _ascending(base: Tensor, correction: Tensor, gaps: Tensor) -> Tensor:

@@ -14,9 +14,11 @@ from torch import Tensor
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.state import SeriesState
 
-__all__ = ["sample_paths", "sample_quantiles"]
+__all__ = ["PATHS", "places_of_draws", "sample_paths", "sample_quantiles"]
 
-_PATHS = 200
+PATHS = 200
+"""Paths that are drawn for each series."""
+
 # Series whose paths are run side by side: bounds the memory.
 _ROWS = 16
 
@@ -30,7 +32,7 @@ def sample_quantiles(
     *,
     seed: int,
 ) -> npt.NDArray[np.float64]:
-    """Give the quantiles over 200 sampled paths.
+    """Give the quantiles over the sampled paths.
 
     Args:
         network: with a horizon of 1.
@@ -47,7 +49,7 @@ def sample_quantiles(
     for first in range(0, len(future), _ROWS):
         rows = np.arange(first, min(first + _ROWS, len(future)))
         paths = sample_paths(
-            network, state.take(rows), future[rows], static[rows], levels, paths=_PATHS, seed=seed
+            network, state.take(rows), future[rows], static[rows], levels, paths=PATHS, seed=seed
         )
         parts.append(np.moveaxis(np.quantile(paths, levels, axis=1), 0, -1))
     return np.concatenate(parts)
@@ -93,14 +95,34 @@ def sample_paths(
     return drawn.reshape(count, paths, horizon)
 
 
+def places_of_draws(
+    levels: tuple[float, ...], uniform: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Find where draws lie on the piecewise linear quantile function.
+
+    Args:
+        levels: of the quantiles, three or more.
+        uniform: the draws, of any shape, in [0, 1).
+
+    Returns:
+        Which quantile is the lower end of the piece, and the share of the way to the next one: below 0 or
+        above 1 on the outer pieces, which go on beyond their ends.
+
+    Example:
+        >>> places_of_draws((0.1, 0.5, 0.9), np.array([0.2, 1.0]))
+        (array([0, 1]), array([0.25, 1.25]))
+    """
+    edges = np.array(levels)
+    piece = np.clip(np.searchsorted(edges, uniform) - 1, 0, len(edges) - 2)
+    return piece, (uniform - edges[piece]) / (edges[piece + 1] - edges[piece])
+
+
 def _draw(
     quantiles: npt.NDArray[np.floating], levels: tuple[float, ...], uniform: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Read values off the piecewise linear quantile function, whose outer pieces go on beyond its ends."""
-    edges = np.array(levels)
-    segment = np.clip(np.searchsorted(edges, uniform) - 1, 0, len(edges) - 2)
+    """Read values off the piecewise linear quantile function."""
+    piece, share = places_of_draws(levels, uniform)
     rows = np.arange(len(uniform))
-    low, high = quantiles[rows, segment].astype(np.float64), quantiles[rows, segment + 1].astype(np.float64)
-    share = (uniform - edges[segment]) / (edges[segment + 1] - edges[segment])
+    low, high = quantiles[rows, piece].astype(np.float64), quantiles[rows, piece + 1].astype(np.float64)
     values: npt.NDArray[np.float64] = low + share * (high - low)
     return values

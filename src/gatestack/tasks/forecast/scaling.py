@@ -25,7 +25,10 @@ import numpy.typing as npt
 
 __all__ = [
     "LEVELS",
+    "LEVEL_SHARE",
+    "LONG_RUN_SHARE",
     "MOMENTS",
+    "SMALLEST_VARIANCE",
     "ScaleOverTime",
     "SeriesScale",
     "TrailingScale",
@@ -41,10 +44,14 @@ MOMENTS = ("level", "scale", "long_level", "long_scale")
 LEVELS = slice(0, None, 2)
 """Where the levels are among them; the scales are the others."""
 
-# Share of the whole series' deviation below which a window's deviation does not fall.
-_LONG_RUN_SHARE = 0.05
-_LEVEL_SHARE = 1e-5
-_SMALLEST_VARIANCE = 1e-36
+LONG_RUN_SHARE = 0.05
+"""Share of the whole series' deviation below which a window's deviation does not fall."""
+
+LEVEL_SHARE = 1e-5
+"""Share of the level below which no scale falls."""
+
+SMALLEST_VARIANCE = 1e-36
+"""What keeps the scale of a series of zeros finite."""
 
 
 class ScaleOverTime(Protocol):
@@ -177,7 +184,7 @@ class TrailingScale:
         # A window without a single observed value keeps to the long run.
         empty = recent[0] < 0.5
         level = np.where(empty, long_level, origin + near + mean)
-        variance = np.where(empty, long_scale**2, variance) + (_LONG_RUN_SHARE * long_scale) ** 2
+        variance = np.where(empty, long_scale**2, variance) + (LONG_RUN_SHARE * long_scale) ** 2
         moments = np.stack([level, _root(variance, level), long_level, long_scale], axis=-1)
         begun = running[0][..., None] > 0.5
         return np.where(begun, moments, (0.0, 1.0, 0.0, 1.0)).astype(np.float32)
@@ -249,5 +256,5 @@ def _mean_and_variance(
 
 def _root(variance: FloatArray, level: FloatArray) -> FloatArray:
     """Give the scale of a variance; never 0, so that a constant series stays finite."""
-    root: FloatArray = np.sqrt(variance + (_LEVEL_SHARE * level) ** 2 + _SMALLEST_VARIANCE)
+    root: FloatArray = np.sqrt(variance + (LEVEL_SHARE * level) ** 2 + SMALLEST_VARIANCE)
     return root
