@@ -13,7 +13,7 @@ from gatestack.errors import ArgumentError, check_whole
 if TYPE_CHECKING:
     import onnx
 
-    from gatestack.convert.onnx.builder import GraphBuilder, Node, Tensor
+    from gatestack.convert.onnx.records import Graph, Node, Tensor
 
 __all__ = ["OPSETS", "assembled", "need_onnx"]
 
@@ -39,7 +39,7 @@ def need_onnx(name: str = "onnx") -> Any:
         raise ArgumentError(f"{name} is not installed", hint="pip install 'gatestack[onnx]'") from error
 
 
-def assembled(builder: GraphBuilder, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def assembled(builder: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """Make the model of a graph, and check it.
 
     Raises:
@@ -72,7 +72,7 @@ def assembled(builder: GraphBuilder, opset: int, metadata: Mapping[str, str]) ->
     return model
 
 
-def _refuse_frozen(onnx: Any, builder: GraphBuilder, model: onnx.ModelProto) -> None:
+def _refuse_frozen(onnx: Any, builder: Graph, model: onnx.ModelProto) -> None:
     """Refuse an output whose axis was declared open, and is a number by the rules of the operators."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
@@ -96,7 +96,7 @@ def _refuse_frozen(onnx: Any, builder: GraphBuilder, model: onnx.ModelProto) -> 
                 )
 
 
-def _domains(builder: GraphBuilder) -> set[str]:
+def _domains(builder: Graph) -> set[str]:
     found: set[str] = set()
     for node in builder.nodes:
         found.add(node.domain)
@@ -106,8 +106,8 @@ def _domains(builder: GraphBuilder) -> set[str]:
     return found
 
 
-def _graph(onnx: Any, builder: GraphBuilder) -> Any:
-    inside = builder.outside is not None
+def _graph(onnx: Any, builder: Graph) -> Any:
+    inside = builder.is_body
     return onnx.helper.make_graph(
         [_node(onnx, node, number) for number, node in enumerate(builder.nodes)],
         builder.name,

@@ -8,60 +8,25 @@ directions, G gates.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gatestack.convert.onnx.assemble import assembled
 from gatestack.convert.onnx.int8 import pays, quantised
+from gatestack.convert.onnx.records import DTYPES, Array, Node, Tensor, Value
 from gatestack.errors import ArgumentError
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["DTYPES", "Array", "GraphBuilder", "Node", "Tensor", "Value"]
-
-Array = npt.NDArray[Any]
-Value = str
-"""The name of a value of the graph."""
-
-DTYPES = ("float32", "float64", "int64", "int32", "bool", "string")
-"""What inputs and outputs can hold."""
+__all__ = ["Array", "GraphBuilder", "Tensor", "Value"]
 
 Values = Sequence[Value]
 Step = Callable[["GraphBuilder", tuple[Value, ...], tuple[Value, ...]], tuple[Values, Values]]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or an output: its name, its kind, its axes; a text for an axis of any size.
-
-    Example:
-        >>> Tensor("x", "float32", ("batch", "time", 3)).open_axes
-        (0, 1)
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[str | int, ...]
-
-    @property
-    def open_axes(self) -> tuple[int, ...]:
-        """The positions of the axes of any size."""
-        return tuple(axis for axis, size in enumerate(self.shape) if isinstance(size, str))
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operator with its names and attributes; an attribute may be a graph of its own."""
-
-    op: str
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-    attributes: Mapping[str, Any]
-    domain: str = ""
 
 
 class GraphBuilder:
@@ -96,6 +61,7 @@ class GraphBuilder:
         self.outside: GraphBuilder | None = None
         self._taken: set[str] = set()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._weights: dict[tuple[int, tuple[int, ...], bytes], Value] = {}
         self._prefix: list[str] = []
 
     def input(self, name: str, dtype: str, shape: Sequence[str | int]) -> Value:
@@ -152,6 +118,11 @@ class GraphBuilder:
             root._prefix.pop()
 
     @property
+    def is_body(self) -> bool:
+        """Whether it stands inside another graph."""
+        return self.outside is not None
+
+    @property
     def root(self) -> GraphBuilder:
         """The outermost graph."""
         return self if self.outside is None else self.outside.root
@@ -177,7 +148,7 @@ class GraphBuilder:
         return self.constant(np.float32(value))
 
     def weight(self, name: str, value: npt.ArrayLike, *, channel_axes: int = 1) -> Value:
-        """Keep a parameter in the graph under its own name.
+        """Keep a parameter in the graph under its own name; equal ones are kept once.
 
         Args:
             name: of the parameter; a number is added where it is taken.
@@ -190,15 +161,19 @@ class GraphBuilder:
         if self.outside is not None:
             return self.outside.weight(name, value, channel_axes=channel_axes)
         array = np.ascontiguousarray(value, dtype=np.float32)
-        stored = self.fresh(name)
+        key = (channel_axes, array.shape, hashlib.sha256(array.tobytes()).digest())
+        if key not in self._weights:
+            self._weights[key] = self._stored(self.fresh(name), array, channel_axes)
+        return self._weights[key]
+
+    def _stored(self, name: Value, array: Array, channel_axes: int) -> Value:
         if not self.int8 or not pays(array, channel_axes):
-            self.tensors[stored] = array
-            return stored
-        whole, scales = quantised(array, channel_axes)
-        self.tensors[stored] = whole
-        scale = self.fresh(name + "_scale")
-        self.tensors[scale] = scales
-        flat = self.op("DequantizeLinear", stored, scale, axis=0)
+            self.tensors[name] = array
+            return name
+        scale = name + "_scale"
+        self._taken.add(scale)
+        self.tensors[name], self.tensors[scale] = quantised(array, channel_axes)
+        flat = self.op("DequantizeLinear", name, scale, axis=0)
         return flat if channel_axes == 1 and array.ndim == 2 else self.reshape(flat, array.shape)
 
     def matrix(self, name: str, value: npt.ArrayLike) -> Value:
@@ -298,8 +273,6 @@ class GraphBuilder:
         Raises:
             ArgumentError: `onnx` is not installed; an axis is frozen; ONNX does not accept the graph.
         """
-        from gatestack.convert.onnx.assemble import assembled
-
         return assembled(self, opset, metadata or {})
 
     def _inner(self, hint: str, dtype: str) -> Value:

@@ -1,0 +1,192 @@
+"""Replaying the proof of an exported file or of a model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatestack.convert.proof import Array, Difference, Proof, compare, read_proof
+from gatestack.errors import ArgumentError, ModelFileError
+
+if TYPE_CHECKING:
+    from gatestack.runtime.model_folder import ModelFolder
+
+__all__ = ["Verification", "verify"]
+
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+FOLDER_TOLERANCE = 1e-4
+"""Of what a model folder gives today against what it gave when it was saved, maybe on another processor."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a replay found.
+
+    Args:
+        path: what was verified.
+        runner: what computed the answers, with its version.
+        differences: of each output: how far the answers are from those of the proof.
+        tolerance: of numbers of size 1; see `gatestack.convert.proof.compare`.
+        vectors: how many test vectors were replayed.
+        real: how many of them are data, not drawn at random.
+        changed: the bytes of the file are not those that were exported.
+        rounding: where weights were rounded to eight bits: how far the proof itself is from the model before.
+
+    Example:
+        >>> Verification(Path("m.onnx"), "ONNX Runtime", {}, 1e-5, 1).passed
+        True
+    """
+
+    path: Path
+    runner: str
+    differences: Mapping[str, Difference]
+    tolerance: float
+    vectors: int
+    real: int = 0
+    changed: bool = False
+    rounding: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is allowed, and the file is the one that was exported."""
+        return not self.changed and all(found.share <= 1 for found in self.differences.values())
+
+    @property
+    def largest(self) -> float:
+        """The largest difference over all outputs."""
+        return max((found.largest for found in self.differences.values()), default=0.0)
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    allow_changed: bool = False,
+    load: Callable[[Path], Any] | None = None,
+) -> Verification:
+    """Replay the test vectors of an exported file, or of a model folder, and compare.
+
+    An `.onnx` file is checked (`gatestack.convert.onnx.safe_read`) and run in ONNX Runtime; a model folder is
+    computed by Gatestack.
+
+    Args:
+        path: the file, with its `<path>.proof.safetensors` beside it, or a model folder.
+        allow_changed: the bytes of the file may have changed since the export, as long as its answers hold;
+            for files that another tool has rewritten. Default False.
+        load: reads a model folder of another kind than "network", as `gatestack.tasks.load` does.
+
+    Returns:
+        The differences; `passed` sums them up.
+
+    Raises:
+        ArgumentError: a kind of file that cannot be replayed here, or what would replay it is not installed.
+        ModelFileError: the file or its proof is missing, damaged or hostile; names it.
+        StorageError: the system would not let it be read.
+
+    Example:
+        >>> import tempfile
+        >>> from gatestack.convert.onnx.export import export_onnx
+        >>> from gatestack.nn import GRU
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = verify(export_onnx(GRU(4, 2), Path(folder) / "gru.onnx").path)
+        >>> found.passed, sorted(found.differences)
+        (True, ['h_out', 'y'])
+    """
+    file = Path(path)
+    if file.is_dir():
+        return _verified_folder(file, load)
+    if not file.exists():
+        raise ModelFileError(
+            "there is no such file", where=str(path), hint="give what `export` wrote, or a model folder"
+        )
+    if file.suffix != ".onnx":
+        raise ArgumentError(
+            f"the ending is {file.suffix!r}", where=str(path), expected="'.onnx', or a model folder"
+        )
+    proof = read_proof(file)
+    runner, run, content = _onnx(file)
+    return _replayed(file, proof, runner, run, content, allow_changed)
+
+
+def _onnx(file: Path) -> tuple[str, Run, bytes]:
+    from gatestack.convert.onnx.assemble import need_onnx
+    from gatestack.convert.onnx.safe_read import read_checked
+    from gatestack.convert.onnx.session import open_graph
+
+    checked = read_checked(file)
+    # As it was checked: with all data inside, so that ONNX Runtime opens no other file.
+    run = open_graph(checked.model.SerializeToString(), where=str(file))
+    return f"ONNX Runtime {need_onnx('onnxruntime').__version__}", run, checked.content
+
+
+def _replayed(
+    file: Path, proof: Proof, runner: str, run: Run, content: bytes, allow_changed: bool
+) -> Verification:
+    names = list(proof.vectors[0].outputs)
+    answers = [run(vector.inputs) for vector in proof.vectors]
+    missing = sorted({name for answer in answers for name in names if name not in answer})
+    if missing:
+        raise ModelFileError(
+            f"it gives no output {missing[0]!r}",
+            where=str(file),
+            expected=", ".join(names),
+            hint="the proof is of another file",
+        )
+    found = {name: [answer[name] for answer in answers] for name in names}
+    exact = [vector.exact for vector in proof.vectors]
+    changed = hashlib.sha256(content).hexdigest() != proof.sha256
+    return Verification(
+        path=file,
+        runner=runner,
+        differences={
+            name: compare([v.outputs[name] for v in proof.vectors], found[name], proof.tolerance)
+            for name in names
+        },
+        tolerance=proof.tolerance,
+        vectors=len(proof.vectors),
+        real=sum(vector.real for vector in proof.vectors),
+        changed=changed and not allow_changed,
+        rounding={
+            name: compare([one[name] for one in exact], found[name], proof.tolerance)
+            for name in names
+            if all(name in one for one in exact)
+        },
+    )
+
+
+def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verification:
+    from importlib.metadata import version
+
+    from gatestack.convert.network_folder import KIND
+    from gatestack.runtime.model_folder import read_model_folder
+
+    read = read_model_folder(folder)
+    kind = read.model.get("kind")
+    if kind == KIND:
+        today = _network_today(read)
+    elif load is None:
+        raise ArgumentError(
+            f"a model folder of the kind {kind!r}", where=str(folder), hint="pass load=gatestack.load"
+        )
+    else:
+        today = load(folder)._to_data()[2]
+    differences: dict[str, Difference] = {}
+    for name, saved in read.proof.items():
+        if name in today:
+            differences[name] = compare([saved], [today[name]], FOLDER_TOLERANCE)
+    return Verification(folder, f"Gatestack {version('gatestack')}", differences, FOLDER_TOLERANCE, 1)
+
+
+def _network_today(folder: ModelFolder) -> dict[str, Array]:
+    """Compute a network on the inputs of its proof -> its outputs, named as in the proof."""
+    from gatestack.convert.network import Network
+    from gatestack.convert.network_folder import network_from_folder
+
+    network = network_from_folder(Network, folder)
+    found = network.predict(*[folder.proof[f"input.{number}"] for number in range(len(network.inputs))])
+    outputs = found if isinstance(found, tuple) else (found,)
+    return {f"output.{number}": array for number, array in enumerate(outputs)}
