@@ -355,7 +355,7 @@ def test_subclasses_are_left_alone_and_named(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, logger="gatestack"):
         gs.accelerate(model)
     assert type(model["own"]) is Doubled
-    assert "own is left to torch" in caplog.text
+    assert "own is left as it is" in caplog.text
     assert "1 recurrent modules of ModuleDict switched" in caplog.text
 
 

@@ -1,13 +1,16 @@
-"""Switching the recurrent modules of a torch model over to the kernels, and back.
+"""Switching the recurrent modules of a torch or Keras model over to the kernels, and back.
 
 The switch is the class of a module and nothing else: no attribute is added, no parameter moved. What torch
 keeps in a module (parameters, hooks, mode, device) is therefore as it was, and so is everything that reads
-it: `state_dict`, optimisers, `copy.deepcopy`, `model.to`, pickling.
+it: `state_dict`, optimisers, `copy.deepcopy`, `model.to`, pickling. A layer of Keras is a module of torch
+where Keras runs on its torch backend.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -18,16 +21,14 @@ __all__ = ["accelerate", "decelerate", "is_accelerated"]
 
 _LOGGER = logging.getLogger("gatestack")
 
-_FASTER: dict[type[nn.Module], type[nn.Module]] = {
-    nn.LSTM: LSTM,
-    nn.GRU: GRU,
-    nn.RNN: RNN,
-}
-_PLAIN = {faster: plain for plain, faster in _FASTER.items()}
+_FASTER: dict[type[nn.Module], type[nn.Module]] = {nn.LSTM: LSTM, nn.GRU: GRU, nn.RNN: RNN}
 
 
 def accelerate(model: nn.Module) -> nn.Module:
     """Run every `torch.nn.LSTM`, `GRU` and `RNN` inside a model on the compiled kernels, in place.
+
+    In a model of Keras 3 on its torch backend these are `LSTM`, `GRU`, `SimpleRNN` and `Bidirectional`; what
+    is said here of torch's modules then holds as `gatestack.compat.keras` says it.
 
     The modules keep their parameters, names, `state_dict`, hooks and arguments; `isinstance` says what it
     said, outputs and gradients agree to rounding. What the kernels do not take (other devices than the CPU,
@@ -39,7 +40,7 @@ def accelerate(model: nn.Module) -> nn.Module:
     An accelerated module shows itself in the `repr` of the model. Calling it again changes nothing.
 
     Args:
-        model: any torch module, or one of the three itself.
+        model: any torch module, or one of the three itself; any model or layer of Keras.
 
     Returns:
         The same model.
@@ -58,15 +59,16 @@ def accelerate(model: nn.Module) -> nn.Module:
         (torch.Size([4, 10, 8]), torch.Size([2, 4, 8]))
     """
     _check_model(model, "accelerate")
+    faster_of, recurrent = _classes()
     switched = 0
-    for name, module in model.named_modules():
-        faster = _FASTER.get(type(module))
+    for name, module in _modules(model):
+        faster = faster_of.get(type(module))
         if faster is not None:
             module.__class__ = faster
             switched += 1
-        elif isinstance(module, nn.RNNBase) and not is_accelerated(module):
+        elif isinstance(module, recurrent) and not is_accelerated(module):
             _LOGGER.warning(
-                "accelerate: %s is left to torch, because its class %s is a subclass that may compute "
+                "accelerate: %s is left as it is, because its class %s is a subclass that may compute "
                 "something else",
                 name or "the model",
                 type(module).__name__,
@@ -76,10 +78,10 @@ def accelerate(model: nn.Module) -> nn.Module:
 
 
 def decelerate(model: nn.Module) -> nn.Module:
-    """Undo `accelerate`, in place: every module is of the class of torch that it was of.
+    """Undo `accelerate`, in place: every module is of the class of torch, or of Keras, that it was of.
 
     Args:
-        model: any torch module.
+        model: any torch module, any model or layer of Keras.
 
     Returns:
         The same model.
@@ -95,9 +97,10 @@ def decelerate(model: nn.Module) -> nn.Module:
         GRU(3, 8)
     """
     _check_model(model, "decelerate")
-    found = [(name, module) for name, module in model.named_modules() if is_accelerated(module)]
+    plain_of = {faster: plain for plain, faster in _classes()[0].items()}
+    found = [(name, module) for name, module in _modules(model) if is_accelerated(module)]
     for name, module in found:
-        if type(module) not in _PLAIN:
+        if type(module) not in plain_of:
             raise ArgumentError(
                 f"{name or 'the model'} is of class {type(module).__name__}",
                 where="decelerate",
@@ -106,12 +109,12 @@ def decelerate(model: nn.Module) -> nn.Module:
                 "comes first",
             )
     for _, module in found:
-        module.__class__ = _PLAIN[type(module)]
+        module.__class__ = plain_of[type(module)]
     return model
 
 
 def is_accelerated(module: nn.Module) -> bool:
-    """Say whether a module itself, not one inside it, was switched by `accelerate`.
+    """Say whether a module itself, not one inside it, was switched by `accelerate`, or made as such.
 
     Example:
         >>> import torch
@@ -120,7 +123,37 @@ def is_accelerated(module: nn.Module) -> bool:
         >>> [name for name, module in model.named_modules() if gs.compat.is_accelerated(module)]
         ['1']
     """
-    return isinstance(module, tuple(_PLAIN))
+    return isinstance(module, tuple(_classes()[0].values()))
+
+
+def _has_keras() -> bool:
+    """Whether somebody loaded Keras, on its torch backend; without it there is nothing of Keras to switch."""
+    keras = sys.modules.get("keras")
+    return keras is not None and hasattr(keras, "backend") and keras.backend.backend() == "torch"
+
+
+def _classes() -> tuple[dict[type[nn.Module], type[nn.Module]], tuple[type[nn.Module], ...]]:
+    """Give the class that replaces each, and the classes that everything recurrent is derived from."""
+    if not _has_keras():
+        return _FASTER, (nn.RNNBase,)
+    from gatestack.compat.keras import switching
+
+    return _FASTER | switching.FASTER, (nn.RNNBase, *switching.RECURRENT)
+
+
+def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name every module inside a model and itself, each once."""
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        found = [(name, module)]
+        if _has_keras():
+            from gatestack.compat.keras import switching
+
+            found += switching.layers_of(module)
+        for inner, one in found:
+            if id(one) not in seen:
+                seen.add(id(one))
+                yield inner, one
 
 
 def _check_model(model: object, owner: str) -> None:
