@@ -22,6 +22,10 @@ __all__ = ["ACTIVATIONS", "Activation", "check_activation"]
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 
+def _hard_sigmoid(a: Tensor) -> Tensor:
+    return (a / 6 + 0.5).clamp(0.0, 1.0)  # torch's own has a sixth in float32 only, 1e-8 off
+
+
 def _hard_sigmoid_2(a: Tensor) -> Tensor:
     return (0.2 * a + 0.5).clamp(0.0, 1.0)
 
@@ -39,7 +43,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
         "elu": functional.elu,  # a, below zero exp(a) − 1
         "exponential": torch.exp,
         "gelu": functional.gelu,  # a Φ(a), Φ of the normal distribution, not approximated
-        "hard_sigmoid": functional.hardsigmoid,  # a/6 + 1/2 within 0 and 1: Keras 3, torch
+        "hard_sigmoid": _hard_sigmoid,  # a/6 + 1/2 within 0 and 1: Keras 3, torch
         "hard_sigmoid_2": _hard_sigmoid_2,  # a/5 + 1/2 within 0 and 1: Keras 1 and 2, ONNX
         "hard_tanh": functional.hardtanh,  # a within −1 and 1
         "linear": _linear,

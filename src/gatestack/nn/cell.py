@@ -75,12 +75,8 @@ class Cell(nn.Module):
         """Give the state that a call without a state starts from, for the rows of x (N, …)."""
         raise NotImplementedError
 
-    def widen(self, x: Tensor) -> Tensor:
-        """Do what a step does with its input alone, for all steps at once: x (N, T, C) -> (N, T, ·)."""
-        return x
-
-    def advance(self, wide: Tensor, state: CellState) -> CellState:
-        """Take a step from `widen`'s result for it, (N, ·), and a state -> the new state."""
+    def advance(self, x: Tensor, state: CellState) -> CellState:
+        """Take a step: its input x (N, C) and the state before it -> the state after it."""
         raise NotImplementedError
 
     def output(self, state: CellState) -> Tensor:
@@ -142,7 +138,7 @@ class Cell(nn.Module):
         state = start if state is None else check_state(state, start, owner)
         layers = self.kernel_layers()
         if layers is None:
-            new = self.advance(self.widen(x[:, None])[:, 0], state)
+            new = self.advance(x, state)
         else:
             # The same kernels as a loop, so that single steps give the bits of the whole sequence.
             _, new = run_on_kernels(layers, x[:, None], mapped(_with_axis, state), Steps(None, None))

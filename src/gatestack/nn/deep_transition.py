@@ -125,19 +125,15 @@ class DeepTransitionCell(Cell):
         """Give the state that a call without a state starts from: zeros (N, H) for the rows of x (N, …)."""
         return x.new_zeros(len(x), self.hidden_size)
 
-    def widen(self, x: Tensor) -> Tensor:
-        """Compute W_ih x + b_ih for all steps: x (N, T, C) -> (N, T, H)."""
-        return nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
-
-    def advance(self, wide: Tensor, state: Tensor) -> Tensor:
-        """Take a step: wide = W_ih x + b_ih (N, H), state h (N, H) -> h."""
+    def advance(self, x: Tensor, state: Tensor) -> Tensor:
+        """Take a step: x (N, C), state h (N, H) -> h."""
         squash = ACTIVATIONS[self.activation]
         z = state
         for k in range(1, self.depth + 1):
             weight, bias = getattr(self, f"weight_hh_t{k}"), getattr(self, f"bias_hh_t{k}")
             total = nn.functional.linear(z, weight, bias)
             if k == 1:
-                total = total + wide
+                total = total + nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
             if k == self.depth and self.shortcut:
                 total = total + nn.functional.linear(state, self.get_parameter("weight_hh_shortcut"))
             z = squash(total)

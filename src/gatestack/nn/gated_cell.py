@@ -110,10 +110,6 @@ class GatedCell(Cell):
         zeros = tuple([x.new_zeros(len(x), self.hidden_size) for _ in range(self.state_count)])
         return zeros if self.state_count > 1 else zeros[0]
 
-    def widen(self, x: Tensor) -> Tensor:
-        """Compute W_ih x + b_ih for all steps: x (N, T, C) -> (N, T, G·H)."""
-        return nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
-
     def output(self, state: Any) -> Tensor:
         """Give h (N, H)."""
         h: Tensor = state[0] if isinstance(state, tuple) else state
@@ -147,6 +143,9 @@ class GatedCell(Cell):
             "bias_ih_l0": (rows,),
             "bias_hh_l0": (rows,),
         }
+
+    def _wide(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
 
     def _recurrent(self, h: Tensor) -> Tensor:
         return nn.functional.linear(h, self.weight_hh_l0, self.bias_hh_l0)

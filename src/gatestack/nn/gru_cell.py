@@ -81,10 +81,10 @@ class GRUCell(GatedCell):
         """Whether the gate resets after the recurrent product or before it."""
         return self._reset
 
-    def advance(self, wide: Tensor, state: Tensor) -> Tensor:
-        """Take a step: wide = W_ih x + b_ih (N, 3·H), state h (N, H) -> h."""
+    def advance(self, x: Tensor, state: Tensor) -> Tensor:
+        """Take a step: x (N, C), state h (N, H) -> h."""
         squash, gate = ACTIVATIONS[self.activation], ACTIVATIONS[self.gate_activation]
-        h, rows = state, 2 * self.hidden_size
+        wide, h, rows = self._wide(x), state, 2 * self.hidden_size
         if self.reset == "after":
             r_h, z_h, n_h = self._recurrent(h).chunk(3, dim=1)
             r_x, z_x, n_x = wide.chunk(3, dim=1)

@@ -131,10 +131,12 @@ class Loop(SequenceLayer):
 
     def _over(self, x: Tensor, state: Any, real: Tensor | None) -> tuple[Tensor, Any]:
         """Step over x (N, T, C), zero where a step is not real -> output (N, T, ·), final state."""
-        wide = self.cell.widen(x)
         outputs = []
         for t in range(x.shape[1]):
-            new = self.cell.advance(wide[:, t], state)
+            # A copy: how a product rounds may depend on where in memory its input lies, and a sequence in
+            # chunks is to give the bits of the whole.
+            step = x[:, t].clone(memory_format=torch.contiguous_format)
+            new = self.cell.advance(step, state)
             y = self.cell.output(new)
             if real is not None:
                 y = y.masked_fill(~real[:, t, None], 0.0)

@@ -85,11 +85,11 @@ class LSTMCell(GatedCell):
         super().reset_parameters()
         self.bias_ih_l0[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
 
-    def advance(self, wide: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Take a step: wide = W_ih x + b_ih (N, 4·H), state (h (N, H), c (N, H)) -> (h, c)."""
+    def advance(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Take a step: x (N, C), state (h (N, H), c (N, H)) -> (h, c)."""
         squash, gate = ACTIVATIONS[self.activation], ACTIVATIONS[self.gate_activation]
         h, c = state
-        i, f, g, o = (wide + self._recurrent(h)).chunk(4, dim=1)
+        i, f, g, o = (self._wide(x) + self._recurrent(h)).chunk(4, dim=1)
         c = gate(f) * c + gate(i) * squash(g)
         return gate(o) * squash(c), c
 

@@ -53,9 +53,9 @@ class RNNCell(GatedCell):
     ) -> None:
         super().__init__(hidden_size, input_size, activation=activation, dtype=dtype)
 
-    def advance(self, wide: Tensor, state: Tensor) -> Tensor:
-        """Take a step: wide = W_ih x + b_ih (N, H), state h (N, H) -> h."""
-        return ACTIVATIONS[self.activation](wide + self._recurrent(state))
+    def advance(self, x: Tensor, state: Tensor) -> Tensor:
+        """Take a step: x (N, C), state h (N, H) -> h."""
+        return ACTIVATIONS[self.activation](self._wide(x) + self._recurrent(state))
 
     def _kernel_cell(self) -> KernelCell | None:
         if self.activation == "tanh":

@@ -97,17 +97,11 @@ class StackedCells(Cell):
         """Give the state that a call without a state starts from, one entry per cell."""
         return tuple([cell.start(x) for cell in self._all_cells()])
 
-    def widen(self, x: Tensor) -> Tensor:
-        """Do what the lowest cell does with its input alone: x (N, T, C) -> (N, T, ·)."""
-        return self._all_cells()[0].widen(x)
-
-    def advance(self, wide: Tensor, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Take a step through all cells: wide (N, ·), state one entry per cell -> the new state."""
-        lowest, *others = self._all_cells()
-        new = [lowest.advance(wide, state[0])]
-        y = lowest.output(new[0])
-        for cell, old in zip(others, state[1:], strict=True):
-            new.append(cell.advance(cell.widen(y[:, None])[:, 0], old))
+    def advance(self, x: Tensor, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Take a step through all cells: x (N, C), state one entry per cell -> the new state."""
+        y, new = x, []
+        for cell, old in zip(self._all_cells(), state, strict=True):
+            new.append(cell.advance(y, old))
             y = cell.output(new[-1])
         return tuple(new)
 

@@ -28,10 +28,11 @@ class Stateful(SequenceLayer):
 
         (y, s') = layer(x_k, s),   s ← ⊥ s'
 
-    The output of the chunks is the output of the whole sequence. The gradient of a loss on one chunk stays
-    within it: truncated back-propagation through time. Each row is a sequence of its own, and may begin anew
-    while the others go on: `fresh` in a call, or `reset` before it, put single rows back to the layer's
-    initial state.
+    The output of the chunks is the output of the whole sequence, in eval mode to the bit; but for modules of
+    torch in a `PerStep` or a `DeepOutput`, whose products round by the number of steps. The gradient of a
+    loss on one chunk stays within it: truncated back-propagation through time. Each row is a sequence of its
+    own, and may begin anew while the others go on: `fresh` in a call, or `reset` before it, put single rows
+    back to the layer's initial state.
 
     Args:
         layer: any layer of one direction: `LSTM`, `GRU`, `RNN`, `Stack`, `ConvLSTM2D`, `Loop` ….
