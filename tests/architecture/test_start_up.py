@@ -9,7 +9,8 @@ import sys
 import pytest
 
 OPTIONAL = ("h5py", "keras", "onnx", "onnxruntime")
-HEAVY = {"lightning_fabric", "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", *OPTIONAL}
+TABLES = ("pandas", "polars", "pyarrow")
+HEAVY = {"lightning_fabric", "matplotlib", "scipy", "sklearn", "torch", *TABLES, *OPTIONAL}
 
 
 def loaded_after(code: str, *arguments: str) -> tuple[str, set[str]]:
