@@ -48,6 +48,6 @@ if __name__ == "__main__":
     first, last, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     arrays = {}
     for seed in range(first, last):
-        results = run_on_jax(draw(seed, random_masks=False))
+        results = run_on_jax(draw(seed, everywhere=True))
         arrays |= {f"{seed} {name}": array for name, array in results.items()}
     np.savez(path, **arrays)

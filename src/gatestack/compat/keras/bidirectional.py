@@ -48,7 +48,7 @@ class Bidirectional(keras.layers.Bidirectional):
         backward_layer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]
             layer, merge_mode=merge_mode, weights=weights, backward_layer=backward_layer, **kwargs
         )
         # Keras makes the two layers from a configuration, which names Keras' own classes.
