@@ -13,10 +13,23 @@ from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
 from gatestack.convert.onnx.ragged import Ragged
 from gatestack.errors import ArgumentError
 
-__all__ = ["Leaf", "LeafTree", "StateValues", "emit_layer", "initial", "mapped", "state_leaves", "suffixed"]
+__all__ = [
+    "Leaf",
+    "LeafTree",
+    "Output",
+    "StateValues",
+    "emit_layer",
+    "initial",
+    "mapped",
+    "state_leaves",
+    "suffixed",
+]
 
 StateValues: TypeAlias = "Value | tuple[StateValues, ...] | None"
 """The state of a layer, nested as the layer has it; None for the initial state."""
+
+Output: TypeAlias = "Value | tuple[Value, Value]"
+"""What a layer gives: two values where it is `Bidirectional` with merge=None."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ def emit_layer(
     x: Value,  # noqa: ARG001
     ragged: Ragged,  # noqa: ARG001
     state: StateValues,  # noqa: ARG001
-) -> tuple[Value, StateValues]:
+) -> tuple[Output, StateValues]:
     """Add a layer to a graph.
 
     Args:
@@ -85,14 +98,15 @@ def state_leaves(layer: nn.Module) -> LeafTree:
 
 
 def suffixed(tree: LeafTree, suffix: str) -> LeafTree:
-    """Add a suffix to all names.
+    """Add a suffix to all names, and to those of open axes.
 
     Example:
         >>> suffixed((Leaf("h", 1, (4,)), Leaf("c", 1, (4,))), "_l0")[1].name
         'c_l0'
     """
     if isinstance(tree, Leaf):
-        return replace(tree, name=tree.name + suffix)
+        sizes = tuple(size + suffix if isinstance(size, str) else size for size in tree.sizes)
+        return replace(tree, name=tree.name + suffix, sizes=sizes)
     return tuple(suffixed(part, suffix) for part in tree)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
+from gatestack.convert.onnx import cells as _cells
+from gatestack.convert.onnx import containers as _containers
+from gatestack.convert.onnx import conv_lstm as _conv_lstm
 from gatestack.convert.onnx import recurrent as _recurrent
-from gatestack.convert.onnx import stack as _stack
 from gatestack.convert.onnx.builder import GraphBuilder, Value
-from gatestack.convert.onnx.dispatch import StateValues, emit_layer, mapped, state_leaves
+from gatestack.convert.onnx.dispatch import Output, StateValues, emit_layer, mapped, state_leaves
 from gatestack.convert.onnx.ragged import enter
 
 __all__ = ["emit_sequence_layer"]
 
-_CASES = (_recurrent, _stack)  # imported so that they register what they know
+_CASES = (_cells, _containers, _conv_lstm, _recurrent)  # imported so that they register what they know
 
 
 def emit_sequence_layer(
@@ -24,7 +26,7 @@ def emit_sequence_layer(
     mask: Value | None = None,
     state: StateValues = None,
     rank: int = 3,
-) -> tuple[Value, StateValues]:
+) -> tuple[Output, StateValues]:
     """Add a sequence layer to a graph, as it is in eval mode.
 
     Args:
@@ -37,7 +39,8 @@ def emit_sequence_layer(
         rank: axes of x.
 
     Returns:
-        The output, zero at steps that are not real, and the state after each row's last real step.
+        The output, zero at steps that are not real (a pair for `Bidirectional` with merge=None), and the
+        state after each row's last real step.
 
     Raises:
         ArgumentError: there is no ONNX for the layer, its weights are not float32, both lengths and mask.
@@ -56,6 +59,6 @@ def emit_sequence_layer(
     if state is not None:
         state = mapped(tree, state, lambda leaf, value: ragged.pad_state(b, value or "", len(leaf.shape)))
     y, final = emit_layer(layer, b, inside, ragged, state)
-    sequences = bool(getattr(layer, "return_sequences", True))
-    output = ragged.leave(b, y, rank) if sequences else ragged.cut_rows(b, y)
+    away = ragged.leave if getattr(layer, "return_sequences", True) else ragged.cut_rows
+    output = away(b, y) if isinstance(y, str) else (away(b, y[0]), away(b, y[1]))
     return output, mapped(tree, final, lambda _, value: ragged.cut_state(b, value or ""))

@@ -15,36 +15,18 @@ Where there are several layers, their place follows: `h_in_l1`, `c_out_l0_revers
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
-from gatestack.convert.onnx.dispatch import Leaf, LeafTree, mapped, state_leaves
+from gatestack.convert.onnx.builder import GraphBuilder, Value
+from gatestack.convert.onnx.dispatch import Leaf, mapped, state_leaves
 from gatestack.convert.onnx.emit import emit_sequence_layer
+from gatestack.convert.onnx.layer_vectors import draw_vectors, flat, input_form, state_name
 from gatestack.convert.onnx.parts import OnnxParts
-from gatestack.convert.proof import ProofVector
-from gatestack.errors import ArgumentError
-from gatestack.nn.layer import SequenceLayer
+from gatestack.convert.onnx.recurrent import array
+from gatestack.nn import SequenceLayer, Stateful
 
-__all__ = ["layer_graph", "state_name"]
-
-_SIZES = ((1, 1), (2, 5), (3, 9), (1, 12))  # batch, time
-_SEED = 20130526
-
-
-def state_name(leaf: str, way: str) -> str:
-    """Name a state as an input ("in") or output ("out") of a graph.
-
-    Example:
-        >>> state_name("h_l1_reverse", "in"), state_name("c", "out")
-        ('h_in_l1_reverse', 'c_out')
-    """
-    kind, _, place = leaf.partition("_")
-    return f"{kind}_{way}_{place}" if place else f"{kind}_{way}"
+__all__ = ["layer_graph"]
 
 
 def layer_graph(layer: SequenceLayer, b: GraphBuilder) -> OnnxParts:
@@ -67,30 +49,40 @@ def layer_graph(layer: SequenceLayer, b: GraphBuilder) -> OnnxParts:
         >>> [tensor.name for tensor in b.inputs], [tensor.name for tensor in b.outputs]
         (['x', 'lengths', 'h_in', 'c_in'], ['y', 'h_out', 'c_out'])
     """
-    if layer.input_size is None:
-        raise ArgumentError(
-            "the layer has no input_size yet", where="export", hint="build it: layer.build(input_size)"
-        )
-    tree = state_leaves(layer)
-    x = b.input("x", "float32", ("batch", "time", layer.input_size))
+    model = _bare(copy.deepcopy(layer).cpu().eval())
+    for parameter in model.parameters():
+        array(parameter)  # before it is computed: the error there would speak of x
+    form = input_form(model)
+    tree = state_leaves(model)
+    leaves = list(flat(tree))
+    trained = any(leaf.trained is not None for leaf in leaves)
+    vectors = draw_vectors(model, form, tree)
+    x = b.input("x", form.dtype, ("batch", "time", *form.axes))
     lengths = b.input("lengths", "int64", ("batch",))
-    trained = any(leaf.trained is not None for leaf in flat(tree))
     fresh = b.input("fresh", "bool", ("batch",)) if trained else None
     given = mapped(tree, None, lambda leaf, _: _state_input(b, leaf, fresh))
-    output, state = emit_sequence_layer(b, layer, x, lengths=lengths, state=given)
-    axes: tuple[str, ...] = ("batch", "time") if layer.return_sequences else ("batch",)
-    b.output(output, "y", (*axes, layer.output_size or "features"))
+    output, state = emit_sequence_layer(b, model, x, lengths=lengths, state=given, rank=2 + len(form.axes))
+    outputs = {"y": output} if isinstance(output, str) else {"y": output[0], "y_reverse": output[1]}
+    for name, value in outputs.items():
+        shapes = [vector.outputs[name].shape for vector in vectors]
+        b.output(value, name, _axes(name, shapes, sequences=model.return_sequences))
     mapped(tree, state, lambda leaf, value: _state_output(b, leaf, value))
-    return OnnxParts(_vectors(layer, tree, trained))
+    return OnnxParts(vectors)
 
 
-def flat(tree: Any) -> Iterator[Any]:
-    """Give what nested tuples hold, from left to right."""
-    if isinstance(tree, tuple):
-        for part in tree:
-            yield from flat(part)
-    else:
-        yield tree
+def _bare(layer: SequenceLayer) -> SequenceLayer:
+    """Take away what only keeps the state between calls: the caller of a graph does that."""
+    return _bare(layer.layer) if isinstance(layer, Stateful) else layer
+
+
+def _axes(name: str, shapes: list[tuple[int, ...]], *, sequences: bool) -> tuple[int | str, ...]:
+    """Say which axes of an output are open: batch, time, and whatever differs between vectors."""
+    named = ("batch", "time") if sequences else ("batch",)
+    rest = zip(*(shape[len(named) :] for shape in shapes), strict=True)
+    return (
+        *named,
+        *(sizes[0] if len(set(sizes)) == 1 else f"{name}_space_{axis}" for axis, sizes in enumerate(rest)),
+    )
 
 
 def _state_input(b: GraphBuilder, leaf: Leaf, fresh: Value | None) -> Value:
@@ -107,55 +99,3 @@ def _state_output(b: GraphBuilder, leaf: Leaf, value: Value | None) -> Value:
         raise RuntimeError(f"no state came out for {leaf.name}")
     b.output(value, state_name(leaf.name, "out"), leaf.shape)
     return value
-
-
-def _vectors(layer: SequenceLayer, tree: LeafTree, trained: bool) -> list[ProofVector]:
-    # In the mode and on the device of the graph, without touching the layer that was given.
-    model = copy.deepcopy(layer).cpu().eval()
-    draw = np.random.default_rng(_SEED)
-    found = []
-    for rows, time in _SIZES:
-        lengths = draw.integers(0, time + 1, rows)
-        lengths[0] = time
-        if rows > 2:
-            lengths[1] = 0
-        inputs: dict[str, Array] = {
-            "x": draw.standard_normal((rows, time, layer.input_size or 0), np.float32),
-            "lengths": lengths,
-        }
-        states = [draw.standard_normal(_sizes(leaf, rows), np.float32) for leaf in flat(tree)]
-        names = [leaf.name for leaf in flat(tree)]
-        inputs |= {state_name(name, "in"): part for name, part in zip(names, states, strict=True)}
-        started = states
-        if trained:
-            inputs["fresh"] = draw.integers(0, 2, rows).astype(bool)
-            started = [
-                _started(leaf, part, inputs["fresh"]) for leaf, part in zip(flat(tree), states, strict=True)
-            ]
-        with torch.no_grad():
-            y, final = model(
-                torch.from_numpy(inputs["x"]),
-                _nested(tree, iter([torch.from_numpy(part) for part in started])),
-                lengths=torch.from_numpy(lengths),
-            )
-        outputs = {"y": y.numpy()}
-        outputs |= {
-            state_name(name, "out"): part.numpy() for name, part in zip(names, flat(final), strict=True)
-        }
-        found.append(ProofVector(inputs, outputs))
-    return found
-
-
-def _started(leaf: Leaf, given: Array, fresh: Array) -> Array:
-    start = np.zeros_like(given) if leaf.trained is None else leaf.trained[:, None, :]
-    new = fresh.reshape(1, -1, *[1] * (given.ndim - 2))
-    return np.where(new, start, given).astype(np.float32)
-
-
-def _sizes(leaf: Leaf, rows: int) -> tuple[int, ...]:
-    return tuple(rows if size == "batch" else int(size) for size in leaf.shape)
-
-
-def _nested(tree: LeafTree, values: Iterator[Tensor]) -> Any:
-    """Nest values as a state is nested."""
-    return tuple(_nested(part, values) for part in tree) if isinstance(tree, tuple) else next(values)

@@ -54,15 +54,16 @@ class Ragged:
         """Cut a value (N, …) back to the rows outside."""
         return b.op("Slice", value, b.ints(0), self.batch, b.ints(0))
 
-    def leave(self, b: GraphBuilder, y: Value, rank: int = 3) -> Value:
-        """Bring an output (N, T, …) of so many axes back to the batch outside; zero where no step is real."""
+    def leave(self, b: GraphBuilder, y: Value) -> Value:
+        """Bring an output (N, T, …) back to the batch outside; zero where no step is real."""
         ends = b.op("Concat", self.batch, self.time, axis=0)
         y = b.op("Slice", y, b.ints(0, 0), ends, b.ints(0, 1))
-        return y if self.back is None else gathered(b, y, self.back, rank)
+        return y if self.back is None else gathered(b, y, self.back)
 
-    def zeroed(self, b: GraphBuilder, y: Value, rank: int = 3) -> Value:
-        """Set an output (N, T, …) to zero where a step is not real."""
-        return b.op("Where", widened(b, self.real, 2, rank), y, b.number(0))
+    def zeroed(self, b: GraphBuilder, y: Value, rank: int | None = 3) -> Value:
+        """Set an output (N, T, …) to zero where a step is not real; rank None where it is not known."""
+        real = widened(b, self.real, 2, rank) if rank else _alike(b, self.real, y)
+        return b.op("Where", real, y, b.op("CastLike", b.number(0), y))
 
     def last(self, b: GraphBuilder, y: Value) -> Value:
         """Take each row's last real step of y (N, T, F) -> (N, F); zero where there is none."""
@@ -119,7 +120,7 @@ def enter(
     batch, time = b.size(x, 0), b.size(x, 1)
     back = None
     if mask is not None:
-        x, lengths, back = _to_the_front(b, x, mask, time, rank)
+        x, lengths, back = _to_the_front(b, x, mask, time)
     elif lengths is None:
         lengths = b.op("Expand", time, batch)
     one = b.ints(1)
@@ -141,15 +142,19 @@ def widened(b: GraphBuilder, value: Value, rank: int, wanted: int) -> Value:
     return b.op("Unsqueeze", value, b.ints(*range(rank, wanted)))
 
 
-def gathered(b: GraphBuilder, y: Value, index: Value, rank: int) -> Value:
+def gathered(b: GraphBuilder, y: Value, index: Value) -> Value:
     """Take y[n, index[n, t]] of y (N, T, …) for index (N, T)."""
-    wide = b.op("Expand", widened(b, index, 2, rank), b.op("Shape", y))
-    return b.op("GatherElements", y, wide, axis=1)
+    return b.op("GatherElements", y, b.op("Expand", _alike(b, index, y), b.op("Shape", y)), axis=1)
 
 
-def _to_the_front(
-    b: GraphBuilder, x: Value, mask: Value, time: Value, rank: int
-) -> tuple[Value, Value, Value]:
+def _alike(b: GraphBuilder, value: Value, y: Value) -> Value:
+    """Add axes of size 1 at the end of a value (N, T) until it has as many as y."""
+    more = b.op("Sub", b.op("Shape", b.op("Shape", y)), b.ints(2))
+    ones = b.op("ConstantOfShape", more, value=np.ones(1, np.int64))
+    return b.op("Reshape", value, b.op("Concat", b.op("Shape", value), ones, axis=0))
+
+
+def _to_the_front(b: GraphBuilder, x: Value, mask: Value, time: Value) -> tuple[Value, Value, Value]:
     """Move the real steps of each row to its front -> x, lengths, the way back."""
     scalar = b.op("Squeeze", time, b.ints(0))
     positions = b.op("Range", b.constant(np.int64(0)), scalar, b.constant(np.int64(1)))
@@ -160,7 +165,7 @@ def _to_the_front(
     _, order = b.ops("TopK", keys, time, outputs=2, axis=1, largest=0)
     _, back = b.ops("TopK", order, time, outputs=2, axis=1, largest=0)
     lengths = b.op("ReduceSum", whole, b.ints(1), keepdims=0)
-    return gathered(b, x, order, rank), lengths, back
+    return gathered(b, x, order), lengths, back
 
 
 def _pads(b: GraphBuilder, rank: int, more: dict[int, Value]) -> list[Value]:

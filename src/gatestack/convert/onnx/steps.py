@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
-from gatestack.errors import ArgumentError
 
-__all__ = ["ACTIVATIONS", "CellWeights", "activated", "cell_step", "input_product"]
+__all__ = ["CellWeights", "activated", "cell_step", "input_product"]
 
 _EPSILON = 1e-5  # of the layer normalisation, as in torch
 
@@ -64,58 +63,6 @@ class CellWeights:
     def inner_bias(self) -> Array | None:
         """The second bias, where it cannot be added before the loop: beside what is normalised, or gated."""
         return self.bias_hh if self.cell == "gru" or self.gain_hh is not None else None
-
-
-_SIMPLE: dict[str, tuple[str, dict[str, float]]] = {
-    "tanh": ("Tanh", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "relu": ("Relu", {}),
-    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-    "hard_sigmoid_2": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
-    "elu": ("Elu", {"alpha": 1.0}),
-    "selu": ("Selu", {}),
-    "softsign": ("Softsign", {}),
-    "softplus": ("Softplus", {}),
-    "exponential": ("Exp", {}),
-}
-ACTIVATIONS = (*_SIMPLE, "linear", "swish", "silu", "gelu", "gelu_tanh", "relu6", "leaky_relu", "softmax")
-"""What `activated` can compute."""
-
-
-def activated(b: GraphBuilder, name: str, a: Value) -> Value:
-    """Apply an activation by its name.
-
-    Raises:
-        ArgumentError: there is no ONNX for it.
-
-    Example:
-        >>> b = GraphBuilder()
-        >>> activated(b, "linear", "a")
-        'a'
-    """
-    if name == "linear":
-        return a
-    if name in ("swish", "silu"):
-        return b.op("Mul", a, b.op("Sigmoid", a))
-    if name == "gelu":
-        half, one = b.number(0.5), b.number(1)
-        erf = b.op("Erf", b.op("Mul", a, b.number(0.5**0.5)))
-        return b.op("Mul", b.op("Mul", a, half), b.op("Add", one, erf))
-    if name == "gelu_tanh":
-        half, one = b.number(0.5), b.number(1)
-        cube = b.op("Mul", b.op("Mul", a, b.op("Mul", a, a)), b.number(0.044715))
-        inner = b.op("Mul", b.op("Add", a, cube), b.number((2 / math.pi) ** 0.5))
-        return b.op("Mul", b.op("Mul", a, half), b.op("Add", one, b.op("Tanh", inner)))
-    if name == "relu6":
-        return b.op("Clip", a, b.number(0), b.number(6))
-    if name == "leaky_relu":
-        return b.op("LeakyRelu", a, alpha=0.2)
-    if name == "softmax":
-        return b.op("Softmax", a, axis=-1)
-    if name not in _SIMPLE:
-        raise ArgumentError(f"the activation {name!r} has no ONNX here", expected=", ".join(ACTIVATIONS))
-    op, attributes = _SIMPLE[name]
-    return b.ops(op, a, outputs=1, domain="", **attributes)[0]
 
 
 def input_product(b: GraphBuilder, name: str, weights: CellWeights, x: Value) -> Value:
