@@ -107,6 +107,19 @@ int32_t check(const gatestack_call *call) {
   return is_call(*call) ? GATESTACK_OK : GATESTACK_BAD_ARGUMENT;
 }
 
+int32_t check(const gatestack_conv_lstm *call, bool backward) {
+  if (!chosen) return GATESTACK_BAD_ARGUMENT;
+  if (call->size != sizeof(gatestack_conv_lstm) || call->version != GATESTACK_VERSION) return GATESTACK_BAD_SIZE;
+  const bool is_dtype = call->dtype == GATESTACK_FLOAT32 || call->dtype == GATESTACK_FLOAT64;
+  if (!is_dtype || call->threads < 1) return GATESTACK_BAD_ARGUMENT;
+  if (call->rows < 0 || call->positions < 1 || call->channels < 1 || !call->c_before) return GATESTACK_BAD_ARGUMENT;
+  const bool has_forward = call->sums_input && call->c && call->h;
+  const bool has_backward = call->gates && call->grad_c && call->grad_gates;
+  if (!(backward ? has_backward : has_forward)) return GATESTACK_BAD_ARGUMENT;
+  if (backward && call->peephole && !call->grad_peephole) return GATESTACK_BAD_ARGUMENT;
+  return GATESTACK_OK;
+}
+
 } // namespace
 } // namespace gatestack
 
@@ -137,6 +150,18 @@ GATESTACK_EXPORT int32_t gatestack_backward(const gatestack_call *call) {
   if (const int32_t wrong = check(call)) return wrong;
   if (!(call->flags & GATESTACK_SAVE) || !has_memory(*call)) return GATESTACK_BAD_ARGUMENT;
   chosen->engine->backward[call->dtype](*call);
+  return GATESTACK_OK;
+}
+
+GATESTACK_EXPORT int32_t gatestack_conv_lstm_forward(const gatestack_conv_lstm *call) {
+  if (const int32_t wrong = check(call, false)) return wrong;
+  chosen->engine->conv_lstm_forward[call->dtype](*call);
+  return GATESTACK_OK;
+}
+
+GATESTACK_EXPORT int32_t gatestack_conv_lstm_backward(const gatestack_conv_lstm *call) {
+  if (const int32_t wrong = check(call, true)) return wrong;
+  chosen->engine->conv_lstm_backward[call->dtype](*call);
   return GATESTACK_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "backward_rows.h"
 #include "backward_sums.h"
+#include "conv_lstm_pointwise.h"
 
 namespace gatestack {
 namespace GATESTACK_ENGINE {
@@ -119,6 +120,8 @@ const Engine engine = {
     {pack_all<float>, pack_all<double>},
     {run_forward<float>, run_forward<double>},
     {run_backward<float>, run_backward<double>},
+    {conv_lstm_forward<float>, conv_lstm_forward<double>},
+    {conv_lstm_backward<float>, conv_lstm_backward<double>},
     activate<float>,
     activate<double>,
     draw,

@@ -12,6 +12,8 @@ struct Engine {
   void (*pack[2])(const gatestack_call &call);
   void (*forward[2])(const gatestack_call &call);
   void (*backward[2])(const gatestack_call &call);
+  void (*conv_lstm_forward[2])(const gatestack_conv_lstm &call);
+  void (*conv_lstm_backward[2])(const gatestack_conv_lstm &call);
   void (*activate_float)(int function, const float *x, float *out, int64_t count);
   void (*activate_double)(int function, const double *x, double *out, int64_t count);
   void (*draw)(uint64_t seed, int32_t kind, int32_t layer, int32_t direction, int64_t rows, int64_t steps,

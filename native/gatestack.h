@@ -140,6 +140,39 @@ int32_t gatestack_forward(const gatestack_call *call);
 // mask, seed, flags; y as forward wrote it), with `saved` from there, and the grad_ pointers.
 int32_t gatestack_backward(const gatestack_call *call);
 
+// One step of a convolutional LSTM, all but its convolutions: N images of P positions with F channels. Channels stand
+// next to each other, positions in any one order. c' is the cell state before the step, * the product by element.
+//
+//   i = σ(ī + p_i * c')   f = σ(f̄ + p_f * c')   g = tanh ḡ   c = f * c' + i * g   o = σ(ō + p_o * c)   h = o * tanh c
+typedef struct {
+  uint32_t size;           // sizeof(gatestack_conv_lstm)
+  uint32_t version;        // GATESTACK_VERSION
+  int32_t dtype;           // gatestack_dtype
+  int32_t threads;         // at most so many; at least 1
+  int64_t rows;            // N, 0 is fine
+  int64_t positions;       // P, at least 1
+  int64_t channels;        // F, at least 1
+  const void *sums_input;  // [N][P][4F], the input convolution and the biases; forward only
+  const void *sums_hidden; // [N][P][4F], the recurrent convolution, or NULL for zeros; forward only
+  void *gates;             // [N][P][4F], i f g o. Forward: written, or NULL; may be either of the sums. Backward: read
+  const void *peephole;    // [3][P][F], p_i p_f p_o, or NULL for none
+  const void *c_before;    // [N][P][F], c'
+  void *c;                 // [N][P][F]; may be c_before; forward only
+  void *h;                 // [N][P][F]; forward only
+  // Backward only. The gradient of h is grad_y + grad_h.
+  const void *grad_y;      // [N][P][F], or NULL for zeros
+  const void *grad_h;      // [N][P][F], or NULL for zeros
+  void *grad_c;            // [N][P][F], the gradient of c, becomes that of c'
+  void *grad_gates;        // [N][P][4F], written: the gradients of the sums; may be gates
+  void *grad_peephole;     // [3][P][F], added to; where there is a peephole
+} gatestack_conv_lstm;
+
+// Write c and h, and the gates where they are wanted.
+int32_t gatestack_conv_lstm_forward(const gatestack_conv_lstm *call);
+
+// The gradients of what forward computed, from the gates that it wrote.
+int32_t gatestack_conv_lstm_backward(const gatestack_conv_lstm *call);
+
 // Dropout and zoneout masks, as the kernels draw them, for tests: 1 where a unit is kept. `kind` as in
 // dropout.h; out is [rows][steps][units], a mask per sequence is the one of step 0.
 void gatestack_mask(uint64_t seed, int32_t kind, int32_t layer, int32_t direction, int64_t rows, int64_t steps,

@@ -22,6 +22,7 @@ STRUCTURES = {
     "gatestack_layer": abi.Layer,
     "gatestack_call": abi.Call,
     "gatestack_bytes": abi.Bytes,
+    "gatestack_conv_lstm": abi.ConvLSTMStep,
 }
 CONSTANTS = {
     "GATESTACK_VERSION": abi.VERSION,

@@ -18,6 +18,7 @@ __all__ = [
     "VERSION",
     "Bytes",
     "Call",
+    "ConvLSTMStep",
     "Flag",
     "Layer",
     "Status",
@@ -151,12 +152,40 @@ class Bytes(Structure):
     ]
 
 
+class ConvLSTMStep(Structure):
+    """`gatestack_conv_lstm`: one step of a convolutional LSTM, all but its convolutions."""
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("version", c_uint32),
+        ("dtype", c_int32),
+        ("threads", c_int32),
+        ("rows", c_int64),
+        ("positions", c_int64),
+        ("channels", c_int64),
+        ("sums_input", c_void_p),
+        ("sums_hidden", c_void_p),
+        ("gates", c_void_p),
+        ("peephole", c_void_p),
+        ("c_before", c_void_p),
+        ("c", c_void_p),
+        ("h", c_void_p),
+        ("grad_y", c_void_p),
+        ("grad_h", c_void_p),
+        ("grad_c", c_void_p),
+        ("grad_gates", c_void_p),
+        ("grad_peephole", c_void_p),
+    ]
+
+
 # name -> (result, arguments)
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "gatestack_sizes": (c_int32, [POINTER(Call), POINTER(Bytes)]),
     "gatestack_pack": (c_int32, [POINTER(Call)]),
     "gatestack_forward": (c_int32, [POINTER(Call)]),
     "gatestack_backward": (c_int32, [POINTER(Call)]),
+    "gatestack_conv_lstm_forward": (c_int32, [POINTER(ConvLSTMStep)]),
+    "gatestack_conv_lstm_backward": (c_int32, [POINTER(ConvLSTMStep)]),
     "gatestack_mask": (
         None,
         [c_uint64, c_int32, c_int32, c_int32, c_int64, c_int64, c_int64, c_double, c_void_p],

@@ -65,8 +65,12 @@ def use_backend(name: Backend) -> Iterator[None]:
         _named.pop()
 
 
-def choose_backend(x: Tensor) -> Literal["native", "torch"]:
-    """Say which backend computes a stack over x, or with parameters like x.
+def choose_backend(x: Tensor, *, lacking: str | None = None) -> Literal["native", "torch"]:
+    """Say which backend computes over x, or with parameters like x.
+
+    Args:
+        x: an input.
+        lacking: what the compiled kernels lack for this computation, whatever x is; None for nothing.
 
     Raises:
         ArgumentError: GATESTACK_BACKEND names no backend; the one that was named cannot do it.
@@ -77,12 +81,17 @@ def choose_backend(x: Tensor) -> Literal["native", "torch"]:
         >>> choose_backend(torch.zeros(1, dtype=torch.float16))
         'torch'
     """
-    chosen: Literal["native", "torch"] = _settle(_named[-1] if _named else None, x.device.type, x.dtype)
+    named = _named[-1] if _named else None
+    chosen: Literal["native", "torch"] = _settle(named, x.device.type, x.dtype, lacking)
     return chosen
 
 
-def shown_backend(x: Tensor) -> str | None:
+def shown_backend(x: Tensor, *, lacking: str | None = None) -> str | None:
     """Say for a `repr` which backend computes with parameters like x; None for the compiled kernels.
+
+    Args:
+        x: like the parameters.
+        lacking: as in `choose_backend`.
 
     Example:
         >>> import torch
@@ -90,19 +99,21 @@ def shown_backend(x: Tensor) -> str | None:
         'torch'
     """
     try:
-        chosen = choose_backend(x)
+        chosen = choose_backend(x, lacking=lacking)
     except GatestackError:  # a repr is no place to raise; the call will
         return "none"
     return None if chosen == "native" else chosen
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _settle(name: str | None, device: str, dtype: torch.dtype) -> Literal["native", "torch"]:
+def _settle(
+    name: str | None, device: str, dtype: torch.dtype, lacking: str | None
+) -> Literal["native", "torch"]:
     """Choose, outside of what a compiler traces."""
     name = name or _from_environment()
     if name == "torch":
         return "torch"
-    reason = _why_not_native(device, dtype)
+    reason = _why_not_native(device, dtype) or lacking
     if reason is None:
         return "native"
     if name == "native":
@@ -110,7 +121,9 @@ def _settle(name: str | None, device: str, dtype: torch.dtype) -> Literal["nativ
         raise ArgumentError(
             f"the backend 'native' was asked for; {reason}",
             where="gatestack.kernels",
-            expected="CPU tensors of float32, float64 or bfloat16, outside of torch.func's transforms",
+            expected="CPU tensors of float32, float64 or bfloat16, outside of torch.func's transforms"
+            if lacking is None
+            else "what the compiled kernels can do",
             hint="use_backend('auto') takes torch's operators where the kernels cannot",
         )
     say_once(f"the backend 'torch' is used, because {reason}")

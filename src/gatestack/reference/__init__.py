@@ -8,6 +8,7 @@ nothing of Gatestack is imported. Faster implementations are tested against thes
 - `deep_transition.py`: the plain cell with a network between one state and the next.
 - `layer.py`: a layer runs a cell over time; it knows lengths, masks, direction and states.
 - `stack.py`: a stack runs layers one over the other, in one or both directions.
+- `conv_lstm.py`, `convolution.py`: a convolutional LSTM, one step and over time; what it convolves with.
 - `affine.py`, `layer_norm.py`: the products of a cell, plain and normalised.
 - `layer_masks.py`, `random_masks.py`: dropout and zoneout inside a layer: what a mask does, how it is drawn.
 
@@ -34,6 +35,8 @@ from gatestack.reference.activation_table import ACTIVATIONS, Activation
 from gatestack.reference.activations import relu, sigmoid
 from gatestack.reference.affine import affine, affine_backward
 from gatestack.reference.cell import Cell, StepDropout, StepGradients
+from gatestack.reference.conv_lstm import ConvLSTMCell, ConvLSTMTape, conv_lstm_backward, conv_lstm_forward
+from gatestack.reference.convolution import Convolution
 from gatestack.reference.deep_transition import DeepTransitionCell
 from gatestack.reference.gru import GRUCell
 from gatestack.reference.layer import LayerGradients, LayerResult, LayerTape, layer_backward, layer_forward
@@ -52,6 +55,9 @@ __all__ = [
     "ActivatedRNNCell",
     "Activation",
     "Cell",
+    "ConvLSTMCell",
+    "ConvLSTMTape",
+    "Convolution",
     "DeepTransitionCell",
     "GRUCell",
     "LSTMCell",
@@ -67,6 +73,8 @@ __all__ = [
     "StepGradients",
     "affine",
     "affine_backward",
+    "conv_lstm_backward",
+    "conv_lstm_forward",
     "kept_units",
     "layer_backward",
     "layer_forward",
