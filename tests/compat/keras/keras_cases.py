@@ -50,9 +50,14 @@ class Case:
     @property
     def of_kernels(self) -> bool:
         """Whether the kernels are to compute it."""
-        plain = {"LSTM": ("tanh",), "GRU": ("tanh",), "SimpleRNN": ("tanh", "relu")}[self.kind]
+        plain = ("tanh", "relu") if self.kind == "SimpleRNN" else ("tanh",)
         if self.options.get("activation", "tanh") not in plain:
             return False
+        if self.kind == "ConvLSTM2D":
+            if self.training and self.options.get("dropout"):
+                return False
+            if self.mask is not None and not self.mask.any():
+                return False
         if self.options.get("recurrent_activation", "sigmoid") != "sigmoid":
             return False
         return not (self.training and self.options.get("recurrent_dropout"))
@@ -61,8 +66,9 @@ class Case:
     def in_double(self) -> bool:
         """Whether Keras computes it in double precision: its `ops.matmul` multiplies float64 in float32."""
         fused = self.kind == "LSTM" or (self.kind == "GRU" and self.options["reset_after"])
+        fused = fused or self.kind == "ConvLSTM2D"  # which multiplies no matrices
         plain = self.mask is None and not self.options.get("recurrent_dropout")
-        return self.options["dtype"] == "float64" and fused and plain
+        return self.options["dtype"] == "float64" and fused and (plain or self.kind == "ConvLSTM2D")
 
 
 def _mask(draw: random.Random, rows: int, steps: int) -> np.ndarray | None:
@@ -141,6 +147,42 @@ def draw(seed: int, *, everywhere: bool = False) -> Case:
     return Case(seed, kind, options, wrapper, training, calls, mask, states)
 
 
+def draw_convolutional(seed: int, *, everywhere: bool = False) -> Case:
+    """Draw a ConvLSTM2D, as `draw` does the other layers."""
+    chosen = random.Random(seed)
+    numbers = np.random.default_rng(seed)
+    size = (chosen.choice([5, 7]), chosen.choice([5, 6]))
+    rows, steps, channels, filters = (chosen.choice(sizes) for sizes in ([1, 3], [1, 2, 4], [1, 3], [1, 4]))
+    dtype = chosen.choice(["float32", "float32", "float32" if everywhere else "float64"])
+    geometry = chosen.choice([{}, {}, {"strides": chosen.choice([2, (1, 2)])}, {"dilation_rate": (2, 1)}])
+    first = chosen.random() < 0.3 and not everywhere  # TensorFlow and JAX may not have it on a CPU
+    options: dict[str, Any] = {
+        "filters": filters,
+        "kernel_size": chosen.choice([1, 2, 3, (3, 2)]),
+        "padding": chosen.choice(["same", "valid"]),
+        **geometry,
+        "data_format": "channels_first" if first else "channels_last",
+        "dtype": dtype,
+        "use_bias": chosen.random() < 0.8,
+        "return_sequences": chosen.random() < 0.6,
+        "return_state": chosen.random() < 0.5,
+        "zero_output_for_mask": chosen.random() < 0.3,
+        "stateful": chosen.random() < 0.25,
+        "go_backwards": chosen.random() < 0.3,
+    }
+    if chosen.random() < 0.15:
+        options["recurrent_activation"] = "hard_sigmoid"
+    if chosen.random() < 0.3 and not everywhere:
+        options |= {chosen.choice(["dropout", "recurrent_dropout"]): 0.3, "seed": seed}
+    training, mask = chosen.random() < 0.5, _mask(chosen, rows, steps)
+    shape = (rows, steps, channels, *size) if first else (rows, steps, *size, channels)
+    counts = 2 if options["stateful"] else 1
+    calls = [numbers.standard_normal(shape).astype(dtype) for _ in range(counts)]
+    if everywhere and mask is not None and options["stateful"]:
+        mask[:, [0, -1]] = True
+    return Case(seed, "ConvLSTM2D", options, None, training, calls, mask)
+
+
 def build(layers: Any, case: Case) -> Any:
     """Make the layer of a case from the classes of a module, with drawn weights."""
     layer = getattr(layers, case.kind)(**case.options)
@@ -149,7 +191,7 @@ def build(layers: Any, case: Case) -> Any:
     layer.build(case.calls[0].shape)
     numbers = np.random.default_rng([case.seed, 1])
     for weight in layer.trainable_weights:
-        scale = 0.8 / np.sqrt(weight.shape[0] if len(weight.shape) > 1 else 1)
+        scale = 0.8 / np.sqrt(np.prod(weight.shape[:-1]))
         weight.assign(numbers.standard_normal(weight.shape).astype(case.options["dtype"]) * scale)
     return layer
 

@@ -1,6 +1,6 @@
 """Runs drawn cases on Keras' JAX backend, in an environment without Gatestack and torch.
 
-    JAX_ENABLE_X64=1 KERAS_BACKEND=jax python keras_jax_worker.py FIRST LAST OUT.npz
+    KERAS_BACKEND=jax python keras_jax_worker.py draw|draw_convolutional FIRST LAST OUT.npz
 
 Arrays of the file: `SEED result 0`, `SEED gradient 0`, `SEED kept 0` and so on, as `run_on_torch` names them.
 """
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from keras_cases import Case, build, draw, flat, weighting
+from keras_cases import Case, build, draw, draw_convolutional, flat, weighting
 
 
 def run_on_jax(case: Case) -> dict[str, np.ndarray]:
@@ -45,9 +45,10 @@ def run_on_jax(case: Case) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    first, last, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    drawn = {"draw": draw, "draw_convolutional": draw_convolutional}[sys.argv[1]]
+    first, last, path = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     arrays = {}
     for seed in range(first, last):
-        results = run_on_jax(draw(seed, everywhere=True))
+        results = run_on_jax(drawn(seed, everywhere=True))
         arrays |= {f"{seed} {name}": array for name, array in results.items()}
     np.savez(path, **arrays)

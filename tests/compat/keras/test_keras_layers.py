@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 import torch
-from keras_cases import Case, build, draw, run_on_torch
+from keras_cases import Case, build, draw, draw_convolutional, run_on_torch
 
 from gatestack.compat import keras as ours
-from gatestack.compat.keras import bidirectional, layer_call
+from gatestack.compat.keras import bidirectional, conv_lstm, layer_call
 from gatestack.kernels import backend
 from gatestack.kernels.backend import choose_backend, use_backend
 
@@ -28,13 +28,16 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Each call that reached the kernels leaves its spec here."""
     calls: list[object] = []
 
-    def counted(spec: object, *arguments: object, **named: object) -> object:
-        calls.append(spec)
-        return plain(spec, *arguments, **named)
+    def counting(plain: Callable[..., object]) -> Callable[..., object]:
+        def counted(spec: object, *arguments: object, **named: object) -> object:
+            calls.append(spec)
+            return plain(spec, *arguments, **named)
 
-    plain: Callable[..., object] = layer_call.run_stack
-    monkeypatch.setattr(layer_call, "run_stack", counted)
-    monkeypatch.setattr(bidirectional, "run_stack", counted)
+        return counted
+
+    monkeypatch.setattr(layer_call, "run_stack", counting(layer_call.run_stack))
+    monkeypatch.setattr(bidirectional, "run_stack", counting(bidirectional.run_stack))
+    monkeypatch.setattr(conv_lstm, "run_conv_lstm", counting(conv_lstm.run_conv_lstm))
     return calls
 
 
@@ -52,13 +55,18 @@ def assert_alike(case: Case, found: dict[str, np.ndarray], expected: dict[str, n
         )
 
 
-@pytest.mark.parametrize("first", range(0, 300, 30))
-def test_results_states_and_gradients_are_those_of_keras(first: int, kernel_calls: list[object]) -> None:
+CASES = [(draw, first) for first in range(0, 240, 30)] + [(draw_convolutional, first) for first in (0, 30)]
+
+
+@pytest.mark.parametrize(("drawn", "first"), CASES)
+def test_results_states_and_gradients_are_those_of_keras(
+    drawn: Callable[[int], Case], first: int, kernel_calls: list[object]
+) -> None:
     for seed in range(first, first + 30):
-        case = draw(seed)
+        case = drawn(seed)
         layer = build(ours, case)
         before = len(kernel_calls)
-        found = run_on_torch(layer, case)
+        found = run_on_torch(layer, case)  # a message "seed 7: LSTM(…)" is replayed by `draw(7)`
         reached = len(kernel_calls) > before
         assert_alike(case, found, run_on_torch(build(keras.layers, case), case))
         if ON_KERNELS:
@@ -103,7 +111,7 @@ def test_a_layer_is_that_of_keras_in_all_but_its_loop(kind: str) -> None:
         ({"recurrent_activation": "hard_sigmoid"}, False, "activations are tanh, hard_sigmoid"),
         ({"recurrent_dropout": 0.2}, True, "recurrent_dropout in training"),
         ({"use_cudnn": True}, False, "use_cudnn=True"),
-        ({"implementation": 1, "dropout": 0.2, "use_cudnn": False}, True, "implementation=1"),
+        ({"implementation": 1, "dropout": 0.2, "use_cudnn": False}, True, "its dropout in training"),
     ],
 )
 def test_what_keras_computes_itself_is_said_once(
@@ -312,3 +320,33 @@ def test_it_goes_through_torch_compile() -> None:
     expected = fast(x)
     compiled = torch.compile(lambda x: fast(x), backend="aot_eager")
     torch.testing.assert_close(compiled(x), expected, rtol=0, atol=1e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_a_convolutional_layer_goes_on_where_it_was(data_format: str, kernel_calls: list[object]) -> None:
+    options = {"padding": "same", "stateful": True, "data_format": data_format, "name": "conv"}
+    fast, plain = (module.ConvLSTM2D(2, 3, **options) for module in (ours, keras.layers))
+    x = random(2, 4, 3, 6, 6)
+    x = x if data_format == "channels_first" else x.movedim(2, -1)
+    for layer in (fast, plain):
+        layer.build(x.shape)
+    fast.set_weights(plain.get_weights())
+    for _ in range(2):
+        torch.testing.assert_close(fast(x), plain(x), rtol=0, atol=1e-5)
+    for layer in (fast, plain):
+        layer.reset_state()
+    torch.testing.assert_close(fast(x), plain(x), rtol=0, atol=1e-5)
+    assert len(kernel_calls) == 3
+    assert raised_by(fast, x[:1]) == raised_by(plain, x[:1])
+    assert [(w.name, w.path, tuple(w.shape)) for w in fast.weights] == [
+        (w.name, w.path, tuple(w.shape)) for w in plain.weights
+    ]
+    assert fast.get_config() == plain.get_config()
+
+
+def test_a_batch_without_a_real_step_trains_a_convolutional_layer() -> None:
+    layer = ours.ConvLSTM2D(2, 3)
+    y = layer(random(2, 4, 6, 6, 3), mask=torch.zeros(2, 4, dtype=torch.bool))
+    y.sum().backward()
+    assert not y.any()

@@ -219,3 +219,20 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(requirement.importlib, "import_module", failing)
     with pytest.raises(ArgumentError, match="No module named 'tensorflow' — expected its torch backend"):
         requirement.check_keras()
+
+
+def test_a_model_of_images_is_saved_loaded_and_accelerated(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    frames = keras.Input((4, 6, 6, 1))
+    y = ours.ConvLSTM2D(3, 3, padding="same", return_sequences=True)(frames)
+    model = keras.Model(frames, ours.ConvLSTM2D(2, 3)(y))
+    model.compile("adam", "mse")
+    x = np.random.default_rng(1).standard_normal((5, 4, 6, 6, 1))
+    model.fit(x, np.ones((5, 4, 4, 2)), verbose=0)
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "frames.keras")
+    loaded = keras.models.load_model(tmp_path / "frames.keras")
+    assert type(loaded.layers[1]) is keras.layers.ConvLSTM2D
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, rtol=0, atol=1e-5)
+    assert type(gs.accelerate(loaded).layers[1]) is ours.ConvLSTM2D
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, rtol=0, atol=1e-6)

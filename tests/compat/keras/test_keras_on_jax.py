@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_cases import build, draw, run_on_torch
+from keras_cases import Case, build, draw, draw_convolutional, run_on_torch
 
 from gatestack.compat import keras as ours
 
@@ -36,18 +37,21 @@ def jax_python() -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("first", range(1000, 1250, 50))
+@pytest.mark.parametrize(
+    ("drawn", "first", "count"),
+    [*((draw, first, 50) for first in range(1000, 1200, 50)), (draw_convolutional, 1000, 30)],
+)
 def test_results_and_gradients_are_those_of_keras_on_jax(
-    first: int, jax_python: Path, tmp_path: Path
+    drawn: Callable[..., Case], first: int, count: int, jax_python: Path, tmp_path: Path
 ) -> None:
     worker, path = Path(__file__).with_name("keras_jax_worker.py"), tmp_path / "found.npz"
-    command = [str(jax_python), str(worker), str(first), str(first + 50), str(path)]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    command = [str(jax_python), str(worker), drawn.__name__, str(first), str(first + count), str(path)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(path) as expected:
-        for seed in range(first, first + 50):
-            case = draw(seed, everywhere=True)
+        for seed in range(first, first + count):
+            case = drawn(seed, everywhere=True)
             found = run_on_torch(build(ours, case), case)
             names = [name for name in expected.files if name.startswith(f"{seed} ")]
             assert names, case

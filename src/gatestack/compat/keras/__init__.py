@@ -18,6 +18,7 @@ from gatestack.compat.keras.requirement import check_keras
 check_keras()
 
 from gatestack.compat.keras.bidirectional import Bidirectional  # noqa: E402 (the rest imports keras)
+from gatestack.compat.keras.conv_lstm import ConvLSTM2D  # noqa: E402
 from gatestack.compat.keras.layers import GRU, LSTM, SimpleRNN  # noqa: E402
 
-__all__ = ["GRU", "LSTM", "Bidirectional", "SimpleRNN"]
+__all__ = ["GRU", "LSTM", "Bidirectional", "ConvLSTM2D", "SimpleRNN"]

@@ -11,6 +11,7 @@ from torch import Tensor
 from gatestack.compat.keras.files import written_as_keras
 from gatestack.compat.keras.layer_call import cell_name, takes, why_not_layer
 from gatestack.compat.keras.layers import GRU, LSTM, SimpleRNN
+from gatestack.compat.keras.masked_steps import real_steps
 from gatestack.compat.keras.weights import weights_of
 from gatestack.compat.specs import spec_of
 from gatestack.kernels.recurrent import run_stack
@@ -98,7 +99,7 @@ def _run(both: Any, x: Tensor, states: list[Tensor] | None, mask: Tensor | None)
     forward, backward = both.forward_layer.cell, both.backward_layer.cell
     if not x.is_floating_point():
         x = x.to(forward.kernel.value.dtype)
-    real = None if mask is None else mask.bool()
+    real = real_steps(mask)
     initial = None
     if states is not None:
         half = len(states) // 2

@@ -2,12 +2,6 @@
 
 What the kernels do not take goes to Keras' own code, which computes it, or refuses it in the words that
 people know; so there are no messages here, but for the log, which says once why.
-
-Where the two differ, over x `a b . d` (`.` is masked):
-
-    kernels        output A B 0 D        last output D (h after the last real step)
-    Keras          output A B B D        last output D, of the last place; zero before the first real step
-    zero_output_for_mask=True    A B 0 D
 """
 
 from __future__ import annotations
@@ -19,6 +13,7 @@ import keras
 import torch
 from torch import Tensor
 
+from gatestack.compat.keras.masked_steps import as_keras_gives, real_steps
 from gatestack.compat.keras.weights import weights_of
 from gatestack.compat.specs import spec_of
 from gatestack.kernels.backend import choose_backend, say_once
@@ -73,7 +68,7 @@ def why_not_layer(layer: Any, training: Any) -> str | None:
     if training and cell.recurrent_dropout:
         return "recurrent_dropout in training has masks for each gate"
     if training and cell.dropout and getattr(cell, "dropout_mask_count", None) is not None:
-        return "implementation=1 with dropout has masks for each gate"
+        return "its dropout in training has masks for each gate"
     return "" if training and cell.dropout == 1 else None
 
 
@@ -129,9 +124,7 @@ def _run(
         x = x.to(cell.kernel.value.dtype)
     if training and cell.dropout:
         x = x * cell.get_dropout_mask(x[:, 0]).unsqueeze(1)
-    real = None if mask is None else mask.bool()
-    if real is not None and not torch.compiler.is_compiling() and bool(real.all()):
-        real = None
+    real = real_steps(mask)
     if layer.go_backwards:
         x = x.flip(1)
         real = None if real is None else real.flip(1)
@@ -145,21 +138,4 @@ def _run(
         [[weights]],
         mask=real,
     )
-    outputs, finals = result.output, [final.squeeze(0) for final in result.finals[0]]
-    last = finals[0]
-    if real is not None:
-        counted = real[:, -1:] if layer.zero_output_for_mask else real.any(dim=1, keepdim=True)
-        last = last.masked_fill(~counted, 0.0)
-        if layer.return_sequences and not layer.zero_output_for_mask:
-            outputs = _held(outputs, real)
-    return last, outputs if layer.return_sequences else last.unsqueeze(1), finals
-
-
-def _held(y: Tensor, real: Tensor) -> Tensor:
-    """Give each masked step of y (N, T, H) the output of the last real one; zero where there is none."""
-    rows, steps, width = y.shape
-    place = torch.arange(steps, device=y.device)
-    # 0 before the first real step, where y is zero because step 0 is masked then.
-    latest = (real * place).cummax(dim=1).values  # -> (N, T)
-    flat = latest + steps * torch.arange(rows, device=y.device).unsqueeze(1)
-    return y.reshape(rows * steps, width).index_select(0, flat.flatten()).view(rows, steps, width)
+    return as_keras_gives(layer, result.output, [final.squeeze(0) for final in result.finals[0]], real)

@@ -9,6 +9,7 @@ import keras
 from torch import nn
 
 from gatestack.compat.keras.bidirectional import Bidirectional
+from gatestack.compat.keras.conv_lstm import ConvLSTM2D
 from gatestack.compat.keras.layers import GRU, LSTM, SimpleRNN
 
 __all__ = ["FASTER", "RECURRENT", "layers_of"]
@@ -18,6 +19,7 @@ FASTER: dict[type[nn.Module], type[nn.Module]] = {
     keras.layers.GRU: GRU,
     keras.layers.SimpleRNN: SimpleRNN,
     keras.layers.Bidirectional: Bidirectional,
+    keras.layers.ConvLSTM2D: ConvLSTM2D,
 }
 
 # What a layer may be derived from that is left alone and named.

@@ -7,6 +7,7 @@
 | GRU: gates z r h, `bias` (2, 3H) | r z n; `bias_ih` and `bias_hh` |
 | the same with `reset_after=False`, `bias` (3H,) | r z n; `bias_ih` |
 | SimpleRNN: `bias` (H,) | `bias_ih` |
+| ConvLSTM: `kernel` (*k, C, 4F), `recurrent_kernel` (*k, F, 4F), gates i f c o | (4F, C, *k), (4F, F, *k) |
 
 With gradients they are converted anew in each call, for autograd; without, they are kept for as long as
 Keras' weights stay what they were.
@@ -16,16 +17,19 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from gatestack.kernels.conv_lstm import ConvWeights
 from gatestack.kernels.spec import DirectionWeights
 
-__all__ = ["weights_of"]
+__all__ = ["conv_weights_of", "weights_of"]
+
+_Weights = TypeVar("_Weights", DirectionWeights, ConvWeights)
 
 _SAMPLE_BYTES = 64
 
@@ -42,17 +46,34 @@ def weights_of(cell: Any) -> DirectionWeights:
         >>> weights_of(cell).weight_ih.shape
         torch.Size([16, 3])
     """
+    return _current(cell, _converted)
+
+
+def conv_weights_of(cell: Any) -> ConvWeights:
+    """Give the weights of a built Keras ConvLSTMCell.
+
+    Example:
+        >>> import keras
+        >>> layer = keras.layers.ConvLSTM2D(4, 3)
+        >>> layer.build((None, 5, 8, 8, 2))
+        >>> conv_weights_of(layer.cell).weight_ih.shape
+        torch.Size([16, 2, 3, 3])
+    """
+    return _current(cell, _conv_converted)
+
+
+def _current(cell: Any, convert: Callable[[Any, Sequence[Tensor | None]], _Weights]) -> _Weights:
     bias = None if cell.bias is None else cell.bias.value
     given: list[Tensor | None] = [cell.kernel.value, cell.recurrent_kernel.value, bias]
     present = [tensor for tensor in given if tensor is not None]
     if torch.compiler.is_compiling() or (
         torch.is_grad_enabled() and any(tensor.requires_grad for tensor in present)
     ):
-        return _converted(cell, given)
+        return convert(cell, given)
     kept = _kept.get(cell)
     if kept is not None and kept.holds(present):
-        return kept.weights
-    weights = _converted(cell, [None if tensor is None else tensor.detach() for tensor in given])
+        return kept.weights  # type: ignore[no-any-return]
+    weights = convert(cell, [None if tensor is None else tensor.detach() for tensor in given])
     if not any(tensor.is_inference() for tensor in present):  # such tensors do not count their changes
         _kept[cell] = _Kept(present, weights)
     return weights
@@ -72,6 +93,18 @@ def _converted(cell: Any, given: Sequence[Tensor | None]) -> DirectionWeights:
     )
 
 
+def _conv_converted(_: Any, given: Sequence[Tensor | None]) -> ConvWeights:
+    kernel, recurrent, bias = given
+    if kernel is None or recurrent is None:
+        raise RuntimeError("a cell was built without weights")
+    return ConvWeights(
+        kernel.movedim((-1, -2), (0, 1)).contiguous(),
+        recurrent.movedim((-1, -2), (0, 1)).contiguous(),
+        kernel.new_zeros(kernel.shape[-1]) if bias is None else bias,
+        None,
+    )
+
+
 def _reordered(gates: Tensor) -> Tensor:
     """Bring blocks z r h (3H, ·) into the order r z n."""
     z, r, h = gates.chunk(3)
@@ -85,7 +118,7 @@ class _Kept:
     raise the count; the sampled bytes are for writing past both, as through `.data`.
     """
 
-    def __init__(self, given: Sequence[Tensor], weights: DirectionWeights) -> None:
+    def __init__(self, given: Sequence[Tensor], weights: Any) -> None:
         self.weights = weights
         self.steps = _optimiser_steps
         self.marks = _marks(given)
