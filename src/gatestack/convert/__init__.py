@@ -11,6 +11,8 @@ Example:
 """
 
 from gatestack.convert.network import Network
+from gatestack.convert.onnx.export import export_onnx
+from gatestack.convert.onnx_import.reader import read_onnx
 from gatestack.convert.ports import Node, Port
 
-__all__ = ["Network", "Node", "Port"]
+__all__ = ["Network", "Node", "Port", "export_onnx", "read_onnx"]

@@ -82,7 +82,7 @@ def network_to_data(network: NetworkLike) -> tuple[dict[str, Any], dict[str, npt
         first[id(node.layer)] = node.name
         nodes.append(entry | node.layer.to_data())
         for name, tensor in node.layer.state_dict().items():
-            weights[f"{node.name}/{name}"] = np.ascontiguousarray(tensor.detach().cpu().numpy())
+            weights[f"{node.name}/{name}"] = np.asarray(tensor.detach().cpu().numpy(), order="C")
     model = {
         "name": network.name,
         "inputs": [

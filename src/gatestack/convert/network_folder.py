@@ -36,7 +36,7 @@ def save_network(
     """Write a network; see `Network.save`."""
     model, weights = network.to_data()
     inputs = draw_examples(network) if example is None else [np.asarray(array) for array in example]
-    proof = {f"input.{number}": np.ascontiguousarray(array) for number, array in enumerate(inputs)}
+    proof = {f"input.{number}": np.asarray(array, order="C") for number, array in enumerate(inputs)}
     proof |= {f"output.{number}": array for number, array in enumerate(_outputs(network, inputs))}
     write_model_folder(
         path, model={"kind": KIND, "network": model}, weights=weights, proof=proof, overwrite=overwrite
@@ -121,7 +121,7 @@ def _outputs(network: NetworkLike, inputs: Sequence[npt.NDArray[Any]]) -> list[n
     network.reset_state()
     found = network.predict(*inputs)
     network.reset_state()
-    return [np.ascontiguousarray(one) for one in (found if isinstance(found, tuple) else (found,))]
+    return [np.asarray(one, order="C") for one in (found if isinstance(found, tuple) else (found,))]
 
 
 def _numbered(proof: Mapping[str, npt.NDArray[Any]], name: str) -> list[npt.NDArray[Any]]:

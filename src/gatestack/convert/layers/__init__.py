@@ -30,6 +30,7 @@ from gatestack.convert.layers.joining import (
 )
 from gatestack.convert.layers.made import layer_from_data
 from gatestack.convert.layers.norms import BatchNorm, BatchNormOptions, LayerNorm, LayerNormOptions
+from gatestack.convert.layers.operator import Operator, OperatorOptions
 from gatestack.convert.layers.per_step import PerStepLayer, PerStepOptions
 from gatestack.convert.layers.recurrent import RecurrentLayer, RecurrentOptions
 from gatestack.convert.layers.sequence import OverTime, OverTimeOptions
@@ -81,6 +82,8 @@ __all__ = [
     "Masking",
     "MaskingOptions",
     "NetworkLayer",
+    "Operator",
+    "OperatorOptions",
     "OverTime",
     "OverTimeOptions",
     "PerStepLayer",

@@ -10,13 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gatestack.convert.layers.base import Axis, Flag, LayerOptions, NetworkLayer, Signal, Size, one_mask
+from gatestack.convert.layers.base import Axis, Flag, LayerOptions, NetworkLayer, Signal, one_mask
 
 __all__ = [
     "Combine", "CombineOptions", "Concatenate", "ConcatenateOptions", "Constant", "ConstantOptions", "Pool",
     "PoolOptions", "Stacked", "StackedOptions",
 ]  # fmt: skip
 
+Extent = Annotated[int, Field(strict=True, ge=0, le=2**31)]
 _MANY = range(1, 10_000)
 _COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -229,7 +230,9 @@ class ConstantOptions(LayerOptions):
         trainable: a parameter. Default False.
     """
 
-    shape: Annotated[tuple[Size, ...], Field(max_length=32)] = ()
+    shape: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=0, le=2**31)], ...], Field(max_length=32)
+    ] = ()
     dtype: Literal["float32", "int64", "bool"] = "float32"
     trainable: Flag = False
 
