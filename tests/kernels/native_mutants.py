@@ -178,4 +178,54 @@ MUTANTS = (
     Mutant(
         "tanh takes NaN for a large number", "return x > high ? high : x; }", "return x < high ? x : high; }"
     ),
+    Mutant(
+        "a convolutional LSTM takes the gates of the first position for all",
+        "move(b.gates + p * 4 * F + gate * F, gate * b.elements() + p * b.columns);",
+        "move(b.gates + gate * F, gate * b.elements() + p * b.columns);",
+    ),
+    Mutant(
+        "positions after the last whole block are left out",
+        "along((positions + length - 1) / length)",
+        "along(positions < length ? 1 : positions / length)",
+    ),
+    Mutant(
+        "channels after the last whole block are left out",
+        "across((F + width - 1) / width)",
+        "across(F / width)",
+    ),
+    Mutant(
+        "a block of many channels begins at the first",
+        "b.channel = number % across * width;",
+        "b.channel = 0;",
+    ),
+    Mutant(
+        "the map of a gate begins where the map of i does",
+        "static_cast<T *>(map) + (gate * positions + b.position) * F + b.channel",
+        "static_cast<T *>(map) + b.position * F + b.channel",
+    ),
+    Mutant(
+        "the recurrent convolution is left out where gates are kept",
+        "if (call.sums_hidden) {",
+        "if (call.sums_hidden && !call.gates) {",
+    ),
+    Mutant(
+        "the gradient through the next step is left out",
+        "if (call.grad_h) add_row",
+        "if (call.grad_h && !call.grad_y) add_row",
+    ),
+    Mutant(
+        "the gradient of a convolutional LSTM's peepholes is that of the last image",
+        "take_map(b, call.grad_peephole, d_map);",
+        "fill_row(d_map, T(0), 3 * n);",
+    ),
+    Mutant(
+        "images that share a peephole's gradient are taken by any thread",
+        "step.run(call.peephole != nullptr,",
+        "step.run(call.peephole == nullptr,",
+    ),
+    Mutant(
+        "the cell state before is not the one that was given",
+        "if (call.c != call.c_before) copy_row(c, static_cast<const T *>(call.c_before) + b.cells, n);",
+        "",
+    ),
 )
