@@ -249,7 +249,8 @@ class Stack(SequenceLayer):
         )
         last = inside[-1]
         if run.spec.layers[-1].residual and not last.return_sequences:
-            y = steps.last(result.output)
+            # A row without a real step has nothing to add to its initial h.
+            y = steps.last(result.output, otherwise=result.finals[-1][0][0])
         else:
             y = last._formed(result.output, result.finals[-1][0])
         finals = [parts if len(parts) == 2 else parts[0] for parts in result.finals]

@@ -79,11 +79,16 @@ class Steps:
         source = torch.where(position < lengths, lengths - 1 - position, position)  # -> (N, T)
         return y.gather(1, source.view(*source.shape, *(1,) * (y.dim() - 2)).expand_as(y))
 
-    def last(self, y: Tensor) -> Tensor:
-        """Take each row's last real step of y (N, T, …) -> (N, …); zero where there is none."""
+    def last(self, y: Tensor, otherwise: Tensor | None = None) -> Tensor:
+        """Take each row's last real step of y (N, T, …) -> (N, …).
+
+        Where there is none, take `otherwise` (N, …); None for zeros.
+        """
         batch, time, *rest = y.shape
+        if otherwise is None:
+            otherwise = y.new_zeros(batch, *rest)
         if time == 0:
-            return y.new_zeros(batch, *rest)
+            return otherwise
         if self.mask is not None:
             lengths = (self.mask * torch.arange(1, time + 1, device=y.device)).amax(dim=1)
         elif self.lengths is not None:
@@ -92,7 +97,7 @@ class Steps:
             return y[:, -1]
         rows = torch.arange(batch, device=y.device)
         empty = (lengths == 0).view(-1, *(1 for _ in rest))
-        return y[rows, (lengths - 1).clamp(min=0)].masked_fill(empty, 0.0)
+        return torch.where(empty, otherwise, y[rows, (lengths - 1).clamp(min=0)])
 
 
 _ALL = Steps(None, None)
