@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatestack.convert.hdf5_source import UNDEFINED, Cursor, Source
+from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
 
 __all__ = ["Message", "read_header"]
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gatestack.convert.hdf5_source import Cursor, Source
+from gatestack.convert.hdf5.source import Cursor, Source
 
 __all__ = [
     "Attribute",
@@ -44,7 +44,7 @@ class Datatype:
     """What the elements of a dataset or attribute are.
 
     Args:
-        kind: numbers, strings of a fixed size, strings of variable length, or two bytes without a meaning.
+        kind: numbers, strings of a fixed size, strings of variable length.
         size: bytes of an element.
         dtype: NumPy's name of a number, or "bfloat16".
 
@@ -53,7 +53,7 @@ class Datatype:
         '<f4'
     """
 
-    kind: Literal["number", "text", "variable text", "opaque"]
+    kind: Literal["number", "text", "variable text"]
     size: int
     dtype: str = ""
 
@@ -107,8 +107,8 @@ def read_datatype(cursor: Cursor) -> Datatype:
         return _float(cursor, bits, size)
     if kind == _STRING and size:
         return Datatype("text", size)
-    if kind == _OPAQUE and size == 2:  # as which h5py stores bfloat16
-        return Datatype("opaque", size)
+    if kind == _OPAQUE and size == 2:  # which is how h5py stores bfloat16, and nothing else that Keras has
+        return Datatype("number", size, "bfloat16")
     if kind == _VARIABLE and bits & 15 == 1 and size == 16:
         return Datatype("variable text", size)
     raise cursor.refused(f"its datatype is of class {kind} and {size} bytes")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gatestack.convert.hdf5_source import UNDEFINED, Cursor, Source
+from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
 
 __all__ = ["MOST_EXPANSION", "Storage", "read_filters", "read_layout"]
 

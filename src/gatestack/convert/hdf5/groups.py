@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatestack.convert.hdf5_headers import Message
-from gatestack.convert.hdf5_source import UNDEFINED, Cursor, Source
-from gatestack.convert.hdf5_types import decode_text
+from gatestack.convert.hdf5.headers import Message
+from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
+from gatestack.convert.hdf5.types import decode_text
 
 __all__ = ["is_group", "read_members"]
 

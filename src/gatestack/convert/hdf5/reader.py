@@ -1,4 +1,4 @@
-"""A small reader of HDF5 files: the structures that Keras writes, in plain Python, no HDF5 library.
+"""Groups and datasets of an HDF5 file, from its first bytes on.
 
 Read are: superblocks 0 to 3, groups (symbol tables and compact links), attributes (texts and numbers),
 datasets of numbers (in one piece, in the header, in chunks packed by gzip). Everything else is refused with
@@ -18,11 +18,11 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from gatestack.convert.hdf5_data import Storage, read_filters, read_layout
-from gatestack.convert.hdf5_groups import is_group, read_members
-from gatestack.convert.hdf5_headers import Message, read_header
-from gatestack.convert.hdf5_source import UNDEFINED, Cursor, Source
-from gatestack.convert.hdf5_types import (
+from gatestack.convert.hdf5.data import Storage, read_filters, read_layout
+from gatestack.convert.hdf5.groups import is_group, read_members
+from gatestack.convert.hdf5.headers import Message, read_header
+from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
+from gatestack.convert.hdf5.types import (
     Attribute,
     Datatype,
     GlobalHeap,
@@ -32,11 +32,9 @@ from gatestack.convert.hdf5_types import (
 )
 from gatestack.errors import ModelFileError
 
-__all__ = ["SIGNATURE", "Hdf5Dataset", "Hdf5Group", "open_hdf5"]
+__all__ = ["Hdf5Dataset", "Hdf5Group", "open_hdf5"]
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""The first eight bytes of an HDF5 file."""
-
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SPACE, _TYPE, _LAYOUT, _FILTERS, _ATTRIBUTE, _ATTRIBUTE_INFO = 0x01, 0x03, 0x08, 0x0B, 0x0C, 0x15
 
 
@@ -68,6 +66,11 @@ class _Object:
             elif message.kind == _ATTRIBUTE_INFO:
                 _refuse_dense(cursor)
         return found
+
+    @property
+    def where(self) -> str:
+        """The file, for a message."""
+        return self._source.where
 
     def damaged(self, what: str) -> ModelFileError:
         """Make the error that names the file and this object."""
@@ -108,7 +111,7 @@ class Hdf5Dataset(_Object):
         if cursor is None:
             raise self.damaged("it has no datatype")
         found = read_datatype(cursor)
-        if found.kind not in ("number", "opaque"):
+        if found.kind != "number":
             raise self._source.refused("its elements are no numbers", self.place)
         return found
 
@@ -124,15 +127,10 @@ class Hdf5Dataset(_Object):
             ModelFileError: the data is damaged, not stored, or in a way that is not read here.
         """
         content = self._storage().read(self._source, self.shape, self.datatype.size, self.place)
-        if self.datatype.dtype == "bfloat16" or self._is_marked_bfloat16():
+        if self.datatype.dtype == "bfloat16":
             upper = np.frombuffer(content, "<u2").astype("<u4") << 16
             return upper.view("<f4").reshape(self.shape)
-        if self.datatype.kind == "opaque":
-            raise self._source.refused("its elements are no numbers", self.place)
         return np.frombuffer(content, self.datatype.dtype).reshape(self.shape)
-
-    def _is_marked_bfloat16(self) -> bool:
-        return self.datatype.kind == "opaque" and self.attributes.get("dtype") == "bfloat16"
 
     def _storage(self) -> Storage:
         layout, filters = self._one(_LAYOUT, "layout"), self._one(_FILTERS, "list of filters")
@@ -238,7 +236,7 @@ def open_hdf5(stream: BinaryIO, where: str, *, max_bytes: int = 2**30) -> Hdf5Gr
     size = stream.seek(0, 2)
     source = Source(stream, size, where, max_bytes)
     first = source.read(0, min(size, 9), "its first bytes")
-    if first[:8] != SIGNATURE or len(first) < 9:
+    if first[:8] != _SIGNATURE or len(first) < 9:
         begin = first[:8].hex(" ") or "nothing"
         raise ModelFileError(f"not an HDF5 file, it begins with {begin}", where=where)
     place = "the superblock"

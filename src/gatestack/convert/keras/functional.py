@@ -1,0 +1,199 @@
+"""Functional models: layers called on outputs of others, in both dialects of Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gatestack.convert.keras.architecture import (
+    Architecture,
+    Call,
+    KerasLayer,
+    RealSteps,
+    Reference,
+    damaged,
+)
+from gatestack.errors import ModelFileError, quote_value
+
+__all__ = ["read_functional"]
+
+_MOST_CALLS = 10_000
+_WITHOUT_EFFECT = ("training", "mask", "constants")
+
+
+def read_functional(
+    inner: dict[str, Any], every: Sequence[KerasLayer], where: str, *, name: str, version: int
+) -> Architecture:
+    """Read the config of a Functional model.
+
+    Args:
+        inner: its config.
+        every: its layers, and the operations that Keras lists among them.
+        where: the file, for errors.
+        name: of the model.
+        version: 2 or 3, of Keras.
+
+    Raises:
+        ModelFileError: a layer is called in a way that is not read, or the calls make no network.
+    """
+    layers = [layer for layer in every if not layer.is_operation]
+    masks = _masks([layer for layer in every if layer.is_operation], where)
+    calls = []
+    for layer in layers:
+        place = f"{where}, layer {quote_value(layer.name)}"
+        nodes = layer.data.get("inbound_nodes", [])
+        if not isinstance(nodes, list):
+            raise damaged("it has no list of calls", place)
+        for number, node in enumerate(nodes):
+            calls.append(_read_call(layer.name, number, node, masks, place))
+    if len(calls) > _MOST_CALLS:
+        raise damaged(f"it has more than {_MOST_CALLS} calls of layers", where)
+    inputs = _references(inner.get("input_layers"), where)
+    outputs = _references(inner.get("output_layers"), where)
+    sources = [reference.layer for reference in inputs]
+    kinds = {layer.name: layer.kind for layer in layers}
+    if not inputs or not outputs or any(kinds.get(source) != "InputLayer" for source in sources):
+        raise damaged("its inputs or its outputs are not among its layers", where)
+    ordered = _ordered(calls, sources, outputs, where)
+    return Architecture(name, layers, ordered, sources, outputs, version)
+
+
+def _references(data: Any, where: str) -> list[Reference]:
+    """Read a list of references, or one that stands alone."""
+    if isinstance(data, list) and data and isinstance(data[0], str):
+        data = [data]
+    if not isinstance(data, list):
+        raise ModelFileError(
+            "its inputs or outputs are no list", where=where, hint="name them in a list and save again"
+        )
+    return [_reference(one, where) for one in data]
+
+
+def _reference(data: Any, where: str) -> Reference:
+    sound = isinstance(data, list) and len(data) in (3, 4) and isinstance(data[0], str)
+    if not sound or not all(type(one) is int and 0 <= one < _MOST_CALLS for one in data[1:3]):
+        raise damaged(f"{quote_value(data)} is not an output of a layer", where)
+    return Reference(*data[:3])
+
+
+def _masks(operations: list[KerasLayer], where: str) -> dict[str, RealSteps]:
+    """Find the operations by which Keras 3 writes a mask down: `x != value`, and `any` of that."""
+    found: dict[str, RealSteps] = {}
+    sources: dict[str, Any] = {}
+    for layer in operations:
+        place = f"{where}, layer {quote_value(layer.name)}"
+        nodes = layer.data.get("inbound_nodes")
+        args = nodes[0].get("args") if isinstance(nodes, list) and len(nodes) == 1 else None
+        kind, config = layer.kind, layer.data["config"]
+        if kind == "NotEqual" and isinstance(args, list) and len(args) == 2 and type(args[1]) in (int, float):
+            found[layer.name] = RealSteps(_tensor(args[0], place), float(args[1]), False)
+        elif (
+            kind == "Any" and isinstance(args, list) and len(args) == 1
+            and config.get("axis") in (-1, [-1]) and not config.get("keepdims")
+        ):  # fmt: skip
+            sources[layer.name] = _tensor(args[0], place)
+        else:
+            raise ModelFileError(
+                f"the operation {quote_value(kind)} is not read",
+                where=place,
+                expected="layers",
+                hint="use a layer in its place (Add, Concatenate, …), and save again",
+            )
+    for name, source in sources.items():
+        if source.layer not in found:
+            raise damaged("it is not made of a comparison", f"{where}, layer {quote_value(name)}")
+        found[name] = found[source.layer]._replace(features=True)
+    return found
+
+
+def _read_call(layer: str, number: int, node: Any, masks: dict[str, RealSteps], where: str) -> Call:
+    if isinstance(node, dict):
+        return _new_call(layer, number, node, masks, where)
+    if not isinstance(node, list):
+        raise damaged("a call of it is not readable", where)
+    entries = [node] if node and isinstance(node[0], str) else node
+    inputs = [_reference(entry, where) for entry in entries]
+    states: list[Reference] = []
+    for entry in entries:
+        options = entry[3] if len(entry) == 4 else {}
+        if not isinstance(options, dict):
+            raise damaged("a call of it is not readable", where)
+        states += [_reference(state, where) for state in _states(options, where)]
+    return Call(layer, number, (*inputs, *states), len(states))
+
+
+def _new_call(layer: str, number: int, node: dict[str, Any], masks: dict[str, RealSteps], where: str) -> Call:
+    args, options = node.get("args"), node.get("kwargs", {})
+    if not isinstance(args, list) or not isinstance(options, dict):
+        raise damaged("a call of it is not readable", where)
+    mask = options.get("mask")
+    real = masks.get(_tensor(mask, where).layer) if mask is not None else None
+    if mask is not None and real is None:
+        raise ModelFileError("it is called with a mask that is not that of a layer", where=where)
+    options = {**options, "mask": None}
+    inputs = [_tensor(one, where) for one in _flat(args)]
+    states = [_tensor(one, where) for one in _flat(_states(options, where))]
+    return Call(layer, number, (*inputs, *states), len(states), real)
+
+
+def _states(options: dict[str, Any], where: str) -> list[Any]:
+    for key, value in options.items():
+        if key == "initial_state" or (key in _WITHOUT_EFFECT and value in (None, False, [])):
+            continue
+        raise ModelFileError(
+            f"it is called with {quote_value(key)}, which is not read here",
+            where=where,
+            expected="inputs, and states to start from",
+        )
+    found = options.get("initial_state") or []
+    return found if isinstance(found, list) else [found]
+
+
+def _flat(data: list[Any]) -> Iterator[Any]:
+    for one in data:
+        if isinstance(one, list):
+            yield from _flat(one)
+        else:
+            yield one
+
+
+def _tensor(data: Any, where: str) -> Reference:
+    config = data.get("config") if isinstance(data, dict) else None
+    if not isinstance(config, dict) or data.get("class_name") != "__keras_tensor__":
+        raise ModelFileError(
+            f"it is called on {quote_value(data)}",
+            where=where,
+            expected="outputs of layers",
+            hint="constants and operations outside of layers are not read",
+        )
+    return _reference(config.get("keras_history"), where)
+
+
+def _ordered(calls: list[Call], inputs: list[str], outputs: list[Reference], where: str) -> list[Call]:
+    """Put what the outputs need into an order in which it can be computed; that of the file if possible."""
+    by_place = {(call.layer, call.number): call for call in calls}
+    needed: set[tuple[str, int]] = set()
+    open_places = [reference[:2] for reference in outputs]
+    while open_places:
+        place = open_places.pop()
+        if place in needed or place[0] in inputs:
+            continue
+        if place not in by_place:
+            raise damaged(f"there is no call {place[1]} of a layer {quote_value(place[0])}", where)
+        needed.add(place)
+        open_places += [reference[:2] for reference in by_place[place].inputs]
+    waiting = [call for call in calls if (call.layer, call.number) in needed]
+    done = {(name, 0) for name in inputs}
+    ordered: list[Call] = []
+    while waiting:
+        late = []
+        for call in waiting:
+            if all(reference[:2] in done for reference in call.inputs):
+                done.add((call.layer, call.number))
+                ordered.append(call)
+            else:
+                late.append(call)
+        if len(late) == len(waiting):
+            raise damaged(f"the layer {quote_value(late[0].layer)} needs its own output", where)
+        waiting = late
+    return ordered

@@ -1,0 +1,215 @@
+"""The weights of a layer as Keras names, orders and shapes them, each with its place in our layer.
+
+Keras multiplies from the other side, so that its matrices are ours transposed. Its gates are i f c o for the
+LSTM, ours i f g o, which are the same; z r h for the GRU, ours r z n. An LSTM has one bias where we, like
+torch, have two that are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gatestack.convert.layers import (
+    BatchNorm,
+    BidirectionalLayer,
+    ConvLSTMLayer,
+    Dense,
+    Embedding,
+    LayerNorm,
+    NetworkLayer,
+    PerStepLayer,
+    RecurrentLayer,
+)
+
+__all__ = ["Slot", "slots_of"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One weight of a layer, as Keras has it.
+
+    Args:
+        path: where it is inside its layer in a `.keras` file, such as "cell" or "forward_layer/cell".
+        name: such as "kernel".
+        shape: in Keras.
+        put: takes an array of this shape into our layer.
+        get: gives it from there.
+
+    Example:
+        >>> from gatestack.convert.layers import DenseOptions
+        >>> [(slot.name, slot.shape) for slot in slots_of(Dense(DenseOptions(units=2, input_size=3)))]
+        [('kernel', (3, 2)), ('bias', (2,))]
+    """
+
+    path: str
+    name: str
+    shape: tuple[int, ...]
+    put: Callable[[Array], None]
+    get: Callable[[], Array]
+
+
+def slots_of(layer: NetworkLayer) -> list[Slot]:
+    """List the weights of a layer in the order of Keras; none for a layer without weights.
+
+    Args:
+        layer: one of a `Network`.
+
+    Example:
+        >>> from gatestack.convert.layers import RecurrentOptions
+        >>> layer = RecurrentLayer(RecurrentOptions(cell="gru", input_size=3, hidden_size=4))
+        >>> [(slot.path, slot.name, slot.shape) for slot in slots_of(layer)]
+        [('cell', 'kernel', (3, 12)), ('cell', 'recurrent_kernel', (4, 12)), ('cell', 'bias', (2, 12))]
+    """
+    return list(_slots(layer, ""))
+
+
+def _slots(layer: NetworkLayer, path: str) -> Iterator[Slot]:
+    if isinstance(layer, RecurrentLayer):
+        yield from _recurrent(layer, f"{path}cell")
+    elif isinstance(layer, ConvLSTMLayer):
+        yield from _convolutional(layer, f"{path}cell")
+    elif isinstance(layer, BidirectionalLayer):
+        yield from _slots(layer.forward_layer, f"{path}forward_layer/")
+        yield from _slots(layer.backward_layer, f"{path}backward_layer/")
+    elif isinstance(layer, PerStepLayer):
+        yield from _slots(layer.layer, f"{path}layer/")
+    elif isinstance(layer, Dense):
+        yield _turned(path[:-1], "kernel", layer.linear.weight)
+        if layer.options.bias:
+            yield _plain(path[:-1], "bias", layer.linear.bias)
+    elif isinstance(layer, Embedding):
+        yield _plain(path[:-1], "embeddings", layer.table.weight)
+    elif isinstance(layer, BatchNorm | LayerNorm):
+        yield from _norm(layer, path[:-1])
+
+
+def _norm(layer: BatchNorm | LayerNorm, path: str) -> Iterator[Slot]:
+    if layer.options.scale:
+        yield _plain(path, "gamma", layer.norm.weight)
+    if layer.options.center:
+        yield _plain(path, "beta", layer.norm.bias)
+    if isinstance(layer, BatchNorm):
+        for name in ("mean", "variance"):
+            ours = layer.norm.running_mean if name == "mean" else layer.norm.running_var
+            if ours is not None:
+                yield _plain(path, f"moving_{name}", ours)
+
+
+def _recurrent(layer: RecurrentLayer, path: str) -> Iterator[Slot]:
+    options, weights = layer.options, layer.weights
+    order = _order(options.cell, options.hidden_size)
+    for name, ours in (("kernel", "weight_ih_l0"), ("recurrent_kernel", "weight_hh_l0")):
+        yield _turned(path, name, weights.get_parameter(ours), order)
+    if not options.bias:
+        return
+    biases = [weights.get_parameter(name) for name in ("bias_ih_l0", "bias_hh_l0")]
+    if options.cell == "gru" and options.reset == "after":
+        yield _two_biases(path, biases, order)
+    else:
+        yield _one_bias(path, biases, order)
+
+
+def _convolutional(layer: ConvLSTMLayer, path: str) -> Iterator[Slot]:
+    weights, order = layer.weights, _order("lstm", layer.options.channels)
+    for name, ours in (("kernel", "weight_ih_l0"), ("recurrent_kernel", "weight_hh_l0")):
+        yield _convolution(path, name, weights.get_parameter(ours))
+    if layer.options.bias:
+        biases = [weights.get_parameter(name) for name in ("bias_ih_l0", "bias_hh_l0")]
+        yield _one_bias(path, biases, order)
+
+
+def _convolution(path: str, name: str, ours: nn.Parameter) -> Slot:
+    """Make the slot of a kernel (out, in, *space) that Keras has as (*space, in, out)."""
+    space = range(2, ours.dim())
+    axes = (*space, 1, 0)
+    back = (ours.dim() - 1, ours.dim() - 2, *range(ours.dim() - 2))
+    return Slot(
+        path,
+        name,
+        tuple(ours.shape[axis] for axis in axes),
+        lambda array: _copy(ours, _tensor(array, ours).permute(back)),
+        lambda: _array(ours.permute(axes)),
+    )
+
+
+def _order(cell: str, hidden: int) -> Tensor:
+    """For each row of ours, the column of Keras; of the GRU, r z n and z r h."""
+    if cell != "gru":
+        return torch.arange((4 if cell == "lstm" else 1) * hidden)
+    block = torch.arange(hidden)
+    return torch.cat((block + hidden, block, block + 2 * hidden))
+
+
+def _array(tensor: Tensor) -> Array:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+
+
+def _tensor(array: Array, like: Tensor) -> Tensor:
+    # A copy: arrays of a file cannot be written to, which torch warns of.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="))).to(like.dtype)
+
+
+@torch.no_grad()
+def _copy(ours: Tensor, value: Tensor) -> None:
+    ours.copy_(value)
+
+
+def _plain(path: str, name: str, ours: Tensor) -> Slot:
+    return Slot(
+        path,
+        name,
+        tuple(ours.shape),
+        lambda array: _copy(ours, _tensor(array, ours)),
+        lambda: _array(ours),
+    )
+
+
+def _turned(path: str, name: str, ours: Tensor, order: Tensor | None = None) -> Slot:
+    """Make the slot of a matrix (rows, columns) that Keras has as (columns, rows)."""
+    rows = torch.arange(ours.shape[0]) if order is None else order
+    return Slot(
+        path,
+        name,
+        (ours.shape[1], ours.shape[0]),
+        lambda array: _copy(ours, _tensor(array, ours).T[rows]),
+        lambda: _array(ours.detach().cpu()[torch.argsort(rows)].T),
+    )
+
+
+def _one_bias(path: str, biases: list[nn.Parameter], order: Tensor) -> Slot:
+    first, second = biases
+
+    def put(array: Array) -> None:
+        _copy(first, _tensor(array, first)[order])
+        _copy(second, torch.zeros_like(second))
+
+    return Slot(
+        path,
+        "bias",
+        (len(order),),
+        put,
+        lambda: _array((first + second).detach().cpu()[torch.argsort(order)]),
+    )
+
+
+def _two_biases(path: str, biases: list[nn.Parameter], order: Tensor) -> Slot:
+    def put(array: Array) -> None:
+        for ours, row in zip(biases, _tensor(array, biases[0]), strict=True):
+            _copy(ours, row[order])
+
+    return Slot(
+        path,
+        "bias",
+        (2, len(order)),
+        put,
+        lambda: _array(torch.stack([ours.detach().cpu()[torch.argsort(order)] for ours in biases])),
+    )

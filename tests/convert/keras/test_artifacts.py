@@ -1,0 +1,115 @@
+"""Files of Keras 2 and 3 give the predictions that TensorFlow's Keras gave."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_cases import CASES, TOLERANCES
+
+from gatestack.convert.keras import read_keras, read_keras_weights
+from gatestack.convert.network import Network
+from gatestack.errors import ArgumentError
+
+ROOT = Path(__file__).resolve().parents[3]
+KEPT = ROOT / "tests" / "artifacts" / "keras"
+MAKE = Path(__file__).with_name("make_artifacts.py")
+FILES = sorted(path for path in KEPT.glob("*keras_*") if path.suffix != ".npz")
+
+
+def proof_of(path: Path) -> dict[str, np.ndarray]:
+    stem = path.name.removesuffix(".keras").removesuffix(".h5").removesuffix(".weights")
+    with np.load(path.with_name(f"{stem}.npz")) as stored:
+        return dict(stored)
+
+
+def read(path: Path) -> Network:
+    """Read a file; weights alone go into the network of the `.keras` file beside it, drawn anew."""
+    if not path.name.endswith(".weights.h5"):
+        return read_keras(path)
+    network = read_keras(path.with_name(path.name.replace(".weights.h5", ".keras")))
+    for parameter in network.parameters():
+        if parameter.requires_grad:  # not a bias that a layer does not have
+            parameter.data.normal_()
+    return read_keras_weights(path, network)
+
+
+def numbered(proof: dict[str, np.ndarray], word: str) -> list[np.ndarray]:
+    return [proof[f"{word}{number}"] for number in range(len(proof)) if f"{word}{number}" in proof]
+
+
+def check(path: Path) -> None:
+    """Compare the predictions with those stored beside the file."""
+    proof = proof_of(path)
+    network = read(path)
+    tolerance = next(
+        (size for name, size in TOLERANCES.items() if path.name.split(".")[0].endswith(f"_{name}")), 1e-5
+    )
+    for word in ("out", "again") if "again0" in proof else ("out",):
+        found = network.predict(*numbered(proof, "in"))
+        listed = found if isinstance(found, tuple) else (found,)
+        expected = numbered(proof, word)
+        assert len(listed) == len(expected)
+        for number, (ours, theirs) in enumerate(zip(listed, expected, strict=True)):
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(
+                ours, theirs, rtol=0, atol=tolerance, err_msg=f"{path.name}, {word}{number}"
+            )
+
+
+def test_the_kept_files_are_there() -> None:
+    assert len(FILES) == 14
+    sizes = [path.stat().st_size for path in KEPT.iterdir()]
+    assert max(sizes) < 100_000
+    assert sum(sizes) < 600_000
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_file_of_keras_gives_its_predictions(path: Path) -> None:
+    check(path)
+
+
+def test_another_number_would_be_seen(tmp_path: Path) -> None:
+    path = KEPT / "keras_words.keras"
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    proof = proof_of(path)
+    np.savez(copy.with_name("keras_words.npz"), **{**proof, "out0": proof["out0"] + 3e-5})
+    with pytest.raises(AssertionError, match="out0"):
+        check(copy)
+
+
+def peer(name: str) -> Path:
+    """The interpreter that has TensorFlow's Keras, made on first use."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from protocol.environments import peer_python
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    if name == "keras":
+        return peer_python("keras", ROOT / ".peers")
+    python = ROOT / ".peers" / name / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(ROOT / ".peers" / name)], check=True)
+        wanted = ["tf_keras==2.21.0", "tensorflow-cpu==2.21.0"]
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
+    return python
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("dialect", ["keras", "tf_keras"])
+def test_fresh_files_in_every_format_give_their_predictions(dialect: str, tmp_path: Path) -> None:
+    subprocess.run([str(peer(dialect)), str(MAKE), str(tmp_path), dialect], check=True)
+    files = sorted(path for path in tmp_path.iterdir() if path.suffix != ".npz")
+    assert len(files) == 3 * len(CASES)
+    faults = []
+    for path in files:
+        try:
+            check(path)
+        except (AssertionError, ValueError, ArgumentError) as error:
+            faults.append(f"{path.name}: {error}")
+    assert not faults, "\n".join(faults)
