@@ -128,6 +128,17 @@ def test_dropout_and_residuals_act_around_other_layers() -> None:
     torch.testing.assert_close(residual(x)[0], plain.layers[2](second)[0] + second)
 
 
+def test_a_row_without_a_step_gives_its_initial_state_through_a_residual() -> None:
+    stack = Stack(LSTM(4), GRU(4, return_sequences=False), residual=True).double()
+    x, h = random_input(), torch.randn(1, N, 4, dtype=DOUBLE)
+    for steps in ({"lengths": LENGTHS}, {"mask": torch.zeros(N, T, dtype=torch.bool)}):
+        together, _ = stack(x, (None, h), **steps)
+        assert torch.equal(together[2], h[0, 2])
+        stack.layers[1].register_forward_hook(lambda *_: None)  # the layer has a call of its own now
+        torch.testing.assert_close(stack(x, (None, h), **steps)[0], together)
+        stack.layers[1]._forward_hooks.clear()
+
+
 def test_a_residual_to_images_needs_their_shape() -> None:
     stack = Stack(ConvLSTM2D(2, 3), ConvLSTM2D(2, 3, stride=2), residual=True)
     with pytest.raises(ArgumentError, match=r"layer 1 gives \(4, 6, 2, 2, 2\), layer 0 \(4, 6, 2, 4, 3\)"):
