@@ -14,12 +14,13 @@ import torch
 
 from gatestack.convert.onnx.builder import GraphBuilder
 from gatestack.convert.onnx.export import export_onnx
+from gatestack.convert.verify import verify
 from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_features
 from gatestack.errors import ArgumentError, NotFittedError
 from gatestack.tasks.forecast import Architecture, Forecaster
-from gatestack.tasks.forecast.onnx_calendar import calendar
-from gatestack.tasks.forecast.onnx_graph import METADATA_KEY, emit_forecaster
-from gatestack.tasks.forecast.onnx_terms import Term
+from gatestack.tasks.forecast.onnx.calendar import calendar
+from gatestack.tasks.forecast.onnx.graph import METADATA_KEY, emit_forecaster
+from gatestack.tasks.forecast.onnx.terms import Term
 
 from .tables import ahead_of, hourly, many_series, one_series, values_of, wave
 
@@ -137,6 +138,23 @@ def test_a_whole_history_gives_what_predict_gives(make: Make, cell: str, layers:
     other = one_series(33, seed=5)
     server.start(1)
     assert_close(server.feed(column(other, "y"), **own), model.predict(other), model)
+
+
+@pytest.mark.parametrize("mode", ["direct", "windows"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_series_that_begins_starts_from_the_trained_state(make: Make, cell: str, mode: str) -> None:
+    architecture = Architecture(cell=cell, initial_state="trained")
+    model = stirred(make(mode=mode, architecture=architecture).fit(one_series(60)))
+    with torch.no_grad():
+        for name, start in model.fitted_.network.named_parameters():
+            if "initial_" in name:
+                start.fill_(0.7)
+    frame = one_series(4, seed=5)
+    server = serve(model)
+    if mode == "direct":
+        server.feed(column(frame, "y")[:, :2])
+    found = server.feed(column(frame, "y")[:, 0 if mode == "windows" else 2 :])
+    assert_close(found, model.predict(frame), model)
 
 
 @pytest.mark.parametrize("mode", ["direct", "recursive"])
@@ -404,16 +422,28 @@ def test_the_export_is_proved_on_real_and_on_drawn_steps(make: Make, mode: str, 
     frame = many_series({"b": 60, "a": 45})
     settings = {"future": ["open"], "static": ["size"]} | ({} if mode == "recursive" else {"past": ["rain"]})
     model = stirred(make(mode=mode, calendar=["day_of_month"]).fit(frame, **settings))
-    exported = export_onnx(model, tmp_path / "m.onnx")
-    assert exported.differences["quantiles"].share <= 1
+    model.save(tmp_path / "model")
+    exported = export_onnx(Forecaster.load(tmp_path / "model"), tmp_path / "m.onnx")
     assert set(exported.scores) == {"absolute error", "quantile loss"}
+    found = verify(tmp_path / "m.onnx")
+    assert found.passed
+    assert found.vectors == 2 * found.real == (6 if mode == "windows" else 10)
+    assert 0 < found.differences["quantiles"].allowed < 1e-3 * float(model.fitted_.state.moments[:, 0].max())
+    # and without the file's own weights nothing passes
+    graph = GraphBuilder()
+    model.fitted_.network.head.lag_bias.add_(0.01)
+    content = graph.model(metadata=emit_forecaster(model.fitted_, graph)).SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(content)
+    changed = verify(tmp_path / "m.onnx", allow_changed=True)
+    assert not changed.passed
+    assert changed.differences["quantiles"].share > 10
 
 
 def test_a_graph_that_answers_otherwise_is_not_written(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = stirred(make().fit(one_series(60)))
-    monkeypatch.setattr("gatestack.tasks.forecast.onnx_network.FIRST_GAP", 0.5)
+    monkeypatch.setattr("gatestack.tasks.forecast.onnx.network.FIRST_GAP", 0.5)
     with pytest.raises(ArgumentError, match="'quantiles' differs"):
         export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
@@ -429,3 +459,6 @@ def test_eight_bits_cost_what_the_export_says(make: Make, tmp_path: Path) -> Non
         assert score != whole.scores[name]
         assert score == pytest.approx(whole.scores[name], rel=0.1)
     assert small.differences["quantiles"].largest > 100 * whole.differences["quantiles"].largest
+    found = verify(small.path)
+    assert found.passed
+    assert found.rounding["quantiles"] == small.differences["quantiles"]

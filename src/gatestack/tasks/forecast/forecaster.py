@@ -288,7 +288,7 @@ class Forecaster(Estimator):
 
     def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
         """Build the graph for `gatestack.convert.export_onnx`."""
-        from gatestack.tasks.forecast.onnx_export import onnx_parts
+        from gatestack.tasks.forecast.onnx.export import onnx_parts
 
         self._check_fitted("export")
         return onnx_parts(self.fitted_, builder)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatestack.convert.onnx.layers import state_name
+from gatestack.convert.onnx.layer_vectors import state_name
 from gatestack.data.series_table import SeriesTable
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.onnx_graph import state_tensors
+from gatestack.tasks.forecast.onnx.graph import state_tensors
 from gatestack.tasks.forecast.panel import static_columns
 from gatestack.tasks.forecast.state import SeriesState
 

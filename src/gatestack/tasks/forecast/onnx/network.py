@@ -14,8 +14,8 @@ from torch import nn
 from gatestack.convert.onnx.modules import emit_module
 from gatestack.tasks.forecast.head import FIRST_GAP, QuantileHead
 from gatestack.tasks.forecast.network import ForecastNetwork
-from gatestack.tasks.forecast.onnx_history import History
-from gatestack.tasks.forecast.onnx_terms import Term, concat, constant, stack, where
+from gatestack.tasks.forecast.onnx.history import History
+from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, stack, where
 
 __all__ = ["quantiles_ahead", "stack_inputs", "standard_static"]
 

@@ -16,7 +16,7 @@ from gatestack.convert.onnx.parts import RunGraph
 from gatestack.convert.proof import ProofVector
 from gatestack.data.series_table import SeriesTable
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
-from gatestack.tasks.forecast.onnx_feeds import (
+from gatestack.tasks.forecast.onnx.feeds import (
     Feeds,
     feeds_of_steps,
     first_state,
@@ -32,9 +32,9 @@ IntArray = npt.NDArray[np.int64]
 TOLERANCE = 2e-5
 """Of a number of size 1: what is drawn has scale 1, so that it is also a share of the scale."""
 
-# Series of a vector, and of the score.
-_ROWS = 4
-_SCORED = 64
+# Rows of a vector, and series of the score; fewer where each takes 200 sampled paths.
+_ROWS, _ROWS_OF_PATHS = 4, 2
+_SCORED, _SCORED_OF_PATHS = 64, 4
 
 
 def proof_vectors(fitted: FittedForecast) -> list[ProofVector]:
@@ -95,7 +95,8 @@ def score_of_graph(fitted: FittedForecast, run: RunGraph) -> dict[str, float]:
         scale of each series at its end; nothing where no step has a value.
     """
     table, horizon = fitted.tail, fitted.horizon
-    lengths = np.diff(table.sequences.offsets)[:_SCORED]
+    count = _SCORED_OF_PATHS if fitted.mode == "recursive" else _SCORED
+    lengths = np.diff(table.sequences.offsets)[:count]
     ends = np.maximum(np.concatenate([lengths - horizon, lengths - horizon - horizon // 2]), 1)
     rows = np.tile(np.arange(len(lengths)), 2)
     inputs = feeds_of_steps(fitted, table, rows, np.zeros_like(ends), ends)
@@ -122,19 +123,20 @@ def _calls(fitted: FittedForecast, table: SeriesTable) -> Iterator[tuple[IntArra
     one = np.array([0])
     yield one, one, whole[:1]
     # Rows of many lengths, one step among them.
-    rows = np.arange(_ROWS) % len(lengths)
-    ends = np.maximum(whole[rows] - np.arange(_ROWS) * 2, 1)
+    count = _ROWS_OF_PATHS if fitted.mode == "recursive" else _ROWS
+    rows = np.arange(count) % len(lengths)
+    ends = np.maximum(whole[rows] - np.arange(count) * 2, 1)
     ends[-1] = 1
     yield rows, np.zeros_like(rows), ends
     if fitted.mode == "windows":
         yield one, one, np.array([1])
         return
-    # A step of a stream, a row without one beside it, and a chunk.
-    begins = np.maximum(whole[rows[:3]] - 3, 1)
-    ends = np.maximum(begins, np.minimum(begins + np.array([1, 0, 1]), whole[rows[:3]]))
-    yield rows[:1], begins[:1], ends[:1]
-    yield rows[:3], begins, ends
-    yield rows[:2], begins[:2], whole[rows[:2]]
+    # A step of a stream, a row without one beside it, and a chunk. The steps that a fit needs leave two.
+    rows, ends = rows[:2], whole[rows[:2]]
+    begins = np.maximum(ends - 3, 1)
+    yield one, begins[:1], begins[:1] + 1
+    yield rows, begins, begins + np.array([1, 0])
+    yield rows, begins, ends
 
 
 def _state_before(fitted: FittedForecast, table: SeriesTable, rows: IntArray, begins: IntArray) -> Feeds:

@@ -8,14 +8,14 @@ from importlib.metadata import version
 
 from gatestack.convert.onnx.builder import GraphBuilder, Tensor
 from gatestack.convert.onnx.dispatch import Leaf, LeafTree, mapped, state_leaves
-from gatestack.convert.onnx.layers import state_name
+from gatestack.convert.onnx.layer_vectors import state_name
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.onnx_calendar import calendar
-from gatestack.tasks.forecast.onnx_history import carried_arrays, nothing_yet
-from gatestack.tasks.forecast.onnx_network import standard_static
-from gatestack.tasks.forecast.onnx_paths import sampled_quantiles
-from gatestack.tasks.forecast.onnx_steps import Constants, State, Steps, advance, forecast
-from gatestack.tasks.forecast.onnx_terms import Term, concat, constant, where
+from gatestack.tasks.forecast.onnx.calendar import calendar
+from gatestack.tasks.forecast.onnx.history import carried_arrays, nothing_yet
+from gatestack.tasks.forecast.onnx.network import standard_static
+from gatestack.tasks.forecast.onnx.paths import sampled_quantiles
+from gatestack.tasks.forecast.onnx.steps import Constants, State, Steps, advance, forecast
+from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, where
 
 __all__ = ["METADATA_KEY", "describe", "emit_forecaster", "state_tensors"]
 
@@ -67,7 +67,7 @@ def emit_forecaster(fitted: FittedForecast, graph: GraphBuilder) -> dict[str, st
 def state_tensors(fitted: FittedForecast) -> tuple[Tensor, ...]:
     """Say what the state consists of: first what `carried_arrays` names, then the states of the layers.
 
-    The names are without the way, see `gatestack.convert.onnx.layers.state_name`.
+    The names are without the way, see `gatestack.convert.onnx.layer_vectors.state_name`.
 
     Layer states are (1, batch, width), the lowest layer first: `h_l0`, `c_l0`, `h_l1`, …
     """

@@ -11,8 +11,8 @@ import numpy as np
 
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.onnx_steps import Constants, State, Steps, advance, forecast
-from gatestack.tasks.forecast.onnx_terms import Term, constant
+from gatestack.tasks.forecast.onnx.steps import Constants, State, Steps, advance, forecast
+from gatestack.tasks.forecast.onnx.terms import Term, constant
 from gatestack.tasks.forecast.paths import PATHS, places_of_draws
 
 __all__ = ["sampled_quantiles"]

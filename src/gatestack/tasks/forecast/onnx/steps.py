@@ -10,9 +10,9 @@ import numpy as np
 from gatestack.convert.onnx.dispatch import StateValues
 from gatestack.convert.onnx.emit import emit_sequence_layer
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.onnx_history import Carried, read_history
-from gatestack.tasks.forecast.onnx_network import quantiles_ahead, stack_inputs
-from gatestack.tasks.forecast.onnx_terms import Term, concat, zeros
+from gatestack.tasks.forecast.onnx.history import Carried, read_history
+from gatestack.tasks.forecast.onnx.network import quantiles_ahead, stack_inputs
+from gatestack.tasks.forecast.onnx.terms import Term, concat, zeros
 
 __all__ = ["Constants", "State", "Steps", "advance", "forecast"]
 
@@ -44,7 +44,7 @@ class State:
     """What one call leaves to the next.
 
     Attributes:
-        carried: see `gatestack.tasks.forecast.onnx_history.carried_arrays`.
+        carried: see `gatestack.tasks.forecast.onnx.history.carried_arrays`.
         layers: the state of each layer, nested as the stack has it; None for the initial one.
         moments: float32 (N, 4), at the last step; found anew in each call from `carried`.
     """
@@ -99,6 +99,8 @@ def advance(fitted: FittedForecast, state: State, steps: Steps, constants: Const
     output, layers = emit_sequence_layer(
         x.graph, network.stack, x.name, lengths=lengths.name, state=state.layers
     )
+    if isinstance(output, tuple):
+        raise RuntimeError("the stack of a forecaster has one direction, and so one output")
     joined = concat(1, state.carried["hidden"], Term(x.graph, output, "float32"))
     last = (lengths.axes(1) + np.arange(network.head.reach + 1)).axes(2)
     return State(

@@ -1,0 +1,1 @@
+"""A fitted forecaster as an ONNX graph: scaling, calendar, network, states and sampled paths inside it."""
