@@ -1,6 +1,5 @@
 """Convolutional LSTMs give what Keras' layers give, with Keras' weights."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -29,7 +28,7 @@ def test_numbers_of_keras(dimensions, stride, dilation, padding):
     x = torch.randn(2, 3, 2, *(7, 6, 7)[:dimensions])
     with torch.no_grad():
         expected = wanted(x.movedim(2, -1)).movedim(-1, 2)
-        kernel, recurrent, bias = (torch.as_tensor(np.array(w)) for w in wanted.get_weights())
+        kernel, recurrent, bias = (weight.value.detach() for weight in wanted.weights)
         axes = (dimensions + 1, dimensions, *range(dimensions))
         layer.weight_ih_l0.copy_(kernel.permute(axes))
         layer.weight_hh_l0.copy_(recurrent.permute(axes))
