@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatestack import compat, data, errors, nn, reference, runtime, tasks, training
+    from gatestack import compat, convert, data, errors, nn, reference, runtime, tasks, training
     from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
     from gatestack.tasks import load
@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "accelerate",
     "compat",
+    "convert",
     "data",
     "decelerate",
     "errors",
@@ -47,6 +48,7 @@ _HOMES: dict[str, str | None] = {
     "Training": "gatestack.training",
     "accelerate": "gatestack.compat",
     "compat": None,
+    "convert": None,
     "data": None,
     "decelerate": "gatestack.compat",
     "errors": None,
