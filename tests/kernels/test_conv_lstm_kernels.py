@@ -234,6 +234,19 @@ def test_what_stands_where_no_step_is_real_is_never_read(backend) -> None:
 
 
 @needs_kernels
+def test_zeros_are_not_convolved(monkeypatch) -> None:
+    problem = make("image")
+    seen = []
+    convolve = fused.convolve_state
+    monkeypatch.setattr(fused, "convolve_state", lambda h, weight: seen.append(h) or convolve(h, weight))
+    with use_backend("native"):
+        run_conv_lstm(problem.spec, problem.x, problem.state, problem.weights)
+        given = len(seen)
+        run_conv_lstm(problem.spec, problem.x, None, problem.weights)
+    assert given == problem.x.shape[1]
+    assert len(seen) - given == given - 1
+
+
 def test_input_convolutions_in_pieces_give_the_same(monkeypatch) -> None:
     problem = make("image", peepholes="channels")
     with use_backend("native"):

@@ -27,7 +27,7 @@ QUICK_TESTS = (
     "test_abi_contract.py",
     "test_exact_promises.py",
     "test_activations.py",
-    "test_conv_lstm.py",
+    "test_conv_lstm_kernels.py",
 )
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler on this machine")
 

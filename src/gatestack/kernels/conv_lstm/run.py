@@ -85,6 +85,7 @@ def _run(
     rows = RealRows.of(x, lengths, mask)
     channels = weights.weight_hh.shape[1]
     space = spec.output_space(tuple(x.shape[3:]), tuple(weights.weight_ih.shape[2:]))
+    from_zero = state is None
     if state is None:
         zeros = x.new_zeros((rows.batch, channels, *space))
         state = (zeros, zeros)
@@ -96,7 +97,7 @@ def _run(
     factors = None if factors is None else rows.sorted(factors)
     if choose_backend(x, lacking=lacking(spec, x)) == "native":
         y, h, c = run_fused(
-            spec, steps, (h, c), weights, factors, rows, from_zero=state is None, sequences=sequences
+            spec, steps, (h, c), weights, factors, rows, from_zero=from_zero, sequences=sequences
         )
     else:
         y, h, c = run_loop(spec, steps, h, c, weights, factors, rows.sizes)
