@@ -35,7 +35,7 @@ from gatestack.reference.activation_table import ACTIVATIONS, Activation
 from gatestack.reference.activations import relu, sigmoid
 from gatestack.reference.affine import affine, affine_backward
 from gatestack.reference.cell import Cell, StepDropout, StepGradients
-from gatestack.reference.conv_lstm import ConvLSTMCell, ConvLSTMTape, conv_lstm_backward, conv_lstm_forward
+from gatestack.reference.conv_lstm import ConvLSTMCell, conv_lstm_backward, conv_lstm_forward
 from gatestack.reference.convolution import Convolution
 from gatestack.reference.deep_transition import DeepTransitionCell
 from gatestack.reference.gru import GRUCell
@@ -56,7 +56,6 @@ __all__ = [
     "Activation",
     "Cell",
     "ConvLSTMCell",
-    "ConvLSTMTape",
     "Convolution",
     "DeepTransitionCell",
     "GRUCell",

@@ -13,9 +13,9 @@ Example:
     >>> history = model.fit(keras.ops.ones((4, 10, 3)), keras.ops.ones((4, 1)), verbose=0)
 """
 
-from gatestack.compat.keras.requirement import check_keras
+from gatestack.compat.keras.requirement import check_keras as _check_keras
 
-check_keras()
+_check_keras()
 
 from gatestack.compat.keras.bidirectional import Bidirectional  # noqa: E402 (the rest imports keras)
 from gatestack.compat.keras.conv_lstm import ConvLSTM2D  # noqa: E402

