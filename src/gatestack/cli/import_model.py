@@ -9,14 +9,11 @@ import typer
 
 from gatestack.cli.console import Talk, print_json
 from gatestack.cli.options import AsJson, Overwrite, Quiet, refuse_existing
-from gatestack.errors import ArgumentError, nearest_name
 
 if TYPE_CHECKING:
     from gatestack.convert import Network
 
 __all__ = ["import_model"]
-
-_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx")
 
 
 def import_model(
@@ -36,18 +33,12 @@ def import_model(
     No code in the file runs, and neither Keras nor TensorFlow is needed. In Python, gs.load("runs/tagger")
     gives the network: call it on tensors, or predict with arrays.
     """
-    ending = file.suffix.lower()
-    if ending not in _ENDINGS:
-        raise ArgumentError(
-            f"the ending is {file.suffix!r}",
-            where=str(file),
-            expected=" or ".join(_ENDINGS),
-            hint=nearest_name(ending, _ENDINGS),
-        )
     refuse_existing(out, overwrite, replaceable=lambda path: path.is_dir() and not path.is_symlink())
 
+    from gatestack.convert import read_model
+
     Talk(quiet or as_json).say(f"reading {file} …")
-    network = _read(file, ending)
+    network = read_model(file)
     network.save(out, overwrite=overwrite)
     found = _summary(network, out)
     if as_json:
@@ -55,16 +46,6 @@ def import_model(
         return
     for line in _lines(found):
         print(line)  # noqa: T201
-
-
-def _read(file: Path, ending: str) -> Network:
-    if ending == ".onnx":
-        from gatestack.convert import read_onnx
-
-        return read_onnx(file)
-    from gatestack.convert.keras.reader import read_keras
-
-    return read_keras(file)
 
 
 def _summary(network: Network, out: Path) -> dict[str, Any]:
