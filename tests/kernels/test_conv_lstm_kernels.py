@@ -247,6 +247,7 @@ def test_zeros_are_not_convolved(monkeypatch) -> None:
     assert len(seen) - given == given - 1
 
 
+@needs_kernels
 def test_input_convolutions_in_pieces_give_the_same(monkeypatch) -> None:
     problem = make("image", peepholes="channels")
     with use_backend("native"):
