@@ -168,7 +168,7 @@ class _Model:
         if id(layer) not in names:
             name = names[id(layer)] = _free(node.name, self._entries)
             policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": self._policy}}
-            config = {"name": name, "trainable": True, "dtype": {**policy, "registered_name": None}, **config}
+            config = {"name": name, "dtype": {**policy, "registered_name": None}, **config}
             self._entries[name] = {**serialised(kind, config), "name": name, "inbound_nodes": []}
             self._layers[name] = layer
             self._kinds.append((name, kind))
