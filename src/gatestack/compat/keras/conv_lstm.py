@@ -77,8 +77,10 @@ def _run(
         real = None if real is None else real.flip(1)
     initial = None  # where Keras starts from zeros, the first step needs no recurrent convolution
     if any(state.requires_grad or bool(state.any()) for state in states):
-        # Copies of a stateful layer's: Keras writes the final ones into the same memory.
-        h, c = [state.clone() for state in states] if layer.stateful else states
+        # Copies of a stateful layer's: Keras writes the final ones into the same memory, before the backward
+        # pass reads it.
+        copied = layer.stateful and torch.is_grad_enabled()
+        h, c = [state.clone() for state in states] if copied else states
         initial = (h, c) if first else (h.movedim(-1, 1), c.movedim(-1, 1))
     y, *finals = run_conv_lstm(
         _spec(layer),

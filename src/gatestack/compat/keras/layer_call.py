@@ -128,8 +128,9 @@ def _run(
     if layer.go_backwards:
         x = x.flip(1)
         real = None if real is None else real.flip(1)
-    if layer.stateful:
-        states = [state.clone() for state in states]  # Keras writes the final ones into the same memory
+    if layer.stateful and torch.is_grad_enabled():
+        # Keras writes the final ones into the same memory, before the backward pass reads it.
+        states = [state.clone() for state in states]
     weights = weights_of(cell)
     result = run_stack(
         spec_of(cell_name(cell) or "", x.shape[2], cell.units),
