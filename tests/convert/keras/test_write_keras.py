@@ -113,7 +113,9 @@ def test_tensorflow_loads_what_we_write(tmp_path: Path) -> None:
         network = read_keras(path)
         write_keras(network, path, batch_size=3 if name == "stateful" else None, overwrite=True)
     program = (
-        "import sys, numpy as np, keras\n"
+        "import os, sys\n"
+        "os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
+        "import numpy as np, keras\n"
         "worst = 0.0\n"
         "for name in sys.argv[2:]:\n"
         "    model = keras.models.load_model(f'{sys.argv[1]}/keras_{name}.keras')\n"
