@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def assembled(builder: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.M
     imports = [onnx.helper.make_opsetid("", opset)]
     imports += [onnx.helper.make_opsetid(domain, 1) for domain in sorted(_domains(builder)) if domain]
     model = onnx.helper.make_model(
-        _graph(onnx, builder),
+        _graph(onnx, builder, opset),
         opset_imports=imports,
         producer_name="gatestack",
         producer_version=version("gatestack"),
@@ -107,15 +108,29 @@ def _domains(builder: Graph) -> set[str]:
     return found
 
 
-def _graph(onnx: Any, builder: Graph) -> Any:
+def _graph(onnx: Any, builder: Graph, opset: int) -> Any:
     inside = builder.is_body
     return onnx.helper.make_graph(
-        [_node(onnx, node, number) for number, node in enumerate(builder.nodes)],
+        [_node(onnx, node, number, opset) for number, node in enumerate(_renewed(builder, opset))],
         builder.name,
         [_described(onnx, tensor, inside) for tensor in builder.inputs],
         [_described(onnx, tensor, inside) for tensor in builder.outputs],
         [onnx.numpy_helper.from_array(array, name) for name, array in builder.tensors.items()],
     )
+
+
+def _renewed(builder: Graph, opset: int) -> list[Node]:
+    """Write axes of reductions as inputs, which they are from version 18 on."""
+    if opset < 18:
+        return builder.nodes
+    nodes = []
+    for node in builder.nodes:
+        if node.op in ("ReduceMax", "ReduceMin") and "axes" in node.attributes:
+            attributes = dict(node.attributes)
+            axes = builder.ints(*attributes.pop("axes"))
+            node = replace(node, inputs=(*node.inputs, axes), attributes=attributes)
+        nodes.append(node)
+    return nodes
 
 
 def _described(onnx: Any, tensor: Tensor, inside: bool) -> Any:
@@ -128,9 +143,9 @@ def _described(onnx: Any, tensor: Tensor, inside: bool) -> Any:
     return onnx.helper.make_tensor_value_info(tensor.name, kind, None if inside else tensor.shape)
 
 
-def _node(onnx: Any, node: Node, number: int) -> Any:
+def _node(onnx: Any, node: Node, number: int, opset: int) -> Any:
     attributes = {
-        name: _graph(onnx, value) if hasattr(value, "nodes") else value
+        name: _graph(onnx, value, opset) if hasattr(value, "nodes") else value
         for name, value in node.attributes.items()
     }
     made = onnx.helper.make_node(

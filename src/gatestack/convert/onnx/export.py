@@ -133,6 +133,7 @@ def export_onnx(
 
 def _build_of(model: object) -> Build:
     """Find what builds the graph of a model."""
+    from gatestack.convert.network import Network
     from gatestack.nn.layer import SequenceLayer
 
     own = getattr(model, "_to_onnx", None)
@@ -142,6 +143,10 @@ def _build_of(model: object) -> Build:
         from gatestack.convert.onnx.layers import layer_graph
 
         return lambda b: layer_graph(model, b)
+    if isinstance(model, Network):
+        from gatestack.convert.onnx.network import network_graph
+
+        return lambda b: network_graph(model, b)
     raise ArgumentError(
         f"the model is of type {type(model).__name__}",
         where="export_onnx",

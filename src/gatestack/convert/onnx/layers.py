@@ -26,7 +26,7 @@ from gatestack.convert.onnx.parts import OnnxParts
 from gatestack.convert.onnx.recurrent import array
 from gatestack.nn import SequenceLayer, Stateful
 
-__all__ = ["layer_graph"]
+__all__ = ["layer_graph", "state_name"]
 
 
 def layer_graph(layer: SequenceLayer, b: GraphBuilder) -> OnnxParts:

@@ -16,7 +16,7 @@ import numpy as np
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.errors import ArgumentError
 
-__all__ = ["Ragged", "enter"]
+__all__ = ["Ragged", "enter", "front_order", "gathered", "real_steps"]
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,7 @@ def enter(
     pads = b.op("Concat", *_pads(b, rank, {0: more_rows, 1: more_steps}), axis=0)
     x = b.op("Pad", x, pads)
     lengths = b.op("Pad", lengths, b.op("Concat", b.ints(0), more_rows, axis=0))
-    scalar = b.op("Squeeze", steps, b.ints(0))
-    positions = b.op("Range", b.constant(np.int64(0)), scalar, b.constant(np.int64(1)))
-    real = b.op("Less", positions, b.op("Unsqueeze", lengths, b.ints(1)))
+    real = b.op("Less", _positions(b, steps), b.op("Unsqueeze", lengths, b.ints(1)))
     return x, Ragged(batch, time, rows, steps, lengths, real, back)
 
 
@@ -154,17 +152,31 @@ def _alike(b: GraphBuilder, value: Value, y: Value) -> Value:
     return b.op("Reshape", value, b.op("Concat", b.op("Shape", value), ones, axis=0))
 
 
+def real_steps(b: GraphBuilder, x: Value, lengths: Value) -> Value:
+    """Say which steps of x (N, T, …) are real, from lengths (N,) -> bool (N, T)."""
+    return b.op("Less", _positions(b, b.size(x, 1)), b.op("Unsqueeze", lengths, b.ints(1)))
+
+
+def front_order(b: GraphBuilder, mask: Value) -> Value:
+    """Give the order of steps that has the real ones of each row first, int64 (N, T)."""
+    time = b.size(mask, 1)
+    # Each group keeps its own order: all keys differ, so no tie can be broken otherwise.
+    late = b.op("Mul", b.op("Cast", b.op("Not", mask), to=7), time)  # INT64
+    _, order = b.ops("TopK", b.op("Add", late, _positions(b, time)), time, outputs=2, axis=1, largest=0)
+    return order
+
+
+def _positions(b: GraphBuilder, time: Value) -> Value:
+    """Count the steps, from an int64 (1,) -> (T,)."""
+    end = b.op("Squeeze", time, b.ints(0))
+    return b.op("Range", b.constant(np.int64(0)), end, b.constant(np.int64(1)))
+
+
 def _to_the_front(b: GraphBuilder, x: Value, mask: Value, time: Value) -> tuple[Value, Value, Value]:
     """Move the real steps of each row to its front -> x, lengths, the way back."""
-    scalar = b.op("Squeeze", time, b.ints(0))
-    positions = b.op("Range", b.constant(np.int64(0)), scalar, b.constant(np.int64(1)))
-    whole = b.op("Cast", mask, to=7)  # INT64
-    # Real steps come first, each group in its own order: all keys differ, so no tie can be broken otherwise.
-    late = b.op("Mul", b.op("Sub", b.constant(np.int64(1)), whole), time)
-    keys = b.op("Add", late, positions)  # -> (N, T)
-    _, order = b.ops("TopK", keys, time, outputs=2, axis=1, largest=0)
+    order = front_order(b, mask)
     _, back = b.ops("TopK", order, time, outputs=2, axis=1, largest=0)
-    lengths = b.op("ReduceSum", whole, b.ints(1), keepdims=0)
+    lengths = b.op("ReduceSum", b.op("Cast", mask, to=7), b.ints(1), keepdims=0)
     return gathered(b, x, order), lengths, back
 
 

@@ -60,3 +60,6 @@ class Graph(Protocol):
     @property
     def is_body(self) -> bool:
         """Whether it stands inside another graph."""
+
+    def ints(self, *values: int) -> Value:
+        """Keep whole numbers, (n,)."""
