@@ -29,6 +29,8 @@ COMMANDS = [
     ["predict"],
     ["evaluate"],
     ["report"],
+    ["export"],
+    ["verify"],
     ["doctor"],
     ["bench"],
 ]

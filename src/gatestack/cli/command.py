@@ -76,7 +76,7 @@ class Command(TyperCommand):
         return result
 
 
-_ORDER = ("demo", "fit", "predict", "evaluate", "report", "import", "doctor", "bench")
+_ORDER = ("demo", "fit", "predict", "evaluate", "report", "import", "export", "verify", "doctor", "bench")
 
 
 class Group(TyperGroup):

@@ -13,10 +13,12 @@ from gatestack.cli.command import Command, Group
 from gatestack.cli.demo import demo
 from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
+from gatestack.cli.export import export
 from gatestack.cli.fit_forecast import fit_forecast
 from gatestack.cli.import_model import import_model
 from gatestack.cli.predict import predict
 from gatestack.cli.report import report
+from gatestack.cli.verify import verify
 
 __all__ = ["app", "run"]
 
@@ -76,6 +78,8 @@ _add(app, "predict", predict, "Forecast with a saved model.")
 _add(app, "evaluate", evaluate, "Score a saved model on what came after its fit.")
 _add(app, "report", report, "Make the report page of a saved model.")
 _add(app, "import", import_model, "Read a model of Keras or ONNX and save it as ours.")
+_add(app, "export", export, "Write a model as ONNX or Keras, with its proof.")
+_add(app, "verify", verify, "Replay the proof of an exported file or a model.")
 _add(app, "doctor", doctor, "What computes on this machine, and what to do about it.")
 _add(app, "bench", bench, "What recurrent layers cost on this machine, beside torch.")
 

@@ -70,8 +70,8 @@ def verify(
 ) -> Verification:
     """Replay the test vectors of an exported file, or of a model folder, and compare.
 
-    An `.onnx` file is checked (`gatestack.convert.onnx.safe_read`) and run in ONNX Runtime; a model folder is
-    computed by Gatestack.
+    An `.onnx` file is checked (`gatestack.convert.onnx.safe_read`) and run in ONNX Runtime; a `.keras` file
+    and a model folder are read and computed by Gatestack.
 
     Args:
         path: the file, with its `<path>.proof.safetensors` beside it, or a model folder.
@@ -103,12 +103,14 @@ def verify(
         raise ModelFileError(
             "there is no such file", where=str(path), hint="give what `export` wrote, or a model folder"
         )
-    if file.suffix != ".onnx":
+    if file.suffix not in (".onnx", ".keras"):
         raise ArgumentError(
-            f"the ending is {file.suffix!r}", where=str(path), expected="'.onnx', or a model folder"
+            f"the ending is {file.suffix!r}",
+            where=str(path),
+            expected="'.onnx', '.keras', or a model folder",
         )
     proof = read_proof(file)
-    runner, run, content = _onnx(file)
+    runner, run, content = _onnx(file) if file.suffix == ".onnx" else _keras(file)
     return _replayed(file, proof, runner, run, content, allow_changed)
 
 
@@ -121,6 +123,16 @@ def _onnx(file: Path) -> tuple[str, Run, bytes]:
     # As it was checked: with all data inside, so that ONNX Runtime opens no other file.
     run = open_graph(checked.model.SerializeToString(), where=str(file))
     return f"ONNX Runtime {need_onnx('onnxruntime').__version__}", run, checked.content
+
+
+def _keras(file: Path) -> tuple[str, Run, bytes]:
+    from gatestack.convert.bounded_read import read_bounded
+    from gatestack.convert.export import run_network
+    from gatestack.convert.keras import read_keras
+
+    network = read_keras(file)
+    content = bytes(read_bounded(file, 2**30, "export it again"))
+    return "Gatestack's reader of Keras files", lambda inputs: run_network(network, inputs), content
 
 
 def _replayed(

@@ -1,0 +1,126 @@
+"""Writing a model as a file of another kind, with its proof beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gatestack.convert.examples import draw_inputs
+from gatestack.convert.exported import Exported
+from gatestack.convert.keras import read_keras, write_keras
+from gatestack.convert.network import Network
+from gatestack.convert.onnx.export import export_onnx
+from gatestack.convert.paired import check_place, write_pair
+from gatestack.convert.proof import Array, Proof, ProofVector, compare, encode_proof, proof_path
+from gatestack.errors import ArgumentError, check_choice
+
+__all__ = ["TARGETS", "export_model", "run_network"]
+
+TARGETS = ("onnx", "keras")
+"""What a model can be exported to."""
+
+_SIZES = ((1, 1), (2, 5), (3, 9), (1, 34))  # rows, and sizes of free axes
+_TOLERANCE = 2e-5
+
+
+def export_model(
+    model: object,
+    path: str | os.PathLike[str],
+    *,
+    to: str = "onnx",
+    int8: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a model as ONNX or Keras, with test vectors beside it in `<path>.proof.safetensors`.
+
+    Args:
+        model: for "onnx" see `export_onnx`; for "keras" a `Network`.
+        path: the file, ending in `.onnx` or `.keras`.
+        to: "onnx" (default) or "keras".
+        int8: see `export_onnx`.
+        overwrite: replace what stands at `path`. Default False.
+
+    Returns:
+        Paths, sizes, and the differences between the file, read again, and the model.
+
+    Raises:
+        ArgumentError: the model cannot be written so; `path` exists.
+        StorageError: the disk is full, or may not be written. Nothing is left half-written.
+
+    Example:
+        >>> from gatestack.convert import Node, Port
+        >>> from gatestack.convert.layers import Dense, DenseOptions
+        >>> dense = Dense(DenseOptions(units=2, input_size=3))
+        >>> network = Network([Port("x", (3,))], [Node("out", dense, ("x",))], ["out"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sorted(export_model(network, Path(folder) / "m.keras", to="keras").differences)
+        ['output.0']
+    """
+    check_choice("to", to, TARGETS, owner="export_model")
+    if to == "onnx":
+        return export_onnx(model, path, int8=int8, overwrite=overwrite)
+    if int8:
+        raise ArgumentError("int8=True for a Keras file", where="export_model", expected="int8 for ONNX")
+    if not isinstance(model, Network):
+        raise ArgumentError(
+            f"the model is a {type(model).__name__}", where="export_model", expected="a Network for Keras"
+        )
+    target = check_place(path, (".keras",), overwrite)
+    vectors = _vectors(model)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "model.keras"
+        write_keras(model, written)
+        content = written.read_bytes()
+        again = read_keras(written)
+    answers = [run_network(again, vector.inputs) for vector in vectors]
+    differences = {
+        name: compare([one.outputs[name] for one in vectors], [one[name] for one in answers], _TOLERANCE)
+        for name in vectors[0].outputs
+    }
+    wrong = [name for name, one in differences.items() if one.share > 1]
+    if wrong:
+        raise ArgumentError(
+            f"{wrong[0]} of the file differs from the model's by {differences[wrong[0]].largest:.3g}",
+            where=str(path),
+            expected=f"at most {differences[wrong[0]].allowed:.3g}",
+        )
+    write_pair(target, content, encode_proof(Proof(vectors, _TOLERANCE, hashlib.sha256(content).hexdigest())))
+    return Exported(target, proof_path(target), len(content), differences)
+
+
+def run_network(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Compute a network on `input.0`, `input.1`, … (each with its batch, such as (N, T, C)) -> `output.0`, ….
+
+    Example:
+        >>> from gatestack.convert import Node, Port
+        >>> from gatestack.convert.layers import Flatten, FlattenOptions
+        >>> network = Network([Port("x", (3,))], [Node("f", Flatten(FlattenOptions()), ("x",))], ["f"])
+        >>> run_network(network, {"input.0": np.zeros((1, 3), np.float32)})
+        {'output.0': array([[0., 0., 0.]], dtype=float32)}
+    """
+    network.reset_state()
+    found = network.predict(*[inputs[f"input.{number}"] for number in range(len(network.inputs))])
+    network.reset_state()
+    outputs = found if isinstance(found, tuple) else (found,)
+    return {f"output.{number}": np.ascontiguousarray(array) for number, array in enumerate(outputs)}
+
+
+def _vectors(network: Network) -> list[ProofVector]:
+    """Draw inputs of several sizes; one that cannot be computed, such as too small an image, is left out."""
+    vectors = []
+    problem = ""
+    for rows, steps in _SIZES:
+        drawn = draw_inputs(network, rows=rows, steps=steps, seed=rows * 100 + steps)
+        inputs = {f"input.{number}": array for number, array in enumerate(drawn)}
+        try:
+            vectors.append(ProofVector(inputs, run_network(network, inputs)))
+        except (ArgumentError, RuntimeError) as error:
+            problem = problem or str(error).splitlines()[0]
+    if not vectors:
+        raise ArgumentError(f"it cannot be computed with drawn inputs: {problem}", where=network.name)
+    return vectors
