@@ -241,7 +241,7 @@ def page(table: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
     ratios = [f["ratio"][1] for c in table["cases"] for f in c["modes"].values() if f["kernels"]]
     lost = sum(ratio < 1 for ratio in ratios)
-    span = f"{min(ratios):.1f} to {max(ratios):.1f}, median {statistics.median(ratios):.1f}"
+    span = f"{min(ratios):.2f} to {max(ratios):.2f}, median {statistics.median(ratios):.2f}"
     return f"""# Keras' layers beside Keras' own
 
 The layers of `gatestack.compat.keras` and Keras' own, both on Keras' torch backend, in models of the same

@@ -58,5 +58,5 @@ def test_the_page_tells_what_was_measured() -> None:
         ],
     }
     page = keras_layers.page(table)
-    assert "Of 2 calls on the kernels the ratio is 0.8 to 2.5, median 1.6;\n1 is lost." in page
+    assert "Of 2 calls on the kernels the ratio is 0.80 to 2.50, median 1.65;\n1 is lost." in page
     assert "| LSTM | 2×3×4 | predict | yes | 2.50 | 1.00 | 2.50 [2.00–3.00] |" in page
