@@ -219,11 +219,6 @@ MUTANTS = (
         "fill_row(d_map, T(0), 3 * n);",
     ),
     Mutant(
-        "images that share a peephole's gradient are taken by any thread",
-        "step.run(call.peephole != nullptr,",
-        "step.run(call.peephole == nullptr,",
-    ),
-    Mutant(
         "the cell state before is not the one that was given",
         "if (call.c != call.c_before) copy_row(c, static_cast<const T *>(call.c_before) + b.cells, n);",
         "",

@@ -178,6 +178,41 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
         read_keras_weights(stream, network)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        layer(units=2**30),
+        layer("TimeDistributed", layer=layer(units=2**30)),
+        layer("GRU", units=2**28, reset_after=True),
+        layer("Bidirectional", layer=layer("LSTM", units=2**28)),
+        layer("LayerNormalization", center=False, scale=False),
+    ],
+)
+def test_sizes_that_are_claimed_take_no_memory(odd: dict[str, Any], tmp_path: Path) -> None:
+    """The memory of torch is not seen by tracemalloc: what the process takes is looked at."""
+    config = model(odd)
+    config["config"]["layers"][0]["config"]["batch_shape"] = [
+        None,
+        4,
+        2**30 if "center" in odd["config"] else 3,
+    ]
+    path = write(tmp_path / "m.keras", config)
+    program = (
+        "import resource, sys\n"
+        "from gatestack.convert.keras import read_keras\n"
+        "from gatestack.errors import ModelFileError\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n"
+        "    read_keras(sys.argv[1])\n"
+        "except ModelFileError as error:\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 50_000  # KiB
+
+
 @pytest.mark.parametrize("name", ["../x", "assets/vocabulary.txt", "/x"])
 def test_another_member_is_refused(name: str, tmp_path: Path) -> None:
     refused(write(tmp_path / "m.keras", model(layer()), **{name: b"x"}), f"member '{name}'")

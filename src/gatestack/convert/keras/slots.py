@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from gatestack.convert.layers import (
 __all__ = ["Slot", "slots_of"]
 
 Array = npt.NDArray[Any]
+# Made when weights are moved and not before: sizes that a file claims must take no memory.
+Order = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _norm(layer: BatchNorm | LayerNorm, path: str) -> Iterator[Slot]:
 
 def _recurrent(layer: RecurrentLayer, path: str) -> Iterator[Slot]:
     options, weights = layer.options, layer.weights
-    order = _order(options.cell, options.hidden_size)
+    order = partial(_order, options.cell, options.hidden_size)
     for name, ours in (("kernel", "weight_ih_l0"), ("recurrent_kernel", "weight_hh_l0")):
         yield _turned(path, name, weights.get_parameter(ours), order)
     if not options.bias:
@@ -119,7 +122,7 @@ def _recurrent(layer: RecurrentLayer, path: str) -> Iterator[Slot]:
 
 
 def _convolutional(layer: ConvLSTMLayer, path: str) -> Iterator[Slot]:
-    weights, order = layer.weights, _order("lstm", layer.options.channels)
+    weights, order = layer.weights, partial(_order, "lstm", layer.options.channels)
     for name, ours in (("kernel", "weight_ih_l0"), ("recurrent_kernel", "weight_hh_l0")):
         yield _convolution(path, name, weights.get_parameter(ours))
     if layer.options.bias:
@@ -173,43 +176,39 @@ def _plain(path: str, name: str, ours: Tensor) -> Slot:
     )
 
 
-def _turned(path: str, name: str, ours: Tensor, order: Tensor | None = None) -> Slot:
+def _turned(path: str, name: str, ours: Tensor, order: Order | None = None) -> Slot:
     """Make the slot of a matrix (rows, columns) that Keras has as (columns, rows)."""
-    rows = torch.arange(ours.shape[0]) if order is None else order
-    return Slot(
-        path,
-        name,
-        (ours.shape[1], ours.shape[0]),
-        lambda array: _copy(ours, _tensor(array, ours).T[rows]),
-        lambda: _array(ours.detach().cpu()[torch.argsort(rows)].T),
-    )
+
+    def put(array: Array) -> None:
+        value = _tensor(array, ours).T
+        _copy(ours, value if order is None else value[order()])
+
+    def get() -> Array:
+        value = ours.detach().cpu()
+        return _array((value if order is None else value[torch.argsort(order())]).T)
+
+    return Slot(path, name, (ours.shape[1], ours.shape[0]), put, get)
 
 
-def _one_bias(path: str, biases: list[nn.Parameter], order: Tensor) -> Slot:
+def _one_bias(path: str, biases: list[nn.Parameter], order: Order) -> Slot:
     first, second = biases
 
     def put(array: Array) -> None:
-        _copy(first, _tensor(array, first)[order])
+        _copy(first, _tensor(array, first)[order()])
         _copy(second, torch.zeros_like(second))
 
-    return Slot(
-        path,
-        "bias",
-        (len(order),),
-        put,
-        lambda: _array((first + second).detach().cpu()[torch.argsort(order)]),
-    )
+    def get() -> Array:
+        return _array((first + second).detach().cpu()[torch.argsort(order())])
+
+    return Slot(path, "bias", tuple(first.shape), put, get)
 
 
-def _two_biases(path: str, biases: list[nn.Parameter], order: Tensor) -> Slot:
+def _two_biases(path: str, biases: list[nn.Parameter], order: Order) -> Slot:
     def put(array: Array) -> None:
         for ours, row in zip(biases, _tensor(array, biases[0]), strict=True):
-            _copy(ours, row[order])
+            _copy(ours, row[order()])
 
-    return Slot(
-        path,
-        "bias",
-        (2, len(order)),
-        put,
-        lambda: _array(torch.stack([ours.detach().cpu()[torch.argsort(order)] for ours in biases])),
-    )
+    def get() -> Array:
+        return _array(torch.stack([ours.detach().cpu()[torch.argsort(order())] for ours in biases]))
+
+    return Slot(path, "bias", (2, biases[0].shape[0]), put, get)
