@@ -1,0 +1,127 @@
+"""The choices a classifier's or regressor's network is made of, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from gatestack.errors import ArgumentError, check_choice, check_share, nearest_name
+
+__all__ = ["Architecture", "Augmentation", "Cell", "Pooling", "Recipe", "Scaling"]
+
+Recipe = Literal["plain", "lstm-fcn"]
+Cell = Literal["lstm", "gru", "rnn"]
+Pooling = Literal["last", "mean", "max", "attention", "all"]
+Scaling = Literal["both", "series", "training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What the network of a `Classifier` or `Regressor` is made of, beyond its depth and width.
+
+    Args:
+        recipe: `"plain"` is a stack of recurrent layers that reads every step; `"lstm-fcn"` is a recurrent
+            stack beside three convolutions (Karim et al. 2017).
+        cell: `"lstm"`, `"gru"` or `"rnn"`.
+        bidirectional: run every layer in both directions.
+        pooling: what becomes of the stack's outputs: the `"last"` of each direction, their `"mean"`, their
+            `"max"`, a weighted mean with learned weights (`"attention"`), or mean, max and attention side by
+            side (`"all"`).
+        dropout: share of units dropped between layers and before the head, in [0, 1), drawn anew at each
+            step.
+        residual: add the input of each layer but the lowest to its output; their widths must agree.
+        scaling: what the network reads: each series in units of its own mean and deviation (`"series"`), in
+            units of the training part (`"training"`), which keeps level and size, or `"both"`.
+
+    Raises:
+        ArgumentError: a value is outside its range.
+
+    Example:
+        >>> Architecture(cell="gru", dropout=0.2).cell
+        'gru'
+
+    Source:
+        Karim, Majumdar, Darabi & Chen 2017, "LSTM Fully Convolutional Networks for Time Series
+        Classification" (lstm-fcn).
+    """
+
+    recipe: Recipe = "plain"
+    cell: Cell = "lstm"
+    bidirectional: bool = True
+    pooling: Pooling = "all"
+    dropout: float = 0.2
+    residual: bool = False
+    scaling: Scaling = "both"
+
+    def __post_init__(self) -> None:
+        choices = (("recipe", Recipe), ("cell", Cell), ("pooling", Pooling), ("scaling", Scaling))
+        for name, values in choices:
+            check_choice(name, getattr(self, name), get_args(values), owner="Architecture")
+        for name in ("bidirectional", "residual"):
+            if not isinstance(getattr(self, name), bool):
+                raise ArgumentError(
+                    f"the '{name}' parameter of Architecture is {getattr(self, name)!r}",
+                    expected="True or False",
+                )
+        check_share("dropout", self.dropout, owner="Architecture")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the choices as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, choices: dict[str, Any]) -> Architecture:
+        """Read the choices that `to_dict` gave, or some of them.
+
+        Raises:
+            ArgumentError: an unknown name (the nearest is offered), or a value outside its range.
+
+        Example:
+            >>> Architecture.from_dict({"cells": "gru"})
+            Traceback (most recent call last):
+            gatestack.errors.ArgumentError: Architecture: there is no option 'cells'
+            <BLANKLINE>
+            hint: did you mean 'cell'?
+        """
+        known = [field.name for field in fields(cls)]
+        for name in choices:
+            if name not in known:
+                raise ArgumentError(
+                    f"there is no option {name!r}", where="Architecture", hint=nearest_name(name, known)
+                )
+        return cls(**choices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How a training case is changed each time it is drawn.
+
+    Args:
+        crop: the largest share of the steps that is cut off, at both ends together, in [0, 1).
+        jitter: deviation of normal noise on every value, in units of the feature's deviation in the training
+            part, 0 or more.
+
+    Raises:
+        ArgumentError: a value is outside its range.
+
+    Example:
+        >>> Augmentation(crop=0.1, jitter=0.05).on
+        True
+    """
+
+    crop: float = 0.0
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_share("crop", self.crop, owner="Augmentation")
+        jitter = self.jitter
+        if isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter < math.inf:
+            raise ArgumentError(
+                f"the 'jitter' parameter of Augmentation is {jitter!r}", expected="a number of 0 or more"
+            )
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is changed."""
+        return self.crop > 0 or self.jitter > 0
