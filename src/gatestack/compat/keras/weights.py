@@ -15,25 +15,20 @@ Keras' weights stay what they were.
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gatestack.kernels.conv_lstm import ConvWeights
 from gatestack.kernels.spec import DirectionWeights
+from gatestack.kernels.unchanged import Unchanged, can_change_unseen
 
 __all__ = ["conv_weights_of", "weights_of"]
 
 _Weights = TypeVar("_Weights", DirectionWeights, ConvWeights)
-
-_SAMPLE_BYTES = 64
-
-_optimiser_steps = 0
 
 
 def weights_of(cell: Any) -> DirectionWeights:
@@ -65,17 +60,17 @@ def conv_weights_of(cell: Any) -> ConvWeights:
 def _current(cell: Any, convert: Callable[[Any, Sequence[Tensor | None]], _Weights]) -> _Weights:
     bias = None if cell.bias is None else cell.bias.value
     given: list[Tensor | None] = [cell.kernel.value, cell.recurrent_kernel.value, bias]
-    present = [tensor for tensor in given if tensor is not None]
     if torch.compiler.is_compiling() or (
-        torch.is_grad_enabled() and any(tensor.requires_grad for tensor in present)
+        torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
     ):
         return convert(cell, given)
+    unseen = can_change_unseen(given)
     kept = _kept.get(cell)
-    if kept is not None and kept.holds(present):
-        return kept.weights  # type: ignore[no-any-return]
+    if not unseen and kept is not None and kept[0].holds(given):
+        return kept[1]  # type: ignore[no-any-return]
     weights = convert(cell, [None if tensor is None else tensor.detach() for tensor in given])
-    if not any(tensor.is_inference() for tensor in present):  # such tensors do not count their changes
-        _kept[cell] = _Kept(present, weights)
+    if not unseen:
+        _kept[cell] = (Unchanged(given), weights)
     return weights
 
 
@@ -111,48 +106,4 @@ def _reordered(gates: Tensor) -> Tensor:
     return torch.cat((r, z, h))
 
 
-class _Kept:
-    """Converted weights, and what would differ if Keras' had changed.
-
-    torch counts what is written in place; optimiser steps count apart, because torch's fused ones do not
-    raise the count; the sampled bytes are for writing past both, as through `.data`.
-    """
-
-    def __init__(self, given: Sequence[Tensor], weights: Any) -> None:
-        self.weights = weights
-        self.steps = _optimiser_steps
-        self.marks = _marks(given)
-        self.samples = [_sample(tensor) for tensor in given if tensor.is_contiguous()]
-        self.bytes = [sample.raw for sample in self.samples]
-        # Without these the memory could be freed, and come back with other weights at the same address.
-        self.aliases = [tensor.detach() for tensor in given]
-
-    def holds(self, given: Sequence[Tensor]) -> bool:
-        """Whether these are the weights that were converted, unchanged."""
-        return (
-            self.steps == _optimiser_steps
-            and self.marks == _marks(given)
-            and self.bytes == [sample.raw for sample in self.samples]
-        )
-
-
-def _marks(given: Sequence[Tensor]) -> list[tuple[int, int]]:
-    # An inference tensor has no version; it never equals a kept one.
-    return [(tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version) for tensor in given]
-
-
-def _sample(tensor: Tensor) -> ctypes.Array[ctypes.c_char]:
-    """Give a view of some bytes in the middle of a tensor."""
-    count = min(tensor.nbytes, _SAMPLE_BYTES)
-    return (ctypes.c_char * count).from_address(tensor.data_ptr() + (tensor.nbytes - count) // 2)
-
-
-_kept: weakref.WeakKeyDictionary[Any, _Kept] = weakref.WeakKeyDictionary()
-
-
-def _count_step(*_: object) -> None:
-    global _optimiser_steps
-    _optimiser_steps += 1
-
-
-register_optimizer_step_post_hook(_count_step)
+_kept: weakref.WeakKeyDictionary[Any, tuple[Unchanged, Any]] = weakref.WeakKeyDictionary()

@@ -17,7 +17,7 @@ from gatestack.convert.network import Network
 from gatestack.errors import ModelFileError, quote_value
 from gatestack.runtime.strict_json import read_json
 
-__all__ = ["open_file", "read_keras"]
+__all__ = ["open_file", "read_keras", "read_keras_stream"]
 
 _MEMBERS = {"metadata.json": True, "config.json": True, "model.weights.h5": True}
 _MOST_CONFIG_BYTES = 2 * 2**20
@@ -52,12 +52,29 @@ def read_keras(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> Netwo
         >>> read_keras("model.keras").node("lstm").layer.options.hidden_size
         8
     """
-    where = os.fspath(path)
     with open_file(path, max_bytes) as stream:
-        if stream.read(4) == b"PK\3\4":
-            return _read_archive(stream, where, max_bytes)
-        root = open_hdf5(stream, where, max_bytes=max_bytes)
-        return _read_hdf5(root, where)
+        return read_keras_stream(stream, os.fspath(path), max_bytes=max_bytes)
+
+
+def read_keras_stream(stream: BinaryIO, where: str, *, max_bytes: int = 2**30) -> Network:
+    """Read a model that Keras saved out of an open file; see `read_keras`.
+
+    Args:
+        stream: seekable, at its start.
+        where: its path, for errors.
+        max_bytes: how large all weights together may be.
+
+    Raises:
+        ModelFileError: as `read_keras`.
+
+    Example:
+        >>> read_keras_stream(io.BytesIO(b"GIF89a"), "m.keras")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        gatestack.errors.ModelFileError: m.keras: ...
+    """
+    if stream.read(4) == b"PK\3\4":
+        return _read_archive(stream, where, max_bytes)
+    return _read_hdf5(open_hdf5(stream, where, max_bytes=max_bytes), where)
 
 
 def open_file(path: str | os.PathLike[str], limit: int) -> BinaryIO:
