@@ -23,7 +23,7 @@ import torch
 
 from gatestack import Forecaster, Training
 from gatestack.cli.demo_settings import HORIZON, read_weather
-from gatestack.tasks.forecast import Architecture, Evaluation, Origins
+from gatestack.tasks.forecast import Architecture, ForecastEvaluation, Origins
 
 RESULT = Path(__file__).parent / "results" / "demo_settings.md"
 HELD_OUT_FROM = datetime.date(2015, 1, 1)
@@ -65,7 +65,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 }
 
 
-def score(frame: pl.DataFrame, change: dict[str, Any], seed: int) -> Evaluation:
+def score(frame: pl.DataFrame, change: dict[str, Any], seed: int) -> ForecastEvaluation:
     """Backtest one candidate inside the training period."""
     settings = BASE | change
     past = settings.pop("past", ())

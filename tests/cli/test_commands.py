@@ -14,7 +14,7 @@ import pytest
 from typer.testing import Result
 
 import gatestack as gs
-from gatestack.reports.repeat import command_to_repeat, python_to_repeat
+from gatestack.reports.forecast.repeat import command_to_repeat, python_to_repeat
 
 from .conftest import SMALL
 

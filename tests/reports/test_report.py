@@ -13,9 +13,10 @@ import pytest
 
 from gatestack import Forecaster, report
 from gatestack.errors import ArgumentError, NotFittedError, StorageError
-from gatestack.reports import draw_backtest_picture, render_report
-from gatestack.reports.material import evenly
-from gatestack.tasks.forecast import Evaluation, Skill
+from gatestack.reports import render_report
+from gatestack.reports.forecast import draw_backtest_picture
+from gatestack.reports.forecast.material import evenly
+from gatestack.tasks.forecast import ForecastEvaluation, Skill
 from gatestack.tasks.forecast.skill import skill_sentence
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -62,12 +63,12 @@ def small(**options: object) -> Forecaster:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[Forecaster, Evaluation]:
+def fitted() -> tuple[Forecaster, ForecastEvaluation]:
     return small().fit(weekly()), small().backtest(weekly())
 
 
 @pytest.fixture(scope="module")
-def page(fitted: tuple[Forecaster, Evaluation]) -> str:
+def page(fitted: tuple[Forecaster, ForecastEvaluation]) -> str:
     model, evaluation = fitted
     return render_report(model, evaluation=evaluation, data=weekly())
 
@@ -109,12 +110,12 @@ def test_names_inside_the_pictures_do_not_collide(page: str) -> None:
     assert used <= set(names)
 
 
-def test_the_same_model_gives_the_same_page(fitted: tuple[Forecaster, Evaluation], page: str) -> None:
+def test_the_same_model_gives_the_same_page(fitted: tuple[Forecaster, ForecastEvaluation], page: str) -> None:
     model, evaluation = fitted
     assert render_report(model, evaluation=evaluation, data=weekly()) == page
 
 
-def test_scores_stand_beside_every_baseline(fitted: tuple[Forecaster, Evaluation], page: str) -> None:
+def test_scores_stand_beside_every_baseline(fitted: tuple[Forecaster, ForecastEvaluation], page: str) -> None:
     _, evaluation = fitted
     texts = Page(page).texts
     assert evaluation.sentence.removeprefix("The model loses: ")[1:] in page
@@ -133,7 +134,7 @@ def test_scores_stand_beside_every_baseline(fitted: tuple[Forecaster, Evaluation
     ],
 )
 def test_the_top_says_in_words_how_the_model_stands(
-    fitted: tuple[Forecaster, Evaluation], low: float | None, high: float | None, mark: str, says: str
+    fitted: tuple[Forecaster, ForecastEvaluation], low: float | None, high: float | None, mark: str, says: str
 ) -> None:
     model, evaluation = fitted
     value = 0.0 if low is None or high is None else (low + high) / 2
@@ -143,7 +144,7 @@ def test_the_top_says_in_words_how_the_model_stands(
     assert text.index(mark) < text.index(says) < text.index("<h2")
 
 
-def test_without_scores_it_says_that_there_are_none(fitted: tuple[Forecaster, Evaluation]) -> None:
+def test_without_scores_it_says_that_there_are_none(fitted: tuple[Forecaster, ForecastEvaluation]) -> None:
     text = render_report(fitted[0])
     assert "The model was not evaluated" in text
     assert "Scores" not in Page(text).texts
@@ -184,7 +185,7 @@ def test_many_series_and_long_ones_stay_small() -> None:
     assert "4 of 30 series" in text
 
 
-def test_report_is_not_written_over(fitted: tuple[Forecaster, Evaluation], tmp_path: Path) -> None:
+def test_report_is_not_written_over(fitted: tuple[Forecaster, ForecastEvaluation], tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
     assert report(fitted[0], path) == path
     before = path.read_bytes()
@@ -203,7 +204,7 @@ def test_an_unfitted_model_has_no_report(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_picture_is_the_same_each_time_and_small(fitted: tuple[Forecaster, Evaluation]) -> None:
+def test_picture_is_the_same_each_time_and_small(fitted: tuple[Forecaster, ForecastEvaluation]) -> None:
     first = draw_backtest_picture(fitted[1], kind="svg", target="y")
     assert first == draw_backtest_picture(fitted[1], kind="svg", target="y")
     assert first.startswith(b"<?xml")

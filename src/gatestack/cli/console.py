@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gatestack.tasks.forecast import Evaluation
+    from gatestack.tasks.evaluation import Evaluation
 
 __all__ = ["Talk", "print_evaluation", "print_json", "print_written", "write_bytes"]
 
-_SCORES = {"mase": "MASE", "mae": "MAE", "rmse": "RMSE", "smape": "sMAPE", "scaled_crps": "sCRPS"}
 _WIDTH = 100
 
 
@@ -75,23 +74,19 @@ def _table(evaluation: Evaluation, title: str) -> Table:
     from rich.text import Text
 
     scores = evaluation.scores
-    shown = [name for name in _SCORES if name in scores.columns]
-    coverage = [name for name in scores.columns if name.startswith("coverage-")]
+    shown = {name: column for name, column in evaluation.columns.items() if name in scores.columns}
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", no_wrap=True)
-    for name in shown:
-        table.add_column(_SCORES[name], justify="right", no_wrap=True)
-    for name in coverage:
-        table.add_column(f"in {name.removeprefix('coverage-')} %", justify="right", no_wrap=True)
-    best = {name: scores[name].drop_nulls().min() for name in shown}
+    for column in shown.values():
+        table.add_column(column.label, justify="right", no_wrap=True)
+    best = {name: column.best_of(scores[name]) for name, column in shown.items()}
     for row in scores.iter_rows(named=True):
         cells: list[Text] = []
-        for name in shown:
-            least = row[name] is not None and row[name] == best[name]
-            number = "–" if row[name] is None else f"{row[name]:.3f}"
+        for name, column in shown.items():
+            wins = row[name] is not None and row[name] == best[name]
             # The star says it without colour or bold.
-            cells.append(Text(f"{number}{'*' if least else ' '}", style="bold" if least else ""))
-        cells += [Text("" if row[name] is None else f"{100 * row[name]:.0f} %") for name in coverage]
+            mark = "" if column.better is None else "*" if wins else " "
+            cells.append(Text(f"{column.text(row[name])}{mark}", style="bold" if wins else ""))
         table.add_row(Text(row["model"]), *cells)
     return table
 

@@ -11,7 +11,7 @@ from gatestack.cli.console import Talk, print_evaluation, print_json, print_writ
 from gatestack.cli.options import AsJson, Overwrite, Quiet, refuse_existing
 
 if TYPE_CHECKING:
-    from gatestack.tasks.forecast import Evaluation, Forecaster
+    from gatestack.tasks.forecast import Forecaster, ForecastEvaluation
 
 __all__ = ["demo"]
 
@@ -37,7 +37,7 @@ def demo(
     talk.say("the daily weather of Seattle, 2012 to 2015; 2015 is held out")
 
     from gatestack.cli.demo_settings import COLUMNS, ORIGINS, demo_forecaster, one_thread, read_weather
-    from gatestack.tasks.forecast import RunFolder
+    from gatestack.training import RunFolder
 
     frame = read_weather()
     model = demo_forecaster()
@@ -72,10 +72,11 @@ def _is_demo(path: Path) -> bool:
     return (path / "weather.csv").is_file() and (path / "model").is_dir()
 
 
-def _write(out: Path, model: Forecaster, evaluation: Evaluation, *, overwrite: bool) -> None:
+def _write(out: Path, model: Forecaster, evaluation: ForecastEvaluation, *, overwrite: bool) -> None:
     from gatestack.cli.demo_settings import read_weather
     from gatestack.cli.storage import write_output
-    from gatestack.reports import draw_backtest_picture, render_report
+    from gatestack.reports import render_report
+    from gatestack.reports.forecast import draw_backtest_picture
 
     weather = out / "weather.csv"
     write_output(weather, read_weather().write_csv().encode())

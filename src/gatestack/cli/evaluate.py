@@ -1,17 +1,18 @@
-"""`gatestack evaluate`: the scores of a saved model on what came after its fit."""
+"""`gatestack evaluate`: the scores of a saved model on data that its fit did not see."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gatestack.cli.console import Talk, print_evaluation, print_json
+from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Quiet
 
 if TYPE_CHECKING:
-    from gatestack.tasks.forecast import Forecaster
+    from gatestack.tasks.evaluation import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -19,28 +20,37 @@ __all__ = ["evaluate"]
 def evaluate(
     model: ModelFolderPath,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="History and what followed it: CSV, TSV or Parquet.")
+        Path,
+        typer.Argument(
+            metavar="DATA", help="What to score on, with the truth; for forecasts: history and what followed."
+        ),
     ],
     step: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Steps between two origins.", rich_help_panel="Evaluation")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Forecasters: steps between two origins.  [default: 1]",
+            rich_help_panel="Evaluation",
+        ),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a saved model on the rows after the data of its fit, beside the naive answers.
+    """Score a saved model on data that its fit did not see, beside the naive answers.
 
     \b
       gatestack evaluate runs/weather weather-with-this-year.csv
 
-    Rows that the fit saw are history only. Without a whole horizon after them it is an error.
+    For a forecaster, rows that the fit saw are history only; without a whole horizon after them it is
+    an error.
     """
-    from gatestack.tasks import load
-
-    forecaster = cast("Forecaster", load(model))
+    estimator = load_estimator(model, "evaluate")
+    options = {} if step is None else {"step": step}
+    refuse_foreign(estimator, options, kind="forecaster")
     Talk(quiet or as_json).say("scoring …")
-    evaluation = forecaster.evaluate(data, step=step)
+    evaluation: Evaluation = estimator.evaluate(data, **options)
     if as_json:
         print_json(evaluation.to_dict())
     else:
-        title = f"Evaluation, {evaluation.origins} origins, {forecaster.horizon} steps ahead"
-        print_evaluation(evaluation, title)
+        print_evaluation(evaluation, f"Evaluation, {evaluation.extent}")

@@ -24,7 +24,7 @@ from gatestack.errors import ArgumentError, DataError, StorageError, TrainingErr
 if TYPE_CHECKING:
     import polars as pl
 
-    from gatestack.tasks.forecast import Evaluation, Forecaster, Origins
+    from gatestack.tasks.forecast import Forecaster, ForecastEvaluation, Origins
 
 __all__ = ["fit_forecast", "save_with_report"]
 
@@ -230,8 +230,8 @@ def fit_forecast(
     talk = Talk(quiet or as_json)
     talk.say("starting …")
 
-    from gatestack.tasks.forecast import Architecture, Forecaster, Origins, RunFolder
-    from gatestack.training import Training
+    from gatestack.tasks.forecast import Architecture, Forecaster, Origins
+    from gatestack.training import RunFolder, Training
 
     model = Forecaster(
         horizon,
@@ -293,7 +293,7 @@ def _name_checkpoint(training: Path, options: str = "--resume") -> None:
 
 
 def save_with_report(
-    model: Forecaster, out: Path, data: Path | None, evaluation: Evaluation | None, *, overwrite: bool
+    model: Forecaster, out: Path, data: Path | None, evaluation: ForecastEvaluation | None, *, overwrite: bool
 ) -> None:
     """Write the model folder with its report page in it."""
     from gatestack.reports import render_report
@@ -323,13 +323,13 @@ def _parse_test(text: str) -> float | int:
 
 def _backtest(
     model: Forecaster, file: Path, columns: dict[str, Any], origins: Origins, talk: Talk
-) -> tuple[Evaluation | None, str | None, bool]:
+) -> tuple[ForecastEvaluation | None, str | None, bool]:
     """Score a copy that is fitted on the first part.
 
     Returns:
         The scores; why there are none; whether the user interrupted it.
     """
-    from gatestack.tasks.forecast import RunFolder
+    from gatestack.training import RunFolder
 
     talk.say("backtest: fitting on the first part, scoring on the rest …")
     try:
@@ -343,7 +343,7 @@ def _backtest(
 
 
 def _print_outcome(
-    model: Forecaster, out: Path, evaluation: Evaluation | None, why_not: str | None, *, as_json: bool
+    model: Forecaster, out: Path, evaluation: ForecastEvaluation | None, why_not: str | None, *, as_json: bool
 ) -> None:
     record = model.fitted_.record
     if as_json:

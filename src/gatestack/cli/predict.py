@@ -1,21 +1,20 @@
-"""`gatestack predict`: the next steps, as a table."""
+"""`gatestack predict`: what a saved model says, as a table."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gatestack.cli.console import Talk, write_bytes
+from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
 from gatestack.errors import ArgumentError, nearest_name
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from gatestack.tasks.forecast import Forecaster
 
 __all__ = ["predict"]
 
@@ -27,14 +26,15 @@ def predict(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DATA]", help="History to forecast from.  [default: go on from the data of the fit]"
+            metavar="[DATA]",
+            help="What to predict from. A forecaster can do without: it goes on from the data of its fit.",
         ),
     ] = None,
     future: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Table of the future columns for the horizon.  [default: none]",
+            help="Forecasters: table of the future columns for the horizon.  [default: none]",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -50,7 +50,7 @@ def predict(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Forecast the steps after the end of each series: point, and bounds of the intervals.
+    """Predict with a saved model, as a table: forecasts with their intervals, classes, values or alarms.
 
     \b
       gatestack predict runs/weather weather.csv --out forecast.csv
@@ -67,20 +67,21 @@ def predict(
             )
         refuse_existing(out, overwrite, replaceable=is_plain_file)
 
-    from gatestack.tasks import load
-
-    forecast: pl.DataFrame = cast("Forecaster", load(model)).predict(data, future=future)
+    estimator = load_estimator(model, "predict")
+    options = {} if future is None else {"future": future}
+    refuse_foreign(estimator, options, kind="forecaster")
+    predicted: pl.DataFrame = estimator.predict_frame(data, **options)
     if as_json:
-        write_bytes(forecast.write_json().encode() + b"\n")
+        write_bytes(predicted.write_json().encode() + b"\n")
     elif out is None:
-        write_bytes(forecast.write_csv().encode())
+        write_bytes(predicted.write_csv().encode())
     else:
         from gatestack.cli.storage import write_output
 
         content = io.BytesIO()
         if out.suffix.lower() == ".csv":
-            forecast.write_csv(content)
+            predicted.write_csv(content)
         else:
-            forecast.write_parquet(content)
+            predicted.write_parquet(content)
         write_output(out, content.getvalue())
-        Talk(quiet).say(f"wrote {out}: {forecast.height} rows")
+        Talk(quiet).say(f"wrote {out}: {predicted.height} rows")

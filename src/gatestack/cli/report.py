@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from gatestack.cli.console import Talk
+from gatestack.cli.models import load_estimator
 from gatestack.cli.options import ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
-
-if TYPE_CHECKING:
-    from gatestack.tasks.forecast import Forecaster
 
 __all__ = ["report"]
 
@@ -22,7 +20,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="History and what followed the fit, to score the model on.  [default: none]",
+            help="What to score the model on, with the truth; unseen by the fit.  [default: none]",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -44,16 +42,15 @@ def report(
 
     from gatestack.cli.storage import write_output
     from gatestack.reports import render_report
-    from gatestack.tasks import load
 
-    forecaster = cast("Forecaster", load(model))
+    estimator = load_estimator(model, "report")
     talk = Talk(quiet)
     evaluation = None
     if data is not None:
         talk.say("scoring …")
-        evaluation = forecaster.evaluate(data)
+        evaluation = estimator.evaluate(data)
     write_output(
-        out, render_report(forecaster, evaluation=evaluation, data=data, scored="after the fit").encode()
+        out, render_report(estimator, evaluation=evaluation, data=data, scored="after the fit").encode()
     )
     if data is None and (model / "report.html").is_file():
         talk.say(f"the page with the backtest is {model / 'report.html'}")

@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from gatestack.reports.page import render_report, report
-from gatestack.reports.pictures import draw_backtest_picture
 
-__all__ = ["draw_backtest_picture", "render_report", "report"]
+__all__ = ["render_report", "report"]

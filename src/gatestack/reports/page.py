@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from gatestack.data.frames import Frame, as_polars
 from gatestack.errors import ArgumentError
-from gatestack.reports import content, pictures
-from gatestack.reports.material import Material
-from gatestack.reports.repeat import command_to_repeat, python_to_repeat, versions
-from gatestack.reports.svg import report_style
+from gatestack.reports.template import Scored
 from gatestack.runtime.durable import storage_error, write_atomically
-from gatestack.tasks.forecast import BASELINES, Evaluation, Forecaster
-from gatestack.tasks.forecast.prediction import read_like_fit
+from gatestack.tasks.estimator import Estimator
+from gatestack.tasks.evaluation import Evaluation
 
 __all__ = ["render_report", "report"]
 
-Scored = Literal["backtest", "after the fit"]
+# Kind of the model → the module with the page of its task.
+_PAGES = {"forecaster": "gatestack.reports.forecast"}
 
 
 def report(
-    model: Forecaster,
+    model: Estimator,
     path: str | Path,
     *,
     evaluation: Evaluation | None = None,
-    data: Frame | None = None,
+    data: Any | None = None,
     scored: Scored = "backtest",
     overwrite: bool = False,
 ) -> Path:
-    """Write the report page of a fitted forecaster.
+    """Write the report page of a fitted model.
 
     Args:
         model: fitted or loaded.
         path: the HTML file.
         evaluation: what `backtest` or `evaluate` gave; None makes a page without scores, which says so.
-        data: the table of the fit (or of the evaluation), a path or a frame, for the pictures; None shows the
-            last steps, which the model keeps.
+        data: what the model was fitted (or evaluated) on, a path or what `fit` takes, for the pictures; None
+            shows what the model keeps.
         scored: how `evaluation` was made: `"backtest"`, by a copy fitted on the first part, or
             `"after the fit"`.
         overwrite: replace a file that stands there.
@@ -47,7 +43,7 @@ def report(
         The path.
 
     Raises:
-        ArgumentError: the file exists.
+        ArgumentError: the file exists, or the model is not an estimator.
         NotFittedError: the model is not fitted.
         StorageError: the file cannot be written.
 
@@ -75,13 +71,13 @@ def report(
 
 
 def render_report(
-    model: Forecaster,
+    model: Estimator,
     *,
     evaluation: Evaluation | None = None,
-    data: Frame | None = None,
+    data: Any | None = None,
     scored: Scored = "backtest",
 ) -> str:
-    """Make the report page of a fitted forecaster as text; see `report`.
+    """Make the report page of a fitted model as text; see `report`.
 
     Returns:
         HTML that loads nothing from anywhere.
@@ -94,36 +90,14 @@ def render_report(
         >>> render_report(model)[:15]
         '<!doctype html>'
     """
+    if not isinstance(model, Estimator):
+        raise ArgumentError(
+            f"it is a {type(model).__name__}",
+            where="report",
+            expected="an estimator that was fitted or loaded",
+        )
     model._check_fitted("report")
-    fitted = model.fitted_
-    table = fitted.tail if data is None else read_like_fit(fitted, as_polars(data), data)
-    material = Material(table, evaluation, fitted.network.shape.window, fitted.horizon)
-    source = str(data) if isinstance(data, str | Path) else None
-    with report_style():
-        drawn, forecasts = pictures.draw_pictures(model, material), pictures.draw_forecasts(material)
-    environment = Environment(
-        loader=PackageLoader("gatestack.reports", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    page: str = import_module(_PAGES[model.kind]).render_page(
+        model, evaluation=evaluation, data=data, scored=scored
     )
-    return environment.get_template("template.html.jinja").render(
-        title=f"{table.columns.target}, {fitted.horizon} step{'s' if fitted.horizon > 1 else ''} ahead",
-        verdict=content.verdict_of(evaluation),
-        evaluation=evaluation,
-        scored=scored,
-        scores=content.list_scores(evaluation),
-        metrics=content.METRICS,
-        baselines=BASELINES,
-        facts=content.list_facts(model, material, whole=data is not None),
-        gaps=content.list_gaps(table),
-        pictures=drawn,
-        forecasts=forecasts,
-        recency=content.check_recency(model),
-        settings=content.list_settings(model),
-        record=fitted.record,
-        command=command_to_repeat(model, source),
-        python=python_to_repeat(model, source),
-        versions=versions(),
-    )
+    return page

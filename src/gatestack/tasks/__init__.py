@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from gatestack.tasks.estimator import Estimator
 
 __all__ = ["load"]
+
+# Kind in a model folder → the task that knows it.
+_HOMES = {"forecaster": "gatestack.tasks.forecast"}
 
 
 def load(path: str | Path) -> Estimator | Network:
@@ -44,8 +48,10 @@ def load(path: str | Path) -> Estimator | Network:
         from gatestack.convert.network_folder import network_from_folder
 
         return network_from_folder(Network, folder)
-    # Every task registers itself with the estimators when it is imported.
-    from gatestack.tasks import forecast  # noqa: F401
     from gatestack.tasks.estimator import estimator_from_folder
 
+    # A task registers its estimator when it is imported; an unknown kind is refused with all of them at hand.
+    kind = str(folder.model["kind"])
+    for home in {_HOMES[kind]} if kind in _HOMES else _HOMES.values():
+        import_module(home)
     return estimator_from_folder(folder)

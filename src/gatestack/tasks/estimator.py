@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from sklearn.base import BaseEstimator
 
 from gatestack.errors import ModelFileError, NotFittedError, nearest_name
 from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
+from gatestack.tasks.evaluation import Evaluation
 
 __all__ = ["Arrays", "Estimator", "check_proof", "estimator_from_folder"]
 
@@ -42,6 +44,30 @@ class Estimator(BaseEstimator, ABC):
     @abstractmethod
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
         """Make the estimator from what `_to_data` gave, and check it against the proof."""
+
+    @abstractmethod
+    def predict_frame(self, data: Any = None) -> pl.DataFrame:
+        """Predict as a table, a row per case or step: what `gatestack predict` writes.
+
+        Args:
+            data: path of a file, or what `fit` takes.
+
+        Raises:
+            NotFittedError: there is nothing to predict with yet.
+            DataError: the data does not fit the model.
+        """
+
+    @abstractmethod
+    def evaluate(self, data: Any) -> Evaluation:
+        """Score the model beside its baselines on data that the fit did not see.
+
+        Args:
+            data: path of a file, or what `fit` takes, with the truth.
+
+        Raises:
+            NotFittedError: there is nothing to score yet.
+            DataError: the data does not fit the model, or the fit has seen it.
+        """
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell scikit-learn whether `fit` or `load` has been called."""

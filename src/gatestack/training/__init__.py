@@ -6,5 +6,6 @@ from gatestack.training.checkpoint import CheckpointWarning
 from gatestack.training.loop import train
 from gatestack.training.options import Training
 from gatestack.training.record import HistoryRow, TrainingRecord
+from gatestack.training.run_folder import RunFolder
 
-__all__ = ["CheckpointWarning", "HistoryRow", "Training", "TrainingRecord", "train"]
+__all__ = ["CheckpointWarning", "HistoryRow", "RunFolder", "Training", "TrainingRecord", "train"]

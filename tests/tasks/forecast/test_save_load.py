@@ -15,8 +15,8 @@ from sklearn.base import clone
 import gatestack as gs
 from gatestack.errors import ArgumentError, ModelFileError
 from gatestack.runtime.model_folder import read_model_folder, write_model_folder
-from gatestack.tasks.forecast import Architecture, Forecaster, RunFolder, fitting
-from gatestack.training import Training, loop
+from gatestack.tasks.forecast import Architecture, Forecaster, fitting
+from gatestack.training import RunFolder, Training, loop
 
 from .tables import ahead_of, hourly, many_series, one_series
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from gatestack.tasks.forecast.backtest import Origins
 from gatestack.tasks.forecast.baselines import BASELINES
-from gatestack.tasks.forecast.evaluation import Evaluation
-from gatestack.tasks.forecast.fitting import RunFolder
+from gatestack.tasks.forecast.evaluation import ForecastEvaluation
 from gatestack.tasks.forecast.forecaster import Forecaster
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.recency import Recency, recency
@@ -21,12 +20,11 @@ from gatestack.tasks.forecast.stream import ForecastStream
 __all__ = [
     "BASELINES",
     "Architecture",
-    "Evaluation",
+    "ForecastEvaluation",
     "ForecastStream",
     "Forecaster",
     "Origins",
     "Recency",
-    "RunFolder",
     "Skill",
     "recency",
 ]

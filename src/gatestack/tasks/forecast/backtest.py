@@ -13,7 +13,7 @@ import polars as pl
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, check_whole, quote_value
 from gatestack.tasks.forecast.baselines import baseline_forecasts
-from gatestack.tasks.forecast.evaluation import ErrorTable, Evaluation, evaluate_forecasts
+from gatestack.tasks.forecast.evaluation import ErrorTable, ForecastEvaluation, evaluate_forecasts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.split import origins_between
 
@@ -68,7 +68,7 @@ class Origins:
 
 def backtest(
     table: SeriesTable, origins: Origins, *, horizon: int, fit: Callable[[SeriesTable], FittedForecast]
-) -> Evaluation:
+) -> ForecastEvaluation:
     """Fit on what lies before the held out part of each series and score on the rest.
 
     Args:
@@ -109,7 +109,7 @@ def backtest(
     return evaluate_forecasts(errors, _training_frame(table, first), season=season or 1, step=step)
 
 
-def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> Evaluation:
+def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> ForecastEvaluation:
     """Score a fitted model on the steps of a table after the data of its fit.
 
     Raises:
@@ -137,7 +137,9 @@ def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> Eva
     return evaluate_from(fitted, table, first, step)
 
 
-def evaluate_from(fitted: FittedForecast, table: SeriesTable, first: IntArray, step: int) -> Evaluation:
+def evaluate_from(
+    fitted: FittedForecast, table: SeriesTable, first: IntArray, step: int
+) -> ForecastEvaluation:
     """Score a fitted model on the steps of a table from `first` on, (series,)."""
     lengths = np.diff(table.sequences.offsets)
     rows, positions = origins_between(first, lengths, horizon=fitted.horizon, step=step)

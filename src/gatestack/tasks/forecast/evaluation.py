@@ -10,11 +10,10 @@ import numpy.typing as npt
 import polars as pl
 from utilsforecast import losses
 
+from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
 from gatestack.tasks.forecast.skill import Skill, compare, skill_sentence
 
-__all__ = ["MODEL", "ErrorTable", "Evaluation", "evaluate_forecasts", "interval_columns"]
-
-MODEL = "gatestack"
+__all__ = ["ErrorTable", "ForecastEvaluation", "evaluate_forecasts", "interval_columns"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -70,8 +69,19 @@ class ErrorTable:
         return pl.DataFrame(columns)
 
 
+_COLUMNS = {
+    "mase": ScoreColumn("MASE", "mean absolute error, divided by that of the naive forecast in training"),
+    "mae": ScoreColumn("MAE", "mean absolute error, in the unit of the target"),
+    "rmse": ScoreColumn("RMSE", "root of the mean squared error, in the unit of the target"),
+    "smape": ScoreColumn("sMAPE", "symmetric mean absolute percentage error, 0 to 1"),
+    "scaled_crps": ScoreColumn(
+        "sCRPS", "scaled continuous ranked probability score: error of the whole distribution"
+    ),
+}
+
+
 @dataclass(frozen=True)
-class Evaluation:
+class ForecastEvaluation(Evaluation):
     """How well the model forecast, beside its baselines, on the same origins.
 
     Attributes:
@@ -82,6 +92,7 @@ class Evaluation:
         skill: for each baseline, how much lower the model's mean absolute scaled error is.
         sentence: the result in words.
         origins: number of origins.
+        horizon: steps ahead.
 
     Example:
         >>> from gatestack.tasks.forecast import Forecaster
@@ -99,6 +110,27 @@ class Evaluation:
     skill: dict[str, Skill]
     sentence: str
     origins: int
+    horizon: int
+
+    @property
+    def columns(self) -> dict[str, ScoreColumn]:
+        """The errors, and how often the truth lay inside each interval."""
+        inside = {
+            name: ScoreColumn(
+                f"in {name.removeprefix('coverage-')} %",
+                "how often the truth lay inside the interval of this level",
+                better=None,
+                percent=True,
+            )
+            for name in self.scores.columns
+            if name.startswith("coverage-")
+        }
+        return _COLUMNS | inside
+
+    @property
+    def extent(self) -> str:
+        """Origins, and steps ahead."""
+        return f"{self.origins} origins, {self.horizon} steps ahead"
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything but the forecasts as JSON values."""
@@ -109,11 +141,6 @@ class Evaluation:
             "skill": {name: skill.to_dict() for name, skill in self.skill.items()},
             "sentence": self.sentence,
         }
-
-    def __str__(self) -> str:
-        """The table of scores and the sentence."""
-        with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=3):
-            return f"{self.scores}\n{self.sentence}"
 
 
 def interval_columns(levels: tuple[float, ...]) -> dict[str, int]:
@@ -134,7 +161,9 @@ def interval_columns(levels: tuple[float, ...]) -> dict[str, int]:
     return names
 
 
-def evaluate_forecasts(errors: ErrorTable, training: pl.DataFrame, *, season: int, step: int) -> Evaluation:
+def evaluate_forecasts(
+    errors: ErrorTable, training: pl.DataFrame, *, season: int, step: int
+) -> ForecastEvaluation:
     """Score forecasts.
 
     Args:
@@ -154,13 +183,14 @@ def evaluate_forecasts(errors: ErrorTable, training: pl.DataFrame, *, season: in
         model=MODEL,
         block=-(-errors.horizon // step),
     )
-    return Evaluation(
+    return ForecastEvaluation(
         forecasts=known,
         scores=scores,
         by_step=pl.DataFrame({"step": np.arange(1, errors.horizon + 1)} | by_step),
         skill=skill,
         sentence=skill_sentence(skill, len(errors.rows)),
         origins=len(errors.rows),
+        horizon=errors.horizon,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,9 @@ from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, quanti
 from gatestack.tasks.forecast.scaling import SeriesScale, TrailingScale, series_scale
 from gatestack.tasks.forecast.seasons import MOST_SERIES, MOST_STEPS, default_window, find_seasons
 from gatestack.tasks.forecast.split import origins_between, training_ends
-from gatestack.training import Training, TrainingRecord, train
+from gatestack.training import RunFolder, Training, TrainingRecord, train
 
-__all__ = ["FitPlan", "RunFolder", "fit_forecast"]
+__all__ = ["FitPlan", "fit_forecast"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -51,25 +50,6 @@ class FitPlan:
     training: Training
     max_steps: int
     seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFolder:
-    """Where a run keeps its checkpoints, whether it goes on from them, and whether it shows its progress.
-
-    Args:
-        path: folder of the checkpoints; None keeps none.
-        resume: go on from the newest checkpoint in the folder, with the same settings and data.
-        progress: None shows a bar on stderr if it is a terminal; True also writes lines if it is not.
-
-    Example:
-        >>> RunFolder(path=Path("runs/weather"), resume=True).resume
-        True
-    """
-
-    path: Path | None = None
-    resume: bool = False
-    progress: bool | None = None
 
 
 def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder: RunFolder) -> FittedForecast:

@@ -12,9 +12,9 @@ from gatestack.data.series_table import SeriesTable
 from gatestack.errors import check_choice
 from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
-from gatestack.tasks.forecast.evaluation import Evaluation
+from gatestack.tasks.forecast.evaluation import ForecastEvaluation
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.fitting import RunFolder, fit_forecast
+from gatestack.tasks.forecast.fitting import fit_forecast
 from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, Mode, check_instance
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
@@ -25,9 +25,10 @@ from gatestack.tasks.forecast.persistence import (
 from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.prediction import predict_frame, read_like_fit
 from gatestack.tasks.forecast.stream import ForecastStream
-from gatestack.training import Training
+from gatestack.training import RunFolder, Training
 
 if TYPE_CHECKING:
+    import polars as pl
     from matplotlib.figure import Figure
 
     from gatestack.convert.onnx.builder import GraphBuilder
@@ -176,18 +177,22 @@ class Forecaster(Estimator):
         self._check_fitted("predict")
         return predict_frame(self.fitted_, frame, future)
 
-    def evaluate(self, frame: Frame, *, step: int = 1) -> Evaluation:
+    def predict_frame(self, data: Frame | None = None, *, future: Frame | None = None) -> pl.DataFrame:
+        """Forecast as `predict` does, as a Polars frame whatever the kind of `data`."""
+        return as_polars(self.predict(data, future=future))
+
+    def evaluate(self, data: Frame, *, step: int = 1) -> ForecastEvaluation:
         """Score the model on what came after the data of its fit, beside the baselines, on the same origins.
 
         Args:
-            frame: history and what followed; only rows after the end of the fit are forecast.
+            data: history and what followed; only rows after the end of the fit are forecast.
             step: steps between two origins, 1 or more.
 
         Raises:
             DataError: no whole horizon lies after the end of the fit: a score would be a leak.
         """
         self._check_fitted("evaluate")
-        table = read_like_fit(self.fitted_, as_polars(frame), frame)
+        table = read_like_fit(self.fitted_, as_polars(data), data)
         return evaluate_after(self.fitted_, table, step)
 
     def backtest(
@@ -204,7 +209,7 @@ class Forecaster(Estimator):
         short_series: Literal["error", "skip"] = "error",
         origins: Origins | None = None,
         run: RunFolder | None = None,
-    ) -> Evaluation:
+    ) -> ForecastEvaluation:
         """Fit a copy on the first part of a table and score it on the rest, from rolling origins.
 
         The model itself is not changed. With `Origins(refit=True)` a new copy is fitted at each origin.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_whole, nearest_name, quote_value
-from gatestack.tasks.forecast.evaluation import MODEL
+from gatestack.tasks.evaluation import MODEL
 
 __all__ = ["draw_bands", "plot_forecast", "show_dates"]
 

@@ -13,7 +13,8 @@ from gatestack.data.frames import Frame, as_polars, like_input
 from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
-from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
+from gatestack.tasks.evaluation import MODEL
+from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast
 
 __all__ = ["predict_frame", "read_like_fit"]

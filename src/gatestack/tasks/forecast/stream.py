@@ -12,7 +12,8 @@ import torch
 
 from gatestack.data.calendar_encoding import calendar_features
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
-from gatestack.tasks.forecast.evaluation import MODEL, interval_columns
+from gatestack.tasks.evaluation import MODEL
+from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.panel import static_columns
 from gatestack.tasks.forecast.state import SeriesState
 

@@ -1,17 +1,15 @@
-"""How to repeat a fit: the command, the Python lines, and the versions."""
+"""How to repeat a fit: the command and the Python lines."""
 
 from __future__ import annotations
 
 import inspect
-import platform
 import shlex
 from dataclasses import fields
-from importlib.metadata import version
 from typing import Any
 
 from gatestack.tasks.forecast import Architecture, Forecaster
 
-__all__ = ["command_to_repeat", "python_to_repeat", "versions"]
+__all__ = ["command_to_repeat", "python_to_repeat"]
 
 # Parameters of the Forecaster, and of the objects in it, that the command has an option for.
 _OPTIONS = ("layers", "hidden_size", "window", "season", "calendar", "mode", "max_steps", "seed")
@@ -86,15 +84,6 @@ def python_to_repeat(model: Forecaster, source: str | None) -> str:
             f"model.fit({source or _PLACEHOLDER!r}, {', '.join(roles)})",
         ]
     )
-
-
-def versions() -> dict[str, str]:
-    """Give the versions that the numbers depend on."""
-    packages = ("gatestack", "torch", "numpy", "polars", "utilsforecast")
-    return {name: version(name) for name in packages} | {
-        "Python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def _changed(model: Forecaster) -> dict[str, Any]:

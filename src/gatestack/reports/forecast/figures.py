@@ -8,18 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from gatestack.reports.material import FloatArray, Material, SeriesView, evenly
+from gatestack.reports.forecast.material import FloatArray, Material, SeriesView, evenly
 from gatestack.reports.svg import ACCENT, INK, MODEL, MUTED, TRUTH, new_axes, plain
-from gatestack.tasks.forecast import Evaluation
+from gatestack.tasks.forecast import ForecastEvaluation
 from gatestack.tasks.forecast.plot import draw_bands, show_dates
-from gatestack.training import TrainingRecord
 
 __all__ = [
     "draw_coverage",
     "draw_data",
     "draw_error_by_step",
     "draw_forecast",
-    "draw_learning_curve",
     "draw_skill",
     "forecast_history",
 ]
@@ -93,35 +91,7 @@ def _draw_thinned(
     )
 
 
-def draw_learning_curve(record: TrainingRecord) -> Figure:
-    """Draw the losses of training and validation, and mark the step whose weights were kept."""
-    figure, (axis,) = new_axes()
-    for field, colour, mark, name in (
-        ("train_loss", MUTED, "s", "training"),
-        ("validation", MODEL, "o", "validation"),
-    ):
-        points = [
-            (row.step, getattr(row, field)) for row in record.history if getattr(row, field) is not None
-        ]
-        if points:
-            steps, losses = zip(*points, strict=True)
-            axis.plot(steps, losses, color=colour, marker=mark, markersize=3.5, linewidth=1.3, label=name)
-    axis.axvline(
-        record.best_step,
-        color=ACCENT,
-        linestyle="--",
-        linewidth=1.0,
-        label=f"kept: step {record.best_step:,}",
-    )
-    axis.set_xlabel("updates of the weights")
-    axis.set_xlim(0, 1.05 * record.steps)
-    axis.set_ylabel("scaled quantile loss")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axis.legend()
-    return figure
-
-
-def draw_error_by_step(evaluation: Evaluation) -> Figure:
+def draw_error_by_step(evaluation: ForecastEvaluation) -> Figure:
     """Draw the mean absolute error at each step ahead, of the model and of each baseline."""
     figure, (axis,) = new_axes()
     table = evaluation.by_step
@@ -158,7 +128,7 @@ def draw_error_by_step(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def draw_skill(evaluation: Evaluation) -> Figure:
+def draw_skill(evaluation: ForecastEvaluation) -> Figure:
     """Draw how much lower the model's error is than that of each baseline, with the interval."""
     names = list(evaluation.skill)[::-1]
     figure, (axis,) = new_axes(height=1.2 + 0.38 * len(names))
@@ -178,7 +148,7 @@ def draw_skill(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def draw_coverage(evaluation: Evaluation) -> Figure:
+def draw_coverage(evaluation: ForecastEvaluation) -> Figure:
     """Draw how often the truth lay inside each interval, beside how often it should."""
     own = evaluation.scores.filter(pl.col("model") == _OURS)
     names = [name for name in own.columns if name.startswith("coverage-")][::-1]

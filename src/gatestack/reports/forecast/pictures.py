@@ -8,10 +8,11 @@ from typing import Literal
 import polars as pl
 from matplotlib.figure import Figure
 
-from gatestack.reports import figures
-from gatestack.reports.material import Material
+from gatestack.reports.forecast import figures
+from gatestack.reports.forecast.material import Material
+from gatestack.reports.learning_curve import draw_learning_curve, learning_caption
 from gatestack.reports.svg import INK, MUTED, Picture, image_of, inline_svg, new_axes, plain, report_style
-from gatestack.tasks.forecast import Evaluation, Forecaster
+from gatestack.tasks.forecast import Forecaster, ForecastEvaluation
 from gatestack.tasks.forecast.plot import draw_bands
 
 __all__ = ["draw_backtest_picture", "draw_forecasts", "draw_pictures"]
@@ -20,7 +21,7 @@ _ORIGINS = 6
 
 
 def draw_backtest_picture(
-    evaluation: Evaluation, *, kind: Literal["svg", "png"], target: str = "y", forecasts: int = 6
+    evaluation: ForecastEvaluation, *, kind: Literal["svg", "png"], target: str = "y", forecasts: int = 6
 ) -> bytes:
     """Draw the last forecasts of a backtest, end to end, with their bands and what came true.
 
@@ -45,7 +46,7 @@ def draw_backtest_picture(
         return image_of(_draw_end_to_end(evaluation, target, forecasts), kind)
 
 
-def _draw_end_to_end(evaluation: Evaluation, target: str, forecasts: int) -> Figure:
+def _draw_end_to_end(evaluation: ForecastEvaluation, target: str, forecasts: int) -> Figure:
     rows = evaluation.forecasts
     rows = rows.filter(pl.col("unique_id") == rows["unique_id"][0])
     parts: list[pl.DataFrame] = []
@@ -81,15 +82,9 @@ def draw_pictures(model: Forecaster, material: Material) -> dict[str, Picture]:
     evaluation, record = material.evaluation, model.fitted_.record
     drawn: dict[str, tuple[Figure, str]] = {"data": (figures.draw_data(material), _data_caption(material))}
     if record.history:
-        kept = f"The weights of step {record.best_step:,} were kept"
-        caption = (
-            f"{kept} (lowest validation loss)."
-            if record.best_validation is not None
-            else f"{kept}; nothing was validated."
-        )
         drawn["learning"] = (
-            figures.draw_learning_curve(record),
-            f"Loss in training and in validation. {caption}",
+            draw_learning_curve(record, "scaled quantile loss"),
+            learning_caption(record),
         )
     if evaluation is not None:
         drawn["steps"] = (

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.data.series_table import SeriesTable
-from gatestack.tasks.forecast import Evaluation
+from gatestack.tasks.forecast import ForecastEvaluation
 from gatestack.tasks.forecast.split import training_ends
 
 __all__ = ["Material", "SeriesView", "evenly"]
@@ -53,7 +53,7 @@ class Material:
     """
 
     table: SeriesTable
-    evaluation: Evaluation | None
+    evaluation: ForecastEvaluation | None
     window: int
     horizon: int
 

@@ -7,39 +7,26 @@ from typing import Any
 import numpy as np
 
 from gatestack.data.series_table import SeriesTable
-from gatestack.reports.material import Material
-from gatestack.tasks.forecast import BASELINES, Evaluation, Forecaster, recency
+from gatestack.reports.forecast.material import Material
+from gatestack.reports.template import NO_SCORES
+from gatestack.tasks.forecast import Forecaster, ForecastEvaluation, recency
 
 __all__ = [
-    "METRICS",
     "check_recency",
     "list_facts",
     "list_gaps",
-    "list_scores",
     "list_settings",
+    "skill_notes",
     "verdict_of",
 ]
 
-_OURS = "gatestack"
 _MOST_GAPS = 10
-METRICS = {
-    "mase": ("MASE", "mean absolute error, divided by that of the naive forecast in training"),
-    "mae": ("MAE", "mean absolute error, in the unit of the target"),
-    "rmse": ("RMSE", "root of the mean squared error, in the unit of the target"),
-    "smape": ("sMAPE", "symmetric mean absolute percentage error, 0 to 1"),
-    "scaled_crps": ("sCRPS", "scaled continuous ranked probability score: error of the whole distribution"),
-}
-"""Column of the scores → its name and its meaning."""
 
 
-def verdict_of(evaluation: Evaluation | None) -> dict[str, str]:
+def verdict_of(evaluation: ForecastEvaluation | None) -> dict[str, str]:
     """Say in a few words and a sentence how the model stands; `kind` is none, wins, loses or open."""
     if evaluation is None:
-        return {
-            "kind": "none",
-            "mark": "No scores",
-            "text": "The model was not evaluated: nothing here says that it is any good.",
-        }
+        return NO_SCORES
     worst = min(evaluation.skill.values(), key=lambda skill: skill.value)
     if worst.low is not None and worst.low > 0:
         return {"kind": "wins", "mark": "Better than every baseline", "text": evaluation.sentence}
@@ -49,31 +36,10 @@ def verdict_of(evaluation: Evaluation | None) -> dict[str, str]:
     return {"kind": "open", "mark": "Not proven better", "text": evaluation.sentence}
 
 
-def list_scores(evaluation: Evaluation | None) -> list[dict[str, Any]]:
-    """Give the rows of the table of scores; each cell is a text and whether it is the best of its column."""
-    if evaluation is None:
-        return []
-    scores = evaluation.scores
-    best = {name: scores[name].drop_nulls().min() for name in METRICS}
-    rows = []
-    for row in scores.iter_rows(named=True):
-        skill = evaluation.skill.get(row["model"])
-        rows.append(
-            {
-                "model": row["model"],
-                "ours": row["model"] == _OURS,
-                "meaning": BASELINES.get(row["model"], ""),
-                "cells": [
-                    (
-                        "–" if row[name] is None else f"{row[name]:.4g}",
-                        row[name] is not None and row[name] == best[name],
-                    )
-                    for name in METRICS
-                ],
-                "skill": None if skill is None else _skill_text(skill.value, skill.low, skill.high),
-            }
-        )
-    return rows
+def skill_notes(evaluation: ForecastEvaluation | None) -> dict[str, str]:
+    """Say of each baseline how much lower the error of the model is, with its interval."""
+    skills = {} if evaluation is None else evaluation.skill
+    return {name: _skill_text(skill.value, skill.low, skill.high) for name, skill in skills.items()}
 
 
 def _skill_text(value: float, low: float | None, high: float | None) -> str:
