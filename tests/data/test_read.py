@@ -134,6 +134,7 @@ BAD_TEXT = {
     "two nameless": (",,a\n1,2,3\n", ", line 1", "two columns have no name", ""),
     "no header": ("1,2\n3,4\n", ", line 1", "numbers only: '1,2'", "names of the columns"),
     "unclosed header": ('a,"b\n1,2\n', ", line 1", "never closed", ""),
+    "carriage return": ("a\rb,c\n1,2\n", ", line 1", "carriage return stands inside", ""),
     "Macintosh": ("a,b\r1,2\r", ", line 1", "lone carriage return", "tr '\\r' '\\n'"),
     "Parquet in disguise": (b"PAR1xxxxPAR1", "", "is Parquet", ".parquet"),
     "gzip in disguise": (gzip.compress(b"a,b\n1,2\n"), "", "gzip", ".gz"),

@@ -326,6 +326,12 @@ def _names(header: str, separator: str, source: str, max_columns: int) -> tuple[
         )
     if header.count('"') % 2:
         raise DataError("a quote in the header is never closed", where=where, expected="pairs of quotes")
+    if "\r" in header.removesuffix("\r"):
+        raise DataError(
+            "a carriage return stands inside the header",
+            where=where,
+            expected="lines that end with \\n or \\r\\n",
+        )
     names = tuple(name.strip() for name in next(csv.reader([header.replace("\n", " ")], delimiter=separator)))
     for index, name in enumerate(names):
         if name and name in names[:index]:

@@ -73,6 +73,18 @@ class Estimator(BaseEstimator, ABC):
         """Tell scikit-learn whether `fit` or `load` has been called."""
         return getattr(self, "fitted_", None) is not None
 
+    def proof(self) -> Arrays:
+        """Compute the proof: test vectors and the answers that the model gives to them now.
+
+        Returns:
+            Arrays by name, as `save` writes them to `proof.safetensors`.
+
+        Raises:
+            NotFittedError: there is nothing to prove yet.
+        """
+        self._check_fitted("proof")
+        return self._to_data()[2]
+
     def save(self, path: str | Path, *, overwrite: bool = False, report: str | None = None) -> Path:
         """Write the model folder: `model.json`, `weights.safetensors`, `proof.safetensors`.
 
