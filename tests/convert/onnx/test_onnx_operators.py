@@ -1,4 +1,4 @@
-"""Operators that graphs have around recurrent nodes, beside ONNX Runtime; nodes that do not fit are refused."""
+"""Operators around recurrent nodes, beside ONNX Runtime; nodes that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from gatestack.convert import read_onnx
+from gatestack.convert.layers.operator_table import OPERATORS
+from gatestack.convert.onnx_import.layers import LAYERS
+from gatestack.convert.onnx_import.moves import MOVES
 from gatestack.errors import ModelFileError
 
 onnx = pytest.importorskip("onnx")
@@ -71,3 +74,48 @@ def test_an_operator_gives_what_onnx_runtime_gives(
     for ours, theirs in zip(found if isinstance(found, tuple) else (found,), expected, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
+
+
+EVERY = sorted({*OPERATORS, *LAYERS, *MOVES, "LSTM", "GRU", "RNN", "Constant", "Dropout", "Identity"})
+ODD = [
+    np.zeros(0, np.float32),
+    np.array(np.inf, np.float32),
+    ints(5, -1),
+    np.array([[1, np.nan]], np.float32),
+]
+
+
+@pytest.mark.parametrize("operator", EVERY)
+def test_a_node_that_does_not_fit_is_refused_by_its_name(operator: str, tmp_path: Path) -> None:
+    """Too few inputs, no outputs, odd numbers: understood, or an error of ours that names the file."""
+    path = tmp_path / "odd.onnx"
+    said = refusal(file_of(path, operator)) + refusal(file_of(path, operator, "x", outputs=0))
+    assert len(said) == 2 or operator == "Constant"
+    for odd in ODD:
+        for inputs, outputs in ((1, 1), (2, 1), (4, 2)):
+            for first in ("x", odd):
+                said += refusal(file_of(path, operator, *[first, *[odd] * 3][:inputs], outputs=outputs))
+    assert said
+    assert all("odd.onnx" in one for one in said)
+
+
+def refusal(path: Path) -> list[str]:
+    try:
+        read_onnx(path)
+    except ModelFileError as error:
+        return [str(error)]
+    return []
+
+
+def test_a_product_of_constants_that_would_fill_the_memory_is_not_computed(tmp_path: Path) -> None:
+    """48 kB twice would become 576 MB."""
+    resource = pytest.importorskip("resource")
+
+    def peak() -> int:
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+
+    column = np.ones((12_000, 1), np.float32)
+    path = file_of(tmp_path / "one.onnx", "MatMul", column, column.T)
+    before = peak()
+    assert [node.layer.kind for node in read_onnx(path).nodes] == ["constant", "constant", "operator"]
+    assert peak() - before < 64 * 2**20

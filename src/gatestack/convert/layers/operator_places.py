@@ -72,6 +72,10 @@ def _reverse_sequence(inputs: Inputs, attributes: Attributes) -> Tensor:
     time, batch = attributes.get("time_axis", 0), attributes.get("batch_axis", 1)
     if {time, batch} != {0, 1}:
         raise ArgumentError(f"time_axis {time} and batch_axis {batch}", expected="0 and 1, or 1 and 0")
+    if lengths.shape != (x.shape[batch],):
+        raise ArgumentError(
+            f"sequence_lens has shape {tuple(lengths.shape)}", expected=f"({x.shape[batch]},)"
+        )
     steps = torch.arange(x.shape[time], device=x.device)
     ends = lengths.to(torch.int64)[:, None]
     places = torch.where(steps < ends, ends - 1 - steps, steps)  # -> (N, T)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gatestack.convert.bounded_read import read_bounded
 from gatestack.convert.onnx.assemble import need_onnx
 from gatestack.convert.onnx.recurrent_check import RECURRENT_GATES, Shape, check_recurrent
-from gatestack.convert.onnx.safe_tensors import check_tensor, load_external
+from gatestack.convert.onnx.safe_tensors import check_tensor, load_external, width_of
 from gatestack.convert.onnx.wire import count_parts
 from gatestack.errors import ModelFileError, quote_value
 
@@ -51,7 +51,7 @@ def read_checked(path: str | os.PathLike[str], *, max_bytes: int = MAX_ONNX_BYTE
 
     Checked are: the size; that it is protobuf, and of how many parts; that every tensor has as many data as
     its dims say; that external data lies in the folder of the model, in regular files without links; the
-    weights and activations of LSTM, GRU and RNN nodes; that no value of a known shape is larger than
+    weights and activations of LSTM, GRU and RNN nodes; that no value of a known shape has more than
     `max_bytes`.
 
     Args:
@@ -162,10 +162,10 @@ def _shapes(onnx: Any, model: ModelProto, where: str, limit: int) -> dict[str, S
         shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
         if any(size is not None and size < 0 for size in shape):
             raise ModelFileError(f"shape {shape}", where=f"{where}, value {quote_value(value.name)}")
-        known = math.prod(size for size in shape if size)
+        known = math.prod(size for size in shape if size) * width_of(value.type.tensor_type.elem_type)
         if known > limit:
             raise ModelFileError(
-                f"it would have {known} elements",
+                f"it would have {known} bytes",
                 where=f"{where}, value {quote_value(value.name)}",
                 expected=f"at most {limit}",
             )

@@ -15,7 +15,7 @@ from gatestack.runtime.durable import storage_error
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["check_tensor", "load_external"]
+__all__ = ["check_tensor", "load_external", "width_of"]
 
 # data_type of TensorProto -> (name, bytes of one number, the field that holds it when it is not raw)
 _KINDS = {
@@ -35,6 +35,16 @@ _KINDS = {
     16: ("bfloat16", 2, "int32_data"),
 }
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+
+
+def width_of(kind: int) -> int:
+    """Say how many bytes a number of a `data_type` has; 8, the most, where it is not known.
+
+    Example:
+        >>> width_of(1), width_of(8)  # float32; a text
+        (4, 8)
+    """
+    return _KINDS.get(kind, ("", 0, ""))[1] or 8
 
 
 def check_tensor(tensor: TensorProto, *, where: str) -> int:

@@ -49,9 +49,11 @@ class NodeReader:
         for attribute in proto.attribute:
             value = helper.get_attribute_value(attribute)
             if attribute.HasField("t"):
-                value = _plain(numpy_helper.to_array(attribute.t))
+                value = _plain(numpy_helper.to_array(attribute.t), where)
                 if self.operator == "ConstantOfShape":
-                    value = value.reshape(-1)[0].item()
+                    if value.size != 1:
+                        raise ModelFileError(f"value has {value.size} numbers", where=where, expected="one")
+                    value = value.item()
             elif attribute.HasField("g") or len(attribute.graphs):
                 raise ModelFileError(
                     f"the attribute {quote_value(attribute.name)} is a graph",
@@ -97,7 +99,10 @@ class GraphReader:
         self.path = path
         self.shapes = shapes
         self.opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 1)
-        self.constants = {one.name: _plain(numpy_helper.to_array(one)) for one in graph.initializer}
+        self.constants = {
+            one.name: _plain(numpy_helper.to_array(one), f"{path}, tensor {quote_value(one.name)}")
+            for one in graph.initializer
+        }
         self.nodes = [
             NodeReader(node, f"{path}, node {quote_value(node.name or number)} ({node.op_type})")
             for number, node in enumerate(graph.node)
@@ -132,8 +137,8 @@ class GraphReader:
             )
         if name not in self._constant_names:
             array = self.constants[name]
-            kind = {"i": "int64", "u": "int64", "b": "bool"}.get(array.dtype.kind, "float32")
-            layer = Constant(ConstantOptions.model_validate({"shape": array.shape, "dtype": kind}))
+            kind: Any = {"i": "int64", "u": "int64", "b": "bool"}.get(array.dtype.kind, "float32")
+            layer = Constant(ConstantOptions(shape=array.shape, dtype=kind))
             layer.value.copy_(torch.as_tensor(array))
             self._constant_names[name] = self.add(name, layer, ())
         return self._constant_names[name]
@@ -181,7 +186,7 @@ class GraphReader:
             self.values[name] = made if number == 0 else f"{made}:{number}"
 
 
-def _plain(array: Array) -> Array:
+def _plain(array: Array, where: str) -> Array:
     """Give an array one of the dtypes that networks have: float32 or float64, int64, bool."""
     if array.dtype.kind in "iu":
         return array.astype(np.int64)
@@ -191,4 +196,4 @@ def _plain(array: Array) -> Array:
         return array
     if array.dtype.kind == "V":  # bfloat16 and the like
         return array.astype(np.float32)
-    raise ModelFileError(f"a tensor of dtype {array.dtype}", expected="numbers")
+    raise ModelFileError(f"a tensor of dtype {array.dtype}", where=where, expected="numbers")

@@ -22,6 +22,7 @@ from gatestack.convert.layers import (
     LayerNormOptions,
     NetworkLayer,
 )
+from gatestack.convert.layers.activation import FunctionName
 from gatestack.convert.onnx_import.graph import GraphReader, NodeReader
 from gatestack.errors import ModelFileError
 
@@ -141,18 +142,18 @@ def _softmax(reader: GraphReader, node: NodeReader) -> bool:
     return True
 
 
-def _function(name: str) -> Callable[[GraphReader, NodeReader], bool]:
+def _function(name: FunctionName) -> Callable[[GraphReader, NodeReader], bool]:
     def add(reader: GraphReader, node: NodeReader) -> bool:
-        _give(reader, node, Activation(ActivationOptions.model_validate({"function": name})))
+        _give(reader, node, Activation(ActivationOptions(function=name)))
         return True
 
     return add
 
 
-def _sloped(name: str, usual: float) -> Callable[[GraphReader, NodeReader], bool]:
+def _sloped(name: FunctionName, usual: float) -> Callable[[GraphReader, NodeReader], bool]:
     def add(reader: GraphReader, node: NodeReader) -> bool:
         slope = node.attributes.get("alpha", usual)
-        _give(reader, node, Activation(ActivationOptions.model_validate({"function": name, "slope": slope})))
+        _give(reader, node, Activation(ActivationOptions(function=name, slope=slope)))
         return True
 
     return add
@@ -160,7 +161,8 @@ def _sloped(name: str, usual: float) -> Callable[[GraphReader, NodeReader], bool
 
 def _hard_sigmoid(reader: GraphReader, node: NodeReader) -> bool:
     numbers = (node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5))
-    for alpha, name in ((0.2, "hard_sigmoid_2"), (1 / 6, "hard_sigmoid")):
+    known: tuple[tuple[float, FunctionName], ...] = ((0.2, "hard_sigmoid_2"), (1 / 6, "hard_sigmoid"))
+    for alpha, name in known:
         if abs(numbers[0] - alpha) < 1e-6 and numbers[1] == 0.5:
             return _function(name)(reader, node)
     raise ModelFileError(f"alpha and beta {numbers}", where=node.where, expected="0.2 or 1/6, and 0.5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from gatestack.convert.layers import (
     Combine,
@@ -54,7 +55,7 @@ def _several(reader: GraphReader, node: NodeReader) -> bool:
     elif node.operator == "Div" and not any(array is not None and array.dtype.kind == "f" for array in known):
         return False  # whole numbers are divided without a rest
     else:
-        layer = Combine(CombineOptions.model_validate({"operation": _COMBINED[node.operator]}))
+        layer = Combine(CombineOptions(operation=_COMBINED[node.operator]))
     inputs = [reader.value(node, place) for place in range(len(node.inputs))]
     reader.values[node.outputs[0]] = reader.add(node.outputs[0], layer, inputs)
     return True
@@ -117,8 +118,8 @@ def _pool(reader: GraphReader, node: NodeReader) -> NetworkLayer | None:
     axes = _axes(reader, node)
     if not axes:
         return None
-    options = {"operation": node.operator.removeprefix("Reduce").lower(), "axes": axes}
-    return Pool(PoolOptions.model_validate(options | {"keep": bool(node.attributes.get("keepdims", 1))}))
+    operation: Any = node.operator.removeprefix("Reduce").lower()
+    return Pool(PoolOptions(operation=operation, axes=axes, keep=bool(node.attributes.get("keepdims", 1))))
 
 
 _LAYERS: dict[str, Callable[[GraphReader, NodeReader], NetworkLayer | None]] = {
@@ -134,7 +135,7 @@ _LAYERS: dict[str, Callable[[GraphReader, NodeReader], NetworkLayer | None]] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
-_COMBINED = {
+_COMBINED: dict[str, Any] = {
     "Add": "add",
     "Div": "divide",
     "Max": "maximum",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ __all__ = ["read_onnx"]
 _RECURRENT = ("GRU", "LSTM", "RNN")
 _KEEPS_ZEROS = ("Cast", "Expand", "Identity", "Slice", "Tile", "Transpose")
 _LARGEST_FOLDED = 2**24  # elements of a constant that is computed while reading
+_MISFITS = (ArithmeticError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What torch, NumPy and pydantic raise where numbers of a file do not fit an operator."""
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MAX_ONNX_BYTES) -> Network:
@@ -77,6 +80,11 @@ def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MAX_ONNX_BYTES) 
                 expected=error.expected,
                 hint=error.hint,
             ) from None
+        except ModelFileError:
+            raise
+        except _MISFITS as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelFileError(f"its inputs do not fit: {reason}", where=node.where) from error
     outputs = [reader.named(value.name) for value in graph.output]
     try:
         network = Network(ports, reader.made, outputs, name=graph.name or "network")
@@ -86,6 +94,12 @@ def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MAX_ONNX_BYTES) 
 
 
 def _read_node(reader: GraphReader, node: NodeReader) -> None:
+    if not any(node.outputs) or not (node.given(0) or node.operator == "Constant"):
+        raise ModelFileError(
+            f"{len(node.inputs)} inputs and {len(node.outputs)} outputs",
+            where=node.where,
+            expected="one of each or more",
+        )
     if node.domain not in ("", "ai.onnx"):
         raise ModelFileError(
             f"the operator {quote_value(node.operator)} of {quote_value(node.domain)}",
@@ -107,7 +121,7 @@ def _read_node(reader: GraphReader, node: NodeReader) -> None:
             where=node.where,
             hint=nearest_name(node.operator, sorted({*OPERATORS, *LAYERS, *_RECURRENT})),
         )
-    elif all(name == "" or name in reader.constants for name in node.inputs):
+    elif _is_folded(reader, node):
         _fold(reader, node)
     else:
         reader.add_operator(node)
@@ -140,6 +154,14 @@ def _pass_on(reader: GraphReader, node: NodeReader) -> None:
         reader.constants[node.outputs[0]] = reader.constants[name]
     else:
         reader.values[node.outputs[0]] = reader.value(node, 0)
+
+
+def _is_folded(reader: GraphReader, node: NodeReader) -> bool:
+    """Whether all inputs are known and what they make is small for sure; else it is computed when it runs."""
+    given = [name for name in node.inputs if name]
+    if not all(name in reader.constants for name in given):
+        return False
+    return math.prod(max(reader.constants[name].size, 1) for name in given) <= _LARGEST_FOLDED
 
 
 def _fold(reader: GraphReader, node: NodeReader) -> None:

@@ -19,6 +19,8 @@ import torch
 from gatestack.convert.layers import (
     BidirectionalLayer,
     BidirectionalOptions,
+    Operator,
+    OperatorOptions,
     Permute,
     PermuteOptions,
     RecurrentLayer,
@@ -148,7 +150,7 @@ def _connect(
     if node.given(4):
         inputs.append(reader.value(node, 4))
     if _starts(reader, node):
-        states = [reader.value(node, place) for place in ((5, 6) if node.operator == "LSTM" else (5,))]
+        states = [_state(reader, node, place) for place in ((5, 6) if node.operator == "LSTM" else (5,))]
         for number in range(directions):
             for state in states:
                 take = Take(TakeOptions(axis=axis, index=number))
@@ -163,6 +165,15 @@ def _connect(
             parts = [outputs[directions + number * each + place - 1] for number in range(directions)]
             stacked = reader.add(node.outputs[place], Stacked(StackedOptions(axis=axis)), parts)
             reader.values[node.outputs[place]] = stacked
+
+
+def _state(reader: GraphReader, node: NodeReader, place: int) -> str:
+    """Give initial_h or initial_c; where only the other one is there, zeros of its shape."""
+    if node.given(place):
+        return reader.value(node, place)
+    other = reader.value(node, 11 - place)
+    shape = reader.add(f"{node.name}.shape", Operator(OperatorOptions(operator="Shape")), [other])
+    return reader.add(f"{node.name}.zeros", Operator(OperatorOptions(operator="ConstantOfShape")), [shape])
 
 
 def _give_sequence(reader: GraphReader, node: NodeReader, parts: list[str], batch_first: bool) -> None:
