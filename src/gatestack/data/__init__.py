@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_features
+    from gatestack.data.collections import LabelColumns, LabelledSequences, read_labelled
     from gatestack.data.frames import as_polars, like_input
     from gatestack.data.frequency import Frequency
     from gatestack.data.frequency_inference import infer_frequency
@@ -31,6 +32,8 @@ __all__ = [
     "MISSING_TOKENS",
     "Columns",
     "Frequency",
+    "LabelColumns",
+    "LabelledSequences",
     "Sequences",
     "SeriesTable",
     "TimeKind",
@@ -39,6 +42,7 @@ __all__ = [
     "future_values",
     "infer_frequency",
     "like_input",
+    "read_labelled",
     "read_table",
     "split_horizon",
 ]
@@ -49,6 +53,8 @@ _HOMES = {
     "MISSING_TOKENS": "gatestack.data.read",
     "Columns": "gatestack.data.table_columns",
     "Frequency": "gatestack.data.frequency",
+    "LabelColumns": "gatestack.data.collections",
+    "LabelledSequences": "gatestack.data.collections",
     "Sequences": "gatestack.data.sequences",
     "SeriesTable": "gatestack.data.series_table",
     "TimeKind": "gatestack.data.time_column",
@@ -57,6 +63,7 @@ _HOMES = {
     "future_values": "gatestack.data.series_future",
     "infer_frequency": "gatestack.data.frequency_inference",
     "like_input": "gatestack.data.frames",
+    "read_labelled": "gatestack.data.collections",
     "read_table": "gatestack.data.read",
     "split_horizon": "gatestack.data.series_future",
 }
