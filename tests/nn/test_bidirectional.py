@@ -129,6 +129,14 @@ def test_the_plain_pair_and_two_calls_agree(monkeypatch) -> None:
     same(together, apart)
 
 
+def test_a_pair_that_weights_have_built_runs_in_one_call(monkeypatch) -> None:
+    pair, built = Bidirectional(LSTM(H)), Bidirectional(LSTM(H, C))
+    pair.load_state_dict(built.state_dict())
+    monkeypatch.setattr(LSTM, "forward", None)  # a call of its own would fail
+    x = torch.randn(N, T, C)
+    assert torch.equal(pair(x)[0], built(x)[0])
+
+
 def test_training_draws_masks_for_both_directions() -> None:
     torch.manual_seed(0)
     layer = Bidirectional(GRU(64, C, regularisation=Regularisation(recurrent_dropout=0.5)))
@@ -252,6 +260,14 @@ SHARED = GRU(2)
         (lambda: Bidirectional(GRU(2), GRU(3), merge="sum"), "merge='sum' of 2 and 3 features"),
         (lambda: Bidirectional(Stack(GRU(2), Stateful(GRU(2)))), "keeps its state between calls"),
         (lambda: Bidirectional(PerStep(Own())), "Own inside has no reset_parameters"),
+        (
+            lambda: Bidirectional(Stack(Bidirectional(GRU(2), merge=None))),
+            "layer has merge=None",
+        ),
+        (
+            lambda: Bidirectional(GRU(2, 3), GRU(2, 3, dtype=DOUBLE))(X),
+            "Bidirectional: x has dtype float32 — expected float64",
+        ),
         (lambda: Bidirectional(GRU(2))(X, (None,)), r"state is a tuple of 1 — expected \(forward state"),
         (lambda: Bidirectional(GRU(2))(X, (torch.zeros(2, N, 2), None)), r"\(directions, batch, hidden\)"),
         (lambda: Bidirectional(GRU(2))(X, lengths=[7] * N), r"Bidirectional: lengths\[0\] is 7"),

@@ -244,6 +244,13 @@ def test_cells_start_as_layers_do() -> None:
     assert GRUCell(4).build(2).input_size == 2
 
 
+def test_what_decides_the_kernel_cannot_be_set_later() -> None:
+    cell = LSTMCell(H, C)
+    for name in ("activation", "gate_activation"):
+        with pytest.raises(AttributeError):
+            setattr(cell, name, "elu")
+
+
 def test_weights_build_a_cell() -> None:
     cell = DeepTransitionCell(H, 2, C, shortcut=True)
     twin = DeepTransitionCell(H, 2, shortcut=True)
@@ -292,7 +299,8 @@ X = torch.zeros(N, C)
         (lambda: LSTMCell(0), "'hidden_size' parameter of LSTMCell is 0"),
         (lambda: LSTMCell(4, activation="tahn"), "is 'tahn'(.|\n)*did you mean 'tanh'"),
         (lambda: LSTMCell(4, gate_activation="soft"), "'gate_activation' parameter of LSTMCell"),
-        (lambda: LSTMCell(4, forget_bias="1"), "forget_bias='1'"),
+        (lambda: LSTMCell(4, forget_bias="1"), "'forget_bias' parameter of LSTMCell is '1'"),
+        (lambda: LSTMCell(4, forget_bias=float("nan")), "is nan — expected a number, neither NaN nor"),
         (lambda: GRUCell(4, reset="never"), "'reset' parameter of GRUCell"),
         (lambda: DeepTransitionCell(4, 0), "'depth' parameter of DeepTransitionCell is 0"),
         (lambda: DeepTransitionCell(4, 1, shortcut=True), "shortcut=True with depth=1"),
@@ -307,9 +315,14 @@ X = torch.zeros(N, C)
             r"x has shape \(4, 1, 3\) — expected \(batch, features\)\n\nhint.*Loop",
         ),
         (lambda: GRUCell(4, 2)(X), r"GRUCell: x has shape \(4, 3\) — expected \(batch, 2\)"),
-        (lambda: GRUCell(4, 2).build(3), "input_size 3 — expected 2, for which the cell was built"),
+        (lambda: GRUCell(4, 2).build(3), "input_size 3 — expected 2, for which it was built"),
         (lambda: DeepTransitionCell(4, 2, 2).build(3), "input_size 3 — expected 2"),
         (lambda: GRUCell(4, 3)(X.double()), "x has dtype float64 — expected float32"),
+        (lambda: GRUCell(4)(X.double()), "x has dtype float64 — expected float32"),
+        (
+            lambda: StackedCells(GRUCell(4, 3), GRUCell(2, 4, dtype=DOUBLE))(X),
+            "StackedCells: x has dtype float32 — expected float64",
+        ),
         (lambda: GRUCell(4)([1.0]), "x is a list of 1"),
         (lambda: GRUCell(4)(X, (X,)), "state is a tuple of 1 — expected a torch.Tensor"),
         (lambda: GRUCell(4)(X, X), r"state has shape \(4, 3\) — expected \(4, 4\)"),

@@ -228,6 +228,13 @@ def test_the_activation_of_a_deep_output_has_an_effect() -> None:
     assert "activation='tanh'" in repr(layer)
 
 
+def test_a_deep_output_has_the_dtype_of_its_layer() -> None:
+    for layer in (GRU(4, dtype=DOUBLE), Loop(GRUCell(4, dtype=DOUBLE)), Stack(GRU(4, dtype=DOUBLE))):
+        assert DeepOutput(layer, 3, 2)(random_input())[0].dtype == DOUBLE
+    waiting = DeepOutput(Stack(GRU(4, dtype=DOUBLE), PerStep(torch.nn.Linear(4, 3, dtype=DOUBLE))), 2)
+    assert waiting(random_input())[0].dtype == DOUBLE
+
+
 def test_a_deep_output_waits_for_a_width() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -266,6 +273,11 @@ X = torch.zeros(N, T, C)
 SHARED = GRU(4)
 
 
+def both() -> Stack:
+    """A stack that gives two outputs."""
+    return Stack(Bidirectional(GRU(4), merge=None))
+
+
 class Two(torch.nn.Module):
     def forward(self, x):
         return x, x
@@ -292,6 +304,18 @@ class Halved(torch.nn.Module):
         ),
         (lambda: Stack(Loop(GRUCell(4)), GRU(4)).stepper(), "2 layers, 1 of them LSTM, GRU or RNN"),
         (lambda: Stack(Loop(GRUCell(4)))(X, (None, None)), "state has 2 entries"),
+        (lambda: Stack(both(), GRU(4)), "layer 0 has merge=None"),
+        (lambda: Stack(GRU(4), both(), residual=True), "the last layer has merge=None"),
+        (lambda: ShortcutStack(GRU(4), both()), "the last layer does not give one output"),
+        (lambda: DeepOutput(both(), 2), "merge=None"),
+        (
+            lambda: Stack(LSTM(4, 3), GRU(4, dtype=DOUBLE))(X),
+            "GRU: x has dtype float32 — expected float64",
+        ),
+        (
+            lambda: Stack(LSTM(4, 3), GRU(4, 4, dtype=DOUBLE)).stepper(),
+            "layers of float32 and float64 — expected one dtype",
+        ),
         (
             lambda: Stack(Loop(GRUCell(4)))(X, return_cell_states=True),
             "layer 0 is a Loop — expected layers with",
@@ -308,7 +332,7 @@ class Halved(torch.nn.Module):
         (lambda: DeepOutput(GRU(4), 2, activation="rely"), "did you mean 'relu'"),
         (lambda: DeepOutput(Bidirectional(GRU(4), merge=None), 2), "merge=None"),
         (lambda: ShortcutStack(GRU(4)), "one layer — expected two or more"),
-        (lambda: ShortcutStack([GRU(4)]), r"ShortcutStack\(\*layers\)"),
+        (lambda: ShortcutStack([GRU(4)]), r"layer 0 is a list(.|\n)*one by one"),
         (lambda: ShortcutStack(SHARED, SHARED), "the same object"),
         (lambda: ShortcutStack(GRU(4), GRU(4, return_sequences=False)), "the last layer does not give"),
         (

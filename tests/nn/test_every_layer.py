@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -171,7 +172,7 @@ def test_weights_travel_and_copies_are_equal(name: str) -> None:
     assert not torch.equal(twin(x)[0], layer(x)[0])
     twin.load_state_dict(layer.state_dict())
     copied = copy.deepcopy(layer)
-    for other in (twin, copied):
+    for other in (twin, copied, pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(x, lengths=LENGTHS)[0], layer(x, lengths=LENGTHS)[0])
 
 
@@ -183,8 +184,19 @@ def test_sizes_are_known_after_a_call(name: str) -> None:
     assert layer.build(x.shape[2]) is layer
     with pytest.raises(ArgumentError):
         layer(x, lengths=[1, 2])
+    for steps in ({"lengths": "abcd"}, {"mask": "abcd"}, {"lengths": [[1, 2], [3]]}):
+        with pytest.raises(ArgumentError, match="which is no tensor"):
+            layer(x, **steps)
     with pytest.raises(ArgumentError, match="x is of type str"):
         layer("x")
+
+
+@pytest.mark.parametrize("name", [name for name in COMPOSED if name != "per step"])
+def test_the_first_call_looks_at_the_dtype_too(name: str) -> None:
+    layer, x = COMPOSED[name].make(), COMPOSED[name].draw()
+    with pytest.raises(ArgumentError, match="x has dtype float64 — expected float32"):
+        layer(x)
+    assert layer.double()(x)[0].dtype == torch.float64
 
 
 # The classic mistake: the padding is turned to the front. Another: the steps are turned, the mask is not. And

@@ -336,14 +336,14 @@ STATE = torch.zeros(1, N, H)
         (lambda: LSTM(0), "'hidden_size' parameter of LSTM is 0 — expected a whole number of 1 or more"),
         (lambda: LSTM(True), "'hidden_size' parameter of LSTM is True"),
         (lambda: LSTM(4, 2.0), "'input_size' parameter of LSTM is 2.0"),
-        (lambda: LSTM(4, 2).build(3), "input_size 3 — expected 2, for which the layer was built"),
+        (lambda: LSTM(4, 2).build(3), "input_size 3 — expected 2, for which it was built"),
         (
             lambda: LSTM(4, bidirectional=True, merge="concatt"),
             r"'merge' parameter of LSTM is 'concatt' — .*\n\nhint: did you mean 'concat'\?",
         ),
         (lambda: LSTM(4, merge="sum"), "merge='sum' with one direction"),
         (lambda: LSTM(4, initial_state="train"), "did you mean 'trained'"),
-        (lambda: LSTM(4, forget_bias="one"), "forget_bias='one' — expected a number"),
+        (lambda: LSTM(4, forget_bias="one"), "'forget_bias' parameter of LSTM is 'one' — expected a number"),
         (
             lambda: RNN(4, activation="elu"),
             "'activation' parameter of RNN is 'elu' — expected one of 'tanh', 'relu'",

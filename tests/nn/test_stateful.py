@@ -95,6 +95,27 @@ def test_all_rows_begin_anew(name: str) -> None:
 
 
 @each_carrying
+def test_what_happens_to_a_result_does_not_reach_the_next_chunk(name: str) -> None:
+    stateful, layer, x = made(name)
+    whole = layer(torch.cat((x, x), dim=1))[0]
+    with torch.no_grad():
+        output, final = stateful(x)
+        for part in (output, *leaves(final)):
+            part.fill_(torch.nan)
+    close(stateful(x)[0], whole[:, T:])
+
+
+@each_carrying
+def test_training_goes_on_from_a_state_of_inference(name: str) -> None:
+    stateful, layer, x = made(name)
+    with torch.inference_mode():
+        stateful(x)
+    output, _ = stateful.train()(x)
+    output.sum().backward()
+    close(output, layer(torch.cat((x, x), dim=1))[0][:, T:])
+
+
+@each_carrying
 def test_a_state_can_be_read_kept_and_set(name: str) -> None:
     stateful, layer, x = made(name)
     stateful(x[:, :2])
@@ -189,6 +210,12 @@ def called(layer=None) -> Stateful:
     return stateful
 
 
+def set_before_a_call() -> Stateful:
+    stateful = Stateful(GRU(2, C))
+    stateful.state = torch.ones(1, N, 2)
+    return stateful
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -208,9 +235,16 @@ def called(layer=None) -> Stateful:
         (lambda: called().reset([4]), "Stateful.reset: row 4 — expected 0 to 3"),
         (lambda: called().reset([-1]), "row -1 — expected 0 to 3"),
         (lambda: called().reset([True]), r"rows have shape \(1,\) — expected \(batch,\) = \(4,\)"),
-        (lambda: called().reset([0.5]), "rows are float64"),
+        (lambda: called().reset([0.5]), "rows are float32"),
         (lambda: Stateful(GRU(2)).reset([0]), "no state is kept yet"),
         (lambda: called()(X, fresh=[7]), "fresh: row 7"),
+        (lambda: called()(X, fresh="ab"), "fresh: rows is of type str, which is no tensor"),
+        (lambda: Stateful(Stateful(GRU(2))), "the Stateful keeps a state between calls already"),
+        (
+            lambda: Stateful(Stack(GRU(2), Stateful(GRU(2)))),
+            "the Stack keeps a state between calls already(.|\n)*a reset would reach one",
+        ),
+        (lambda: set_before_a_call().reset([0]), "no state is kept yet(.|\n)*fresh=rows in the next call"),
         (lambda: called()(X, torch.zeros(1, N, 2), fresh=[1]), "state and fresh are both given"),
         (
             lambda: setattr(called(), "state", (None, 1)),

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from gatestack.errors import ArgumentError, check_choice
 from gatestack.kernels.recurrent import run_stack
+from gatestack.kernels.spec import StackSpec
 from gatestack.nn.checks import kind
-from gatestack.nn.layer import LayerState, SequenceLayer
-from gatestack.nn.recurrent import Merge, Recurrent, draw_seed
-from gatestack.nn.runs import has_hooks, joined_spec
+from gatestack.nn.layer import LayerState, SequenceLayer, check_layer
+from gatestack.nn.merge import Merge, merged
+from gatestack.nn.recurrent import Recurrent, draw_seed
+from gatestack.nn.runs import has_hooks
 from gatestack.nn.stateful import Stateful
 from gatestack.nn.steps import Lengths, Mask, Steps
 
-__all__ = ["Bidirectional"]
+__all__ = ["Bidirectional", "run_pair"]
 
 
 class Bidirectional(SequenceLayer):
@@ -45,8 +47,9 @@ class Bidirectional(SequenceLayer):
 
     Raises:
         ArgumentError: something else than a layer, one layer for both directions, layers that differ in
-            `return_sequences`, widths that differ under a merge by element, a `Stateful` layer inside, whose
-            state would be carried against time; at a call, what the layers refuse.
+            `return_sequences`, widths that differ under a merge by element, a layer that gives two outputs, a
+            `Stateful` layer inside, whose state would be carried against time; at a call, what the layers
+            refuse.
 
     Note:
         With `return_sequences=False` the output is the final output of both, which for the reverse layer is
@@ -75,10 +78,10 @@ class Bidirectional(SequenceLayer):
         super().__init__()
         if merge is not None:
             check_choice("merge", merge, get_args(Merge), owner="Bidirectional")
-        _check_layer(layer, "layer")
+        _check_direction(layer, "layer")
         if reverse_layer is None:
             reverse_layer = _fresh_copy(layer)
-        _check_layer(reverse_layer, "reverse_layer")
+        _check_direction(reverse_layer, "reverse_layer")
         if reverse_layer is layer:
             raise ArgumentError(
                 "layer and reverse_layer are the same object",
@@ -102,6 +105,8 @@ class Bidirectional(SequenceLayer):
         self.merge = merge
         self.forward_layer = layer
         self.reverse_layer = reverse_layer
+        self._joined: StackSpec | None = None
+        self._plain_pair()
 
     @property
     def return_sequences(self) -> bool:  # type: ignore[override] # the layers', not to be set here
@@ -127,6 +132,11 @@ class Bidirectional(SequenceLayer):
         """True: the reverse direction begins at the last step."""
         return True
 
+    @property
+    def gives_pair(self) -> bool:
+        """Whether the output is a tuple (forward, reverse): with `merge=None`."""
+        return self.merge is None
+
     def build(self, input_size: int) -> Bidirectional:
         """Make the parameters of both layers for inputs of `input_size` features.
 
@@ -138,15 +148,16 @@ class Bidirectional(SequenceLayer):
         """
         self.forward_layer.build(input_size)
         self.reverse_layer.build(input_size)
+        self._plain_pair()
         return self
 
     def check_input(self, x: object, owner: str) -> Tensor:
-        """Refuse an x that the layers cannot read.
+        """Refuse an x that one of the layers cannot read.
 
         Returns:
             x.
         """
-        return self.forward_layer.check_input(x, owner)
+        return self.reverse_layer.check_input(self.forward_layer.check_input(x, owner), owner)
 
     def start(self, x: Tensor) -> tuple[LayerState, LayerState]:
         """Give the states that a call without a state starts from, for the rows of x (N, T, …)."""
@@ -189,7 +200,7 @@ class Bidirectional(SequenceLayer):
             )
         pair = self._plain_pair()
         if pair is not None:
-            outputs, states = _run_pair(*pair, x, state, steps, training=self.training)
+            outputs, states = run_pair(*pair, x, (state[0], state[1]), steps, training=self.training)
         else:
             forward, forward_state = self.forward_layer(x, state[0], lengths=steps.lengths, mask=steps.mask)
             back = steps.reversed()
@@ -207,32 +218,35 @@ class Bidirectional(SequenceLayer):
     def _merged(self, forward: Tensor, reverse: Tensor) -> Any:
         if self.merge is None:
             return forward, reverse
-        if self.merge == "concat":
-            return torch.cat((forward, reverse), dim=2 if self.return_sequences else 1)
-        if forward.shape != reverse.shape:
+        if self.merge != "concat" and forward.shape != reverse.shape:
             raise ArgumentError(
                 f"merge={self.merge!r} of outputs {tuple(forward.shape)} and {tuple(reverse.shape)}",
                 where="Bidirectional",
                 expected="the same shape",
             )
-        if self.merge == "mul":
-            return forward * reverse
-        total = forward + reverse
-        return total / 2 if self.merge == "average" else total
+        return merged(forward, reverse, self.merge, dim=2 if self.return_sequences else 1)
 
-    def _plain_pair(self) -> tuple[Recurrent, Recurrent] | None:
-        """Give the two layers where one call of the kernels computes both."""
+    def _plain_pair(self) -> tuple[StackSpec, Recurrent, Recurrent] | None:
+        """Give the two layers, and the spec of both, where one call of the kernels computes them."""
         forward, reverse = self.forward_layer, self.reverse_layer
         if not isinstance(forward, Recurrent) or not isinstance(reverse, Recurrent):
             return None
-        apart = any(
-            layer.bidirectional or layer.training != self.training or has_hooks(layer)
-            for layer in (forward, reverse)
-        )
-        return None if apart or forward.spec != reverse.spec else (forward, reverse)
+        if not torch.compiler.is_compiling():  # a tracer need not compare specs, nor could it make them
+            self._join(forward, reverse)
+        apart = any(layer.training != self.training or has_hooks(layer) for layer in (forward, reverse))
+        return None if apart or self._joined is None else (self._joined, forward, reverse)
+
+    def _join(self, forward: Recurrent, reverse: Recurrent) -> None:
+        """Put the specs of both layers together, anew where they have changed."""
+        built = forward.input_size is not None and reverse.input_size is not None
+        if not built or forward.bidirectional or reverse.bidirectional or forward.spec != reverse.spec:
+            self._joined = None
+        elif self._joined is None or self._joined.layers[0] != forward.spec:
+            self._joined = StackSpec((forward.spec,), 2)
 
 
-def _run_pair(
+def run_pair(
+    spec: StackSpec,
     forward: Recurrent,
     reverse: Recurrent,
     x: Tensor,
@@ -241,8 +255,20 @@ def _run_pair(
     *,
     training: bool,
 ) -> tuple[tuple[Tensor, Tensor], tuple[LayerState, LayerState]]:
-    """Run two layers alike as the two directions of one layer -> their outputs, their states."""
-    spec = joined_spec((forward.spec,), 2)
+    """Run two plain layers alike as the two directions of one layer.
+
+    Args:
+        spec: of both, `StackSpec((forward.spec,), 2)`.
+        forward: the layer of the first direction, built.
+        reverse: that of the second one, which reads each row from its last real step to its first.
+        x: (N, T, C), checked.
+        state: that of each layer, or None for its initial state.
+        steps: the real ones.
+        training: whether dropout is drawn.
+
+    Returns:
+        The outputs of both, in the order of time, and the states of both, as each layer would give them.
+    """
     given = [layer._states(x, part) for layer, part in zip((forward, reverse), state, strict=True)]
     joined = None
     if given != [None, None]:
@@ -265,13 +291,10 @@ def _run_pair(
     return (outputs[0], outputs[1]), (states[0], states[1])
 
 
-def _check_layer(layer: object, name: str) -> None:
-    if not isinstance(layer, SequenceLayer):
-        raise ArgumentError(
-            f"{name} is a {type(layer).__name__}",
-            where="Bidirectional",
-            expected="LSTM, GRU or RNN of gatestack.nn, or another of its layers",
-        )
+def _check_direction(layer: object, name: str) -> None:
+    layer = check_layer(layer, name, "Bidirectional")
+    if layer.gives_pair:
+        raise ArgumentError(f"{name} has merge=None", where="Bidirectional", expected="one output")
     if any(isinstance(module, Stateful) for module in layer.modules()):
         raise ArgumentError(
             f"{name} keeps its state between calls",

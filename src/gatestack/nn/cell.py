@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError
 from gatestack.kernels.recurrent import run_stack
-from gatestack.kernels.spec import DirectionWeights, LayerSpec
-from gatestack.nn.checks import check_like, kind
-from gatestack.nn.runs import MOST_LAYERS, joined_spec
-from gatestack.nn.states import check_state, leaves, mapped, rebuilt
+from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackSpec
+from gatestack.nn.checks import check_like, check_tensor
+from gatestack.nn.parameters import like_of
+from gatestack.nn.runs import MOST_LAYERS
+from gatestack.nn.states import check_state, leaves, of_cell, of_layer, rebuilt
 from gatestack.nn.steps import Steps
 
-__all__ = ["Cell", "CellState", "KernelLayer", "run_on_kernels"]
+__all__ = ["Cell", "CellState", "KernelLayer"]
 
 CellState: TypeAlias = Any  # tensors (N, ·) in nested tuples
 """What a cell carries from step to step: nested tuples of tensors, or a tensor; the batch is on axis 0."""
@@ -49,6 +51,7 @@ class Cell(nn.Module):
 
     def __init__(self) -> None:  # torch's own hides what it takes
         super().__init__()
+        self._calls: tuple[list[LayerSpec], list[StackSpec]] = ([], [])
 
     @property
     def input_size(self) -> int | None:
@@ -101,10 +104,7 @@ class Cell(nn.Module):
         Raises:
             ArgumentError: it does not fit.
         """
-        if not isinstance(x, Tensor):
-            raise ArgumentError(
-                f"x is {kind(x)}", where=owner, expected="a torch.Tensor", hint="torch.as_tensor(x) makes one"
-            )
+        x = check_tensor(x, owner)
         if x.dim() != dimensions or self.input_size not in (None, x.shape[-1]):
             width = "features" if self.input_size is None else str(self.input_size)
             expected = f"(batch, {width})" if dimensions == 2 else f"(batch, time, {width})"
@@ -112,7 +112,7 @@ class Cell(nn.Module):
             if dimensions == 2 and x.dim() == 3:
                 hint = "a cell takes one step; Loop(cell) runs it over a sequence"
             raise ArgumentError(f"x has shape {tuple(x.shape)}", where=owner, expected=expected, hint=hint)
-        like = next(self.parameters(), None)
+        like = like_of(self)
         if like is not None:
             check_like("x", x, like, owner)
         return x
@@ -141,36 +141,49 @@ class Cell(nn.Module):
             new = self.advance(x, state)
         else:
             # The same kernels as a loop, so that single steps give the bits of the whole sequence.
-            _, new = run_on_kernels(layers, x[:, None], mapped(_with_axis, state), Steps(None, None))
-            new = mapped(_without_axis, new)
+            _, new = self.run_on_kernels(layers, x[:, None], of_layer(state), Steps(None, None))
+            new = of_cell(new)
         return self.output(new), new
 
+    def run_on_kernels(
+        self, layers: list[KernelLayer], x: Tensor, state: CellState, steps: Steps
+    ) -> tuple[Tensor, CellState]:
+        """Run a cell that the kernels know over a sequence.
 
-def run_on_kernels(layers: list[KernelLayer], x: Tensor, state: Any, steps: Steps) -> tuple[Tensor, Any]:
-    """Run a cell that the kernels know over x (N, T, C), from a state of tensors (1, N, ·).
+        Args:
+            layers: those of `kernel_layers`.
+            x: (N, T, C).
+            state: as a layer has it, tensors (1, N, ·).
+            steps: the real ones.
 
-    Returns:
-        The output (N, T, P) of the last of the layers, and the final state in the form of `state`.
-    """
-    y, rest, finals = x, iter(leaves(state)), []
-    for first in range(0, len(layers), MOST_LAYERS):
-        run = layers[first : first + MOST_LAYERS]
-        result = run_stack(
-            joined_spec(tuple([layer.spec for layer in run]), 1),
-            y,
-            [tuple([next(rest) for _ in layer.spec.state_sizes]) for layer in run],
-            [(layer.weights,) for layer in run],
-            lengths=steps.lengths,
-            mask=steps.mask,
-        )
-        y = result.output
-        finals += [part for parts in result.finals for part in parts]
-    return y, rebuilt(state, iter(finals))
+        Returns:
+            The output (N, T, P) of the last of the layers, and the final state in the form of `state`.
+        """
+        y, rest, finals, first = x, iter(leaves(state)), [], 0
+        for spec in self._joined(layers):
+            run = layers[first : first + len(spec.layers)]
+            result = run_stack(
+                spec,
+                y,
+                [tuple([next(rest) for _ in layer.spec.state_sizes]) for layer in run],
+                [(layer.weights,) for layer in run],
+                lengths=steps.lengths,
+                mask=steps.mask,
+            )
+            y = result.output
+            finals += [part for parts in result.finals for part in parts]
+            first += len(run)
+        return y, rebuilt(state, iter(finals))
 
-
-def _with_axis(part: Tensor) -> Tensor:
-    return part[None]
-
-
-def _without_axis(part: Tensor) -> Tensor:
-    return part[0]
+    def _joined(self, layers: list[KernelLayer]) -> list[StackSpec]:
+        """Put the layers together for calls of the kernels, anew where one of them has changed."""
+        if torch.compiler.is_compiling() and self._calls[1]:
+            return self._calls[1]  # a tracer need not compare specs, nor could it make them
+        specs = [layer.spec for layer in layers]
+        if self._calls[0] != specs:
+            cuts = range(0, len(specs), MOST_LAYERS)
+            self._calls = (
+                specs,
+                [StackSpec(tuple(specs[first : first + MOST_LAYERS]), 1) for first in cuts],
+            )
+        return self._calls[1]

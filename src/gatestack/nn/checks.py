@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
 
-__all__ = ["check_input", "check_like", "check_states", "kind"]
+__all__ = ["check_input", "check_like", "check_number", "check_states", "check_tensor", "kind", "read_tensor"]
 
 
-def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> Tensor:
-    """Refuse an x that is not (batch, time, input_size) in the dtype and on the device of the parameters."""
+def check_tensor(x: object, owner: str) -> Tensor:
+    """Refuse an x that is no tensor."""
     if not isinstance(x, Tensor):
         raise ArgumentError(
             f"x is {kind(x)}", where=owner, expected="a torch.Tensor", hint="torch.as_tensor(x) makes one"
         )
+    return x
+
+
+def read_tensor(name: str, value: Any, owner: str, device: torch.device | str = "cpu") -> Tensor:
+    """Give lengths, a mask or rows as a tensor; refuse what torch cannot make one of.
+
+    Args:
+        name: of the argument.
+        value: that was given.
+        owner: what the argument belongs to.
+        device: where the tensor is to be.
+
+    Example:
+        >>> read_tensor("lengths", [3, 2], "LSTM")
+        tensor([3, 2])
+    """
+    try:
+        return torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(
+            f"{name} is {kind(value)}, which is no tensor: {str(error).splitlines()[0]}",
+            where=owner,
+            expected="a tensor, an array or a list of numbers",
+        ) from None
+
+
+def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> Tensor:
+    """Refuse an x that is not (batch, time, input_size) in the dtype and on the device of the parameters."""
+    x = check_tensor(x, owner)
     width = "features" if input_size is None else str(input_size)
     if x.dim() != 3 or (input_size is not None and x.shape[2] != input_size):
         hint = None
@@ -46,6 +77,25 @@ def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
             expected=f"{_name(like.dtype)}, the parameters' own",
             hint=f"x.to(torch.{_name(like.dtype)}) converts x, .to(torch.{_name(x.dtype)}) the layer",
         )
+
+
+def check_number(name: str, value: object, *, owner: str) -> float:
+    """Give an argument as a float; raise an `ArgumentError` unless it is a finite number.
+
+    Args:
+        name: of the argument.
+        value: that was given.
+        owner: what the argument belongs to.
+
+    Example:
+        >>> check_number("forget_bias", 1, owner="LSTM")
+        1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is {value!r}", expected="a number, neither NaN nor infinite"
+        )
+    return float(value)
 
 
 def kind(value: object) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_whole
 from gatestack.nn.activations import ACTIVATIONS, check_activation
-from gatestack.nn.layer import LayerState, SequenceLayer
+from gatestack.nn.layer import LayerState, SequenceLayer, check_layer
+from gatestack.nn.parameters import like_of
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["DeepOutput"]
@@ -32,8 +35,8 @@ class DeepOutput(SequenceLayer):
 
     Attributes:
         layer: what was given.
-        network: the linear layers V_1 … V_L. Those above a layer whose width is not known yet are made with
-            the first call or by `load_state_dict`.
+        network: the linear layers V_1 … V_L, of the dtype of the layer. The first one above a layer whose
+            width is not known yet is made with the first call or by `load_state_dict`.
 
     Raises:
         ArgumentError: something else than a layer, no sizes, an unknown activation; at a call, what the layer
@@ -53,27 +56,20 @@ class DeepOutput(SequenceLayer):
 
     def __init__(self, layer: SequenceLayer, *sizes: int, activation: str = "relu") -> None:
         super().__init__()
-        if not isinstance(layer, SequenceLayer):
-            raise ArgumentError(
-                f"layer is a {type(layer).__name__}",
-                where="DeepOutput",
-                expected="LSTM, GRU or RNN of gatestack.nn, or another of its layers",
-                hint="Loop(cell) makes a layer of a cell",
-            )
+        check_layer(layer, "layer", "DeepOutput")
         if not sizes:
             raise ArgumentError("no sizes", where="DeepOutput", expected="one or more")
-        if getattr(layer, "merge", "") is None:
+        if layer.gives_pair:
             raise ArgumentError("the layer has merge=None", where="DeepOutput", expected="one output")
         self.sizes = tuple([check_whole("sizes", size, owner="DeepOutput") for size in sizes])
         self.activation = check_activation("activation", activation, owner="DeepOutput")
         self.layer = layer
-        lowest = (
-            nn.LazyLinear(self.sizes[0])
-            if layer.output_size is None
-            else nn.Linear(layer.output_size, self.sizes[0])
-        )
-        above = [nn.Linear(below, size) for below, size in zip(self.sizes, self.sizes[1:], strict=False)]
-        self.network = nn.ModuleList([lowest, *above])
+        like, below = like_of(layer), layer.output_size
+        dtype, device = (None, None) if like is None else (like.dtype, like.device)
+        linear = partial(nn.Linear, dtype=dtype, device=device)
+        first = self.sizes[0]
+        lowest = linear(below, first) if below else nn.LazyLinear(first, dtype=dtype, device=device)
+        self.network = nn.ModuleList([lowest, *(linear(*sizes) for sizes in pairwise(self.sizes))])
 
     @property
     def return_sequences(self) -> bool:  # type: ignore[override] # the layer's, not to be set here

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gatestack.errors import ArgumentError, check_whole
 from gatestack.nn.activations import ACTIVATIONS, check_activation
 from gatestack.nn.cell import Cell
-from gatestack.nn.parameters import build_from_state_dict, draw_parameter
+from gatestack.nn.parameters import check_size, declare_parameters, draw_parameter, make_parameters
 
 __all__ = ["DeepTransitionCell"]
 
@@ -60,6 +60,7 @@ class DeepTransitionCell(Cell):
     input_size: int | None = None
     weight_ih_l0: nn.Parameter
     bias_ih_l0: nn.Parameter
+    _like: Tensor
 
     def __init__(
         self,
@@ -79,12 +80,7 @@ class DeepTransitionCell(Cell):
         if shortcut and depth == 1:
             raise ArgumentError("shortcut=True with depth=1", where=owner, expected="a depth of 2 or more")
         self.shortcut = shortcut
-        for name in self._shapes(1):
-            self.register_parameter(name, None)
-        # Follows .to(), .double() and the like, so that a cell built later lands where the user sent it.
-        self.register_buffer("_like", torch.empty(0, dtype=dtype), persistent=False)
-        self._like: Tensor
-        self.register_load_state_dict_pre_hook(build_from_state_dict)  # type: ignore[no-untyped-call]
+        declare_parameters(self, self._shapes(1), dtype)
         if input_size is not None:
             self.build(input_size)
 
@@ -102,16 +98,9 @@ class DeepTransitionCell(Cell):
         Raises:
             ArgumentError: the cell was built for another input size.
         """
-        size = check_whole("input_size", input_size, owner="DeepTransitionCell")
-        if self.input_size not in (None, size):
-            raise ArgumentError(
-                f"input_size {size}",
-                where="DeepTransitionCell",
-                expected=f"{self.input_size}, for which the cell was built",
-            )
+        size = check_size(input_size, self.input_size, "DeepTransitionCell")
         if self.input_size is None:
-            for name, shape in self._shapes(size).items():
-                self.register_parameter(name, nn.Parameter(self._like.new_empty(shape)))
+            make_parameters(self, self._like, self._shapes(size))
             self.input_size = size
             self.reset_parameters()
         return self

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gatestack.errors import ArgumentError, check_whole
+from gatestack.errors import check_whole
 from gatestack.kernels.spec import Cell as KernelCell
 from gatestack.kernels.spec import DirectionWeights, LayerSpec
 from gatestack.nn.activations import check_activation
 from gatestack.nn.cell import Cell, KernelLayer
-from gatestack.nn.parameters import build_from_state_dict, draw_parameter
+from gatestack.nn.parameters import check_size, declare_parameters, draw_parameter, make_parameters
 
 __all__ = ["GatedCell"]
 
@@ -39,6 +39,7 @@ class GatedCell(Cell):
     weight_hh_l0: nn.Parameter
     bias_ih_l0: nn.Parameter
     bias_hh_l0: nn.Parameter
+    _like: Tensor
 
     def __init__(
         self,
@@ -52,17 +53,22 @@ class GatedCell(Cell):
         super().__init__()
         owner = type(self).__name__
         self.hidden_size = check_whole("hidden_size", hidden_size, owner=owner)
-        self.activation = check_activation("activation", activation, owner=owner)
-        self.gate_activation = check_activation("gate_activation", gate_activation, owner=owner)
+        self._activation = check_activation("activation", activation, owner=owner)
+        self._gate_activation = check_activation("gate_activation", gate_activation, owner=owner)
         self._spec: LayerSpec | None = None
-        for name in self._shapes(1):
-            self.register_parameter(name, None)
-        # Follows .to(), .double() and the like, so that a cell built later lands where the user sent it.
-        self.register_buffer("_like", torch.empty(0, dtype=dtype), persistent=False)
-        self._like: Tensor
-        self.register_load_state_dict_pre_hook(build_from_state_dict)  # type: ignore[no-untyped-call]
+        declare_parameters(self, self._shapes(1), dtype)
         if input_size is not None:
             self.build(input_size)
+
+    @property
+    def activation(self) -> str:
+        """The name of what squashes what enters the state."""
+        return self._activation
+
+    @property
+    def gate_activation(self) -> str:
+        """The name of the function of the gates."""
+        return self._gate_activation
 
     @property
     def output_size(self) -> int:
@@ -83,19 +89,14 @@ class GatedCell(Cell):
             >>> GRUCell(4).build(2).weight_ih_l0.shape
             torch.Size([12, 2])
         """
-        owner = type(self).__name__
-        size = check_whole("input_size", input_size, owner=owner)
+        size = check_size(input_size, self.input_size, type(self).__name__)
         if self.input_size == size:
             return self
-        if self.input_size is not None:
-            raise ArgumentError(
-                f"input_size {size}", where=owner, expected=f"{self.input_size}, for which the cell was built"
-            )
-        for name, shape in self._shapes(size).items():
-            self.register_parameter(name, nn.Parameter(self._like.new_empty(shape)))
+        make_parameters(self, self._like, self._shapes(size))
         self.input_size = size
         kernel_cell = self._kernel_cell()
         self._spec = None if kernel_cell is None else LayerSpec(kernel_cell, size, self.hidden_size)
+        self._joined(self.kernel_layers() or [])
         self.reset_parameters()
         return self
 

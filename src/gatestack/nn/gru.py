@@ -9,8 +9,9 @@ import torch
 from gatestack.errors import ArgumentError, check_choice
 from gatestack.kernels.spec import LayerSpec
 from gatestack.nn.hidden_state import HiddenStateLayer
+from gatestack.nn.merge import Merge
 from gatestack.nn.options import Regularisation
-from gatestack.nn.recurrent import InitialState, Merge
+from gatestack.nn.recurrent import InitialState
 
 __all__ = ["GRU", "Reset"]
 

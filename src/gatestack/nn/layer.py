@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError
-from gatestack.nn.checks import kind
+from gatestack.nn.checks import check_tensor
 
-__all__ = ["LayerState", "SequenceLayer"]
+__all__ = ["LayerState", "SequenceLayer", "check_layer"]
 
 LayerState: TypeAlias = Any  # tensors in nested tuples; a recursive type would burden all who take one apart
 """What a layer carries over the steps: nested tuples of tensors, or a tensor; the batch is on axis 1."""
@@ -64,6 +64,11 @@ class SequenceLayer(nn.Module):
         """Whether an output depends on later steps, so that the layer cannot run over a stream."""
         return False
 
+    @property
+    def gives_pair(self) -> bool:
+        """Whether the output is a tuple (forward, reverse) of two, which no layer can stand on."""
+        return False
+
     def build(self, input_size: int) -> SequenceLayer:
         """Make the parameters for inputs of `input_size` features; nothing happens where they exist already.
 
@@ -88,10 +93,7 @@ class SequenceLayer(nn.Module):
         Raises:
             ArgumentError: not a tensor, or one without batch and time.
         """
-        if not isinstance(x, Tensor):
-            raise ArgumentError(
-                f"x is {kind(x)}", where=owner, expected="a torch.Tensor", hint="torch.as_tensor(x) makes one"
-            )
+        x = check_tensor(x, owner)
         if x.dim() < 2:
             raise ArgumentError(f"x has shape {tuple(x.shape)}", where=owner, expected="(batch, time, …)")
         return x
@@ -113,3 +115,37 @@ class SequenceLayer(nn.Module):
         """
         # No step is taken, so what comes back is what a call starts from.
         return self.forward(x[:, :0])[1]
+
+
+def check_layer(layer: object, name: str, owner: str) -> SequenceLayer:
+    """Refuse what is no layer over time.
+
+    Args:
+        layer: as it was given.
+        name: what it is called in the message.
+        owner: which it was given to.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if not isinstance(layer, SequenceLayer):
+        raise ArgumentError(
+            f"{name} is a {type(layer).__name__}",
+            where=owner,
+            expected="LSTM, GRU or RNN of gatestack.nn, or another of its layers",
+            hint=_hint(layer),
+        )
+    return layer
+
+
+def _hint(layer: object) -> str | None:
+    if isinstance(layer, list | tuple):
+        return "give layers one by one; Stack(*layers) makes one of several"
+    if isinstance(layer, nn.RNNBase):
+        return f"gatestack.nn.{type(layer).__name__} takes its weights"
+    if hasattr(layer, "advance"):  # a Cell, which stands above this module
+        return "Loop(cell) makes a layer of a cell"
+    return "PerStep(module) applies a module of torch to every step" if isinstance(layer, nn.Module) else None

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
-from gatestack.nn.cell import Cell, run_on_kernels
+from gatestack.nn.cell import Cell
 from gatestack.nn.layer import SequenceLayer
-from gatestack.nn.states import check_state, mapped, replaced_rows
+from gatestack.nn.states import check_state, of_cell, of_layer, replaced_rows
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["Loop"]
@@ -87,7 +87,7 @@ class Loop(SequenceLayer):
 
     def start(self, x: Tensor) -> Any:
         """Give the state that a call without a state starts from, tensors (1, N, ·) for x (N, T, C)."""
-        return mapped(_with_axis, self.cell.start(x))
+        return of_layer(self.cell.start(x))
 
     def forward(
         self,
@@ -121,12 +121,12 @@ class Loop(SequenceLayer):
         state = start if state is None else check_state(state, start, "Loop")
         layers = self.cell.kernel_layers()
         if layers is not None:
-            output, state = run_on_kernels(layers, x, state, steps)
+            output, state = self.cell.run_on_kernels(layers, x, state, steps)
         else:
-            output, state = self._over(steps.cleared(x), mapped(_without_axis, state), steps.real(x))
-            state = mapped(_with_axis, state)
+            output, final = self._over(steps.cleared(x), of_cell(state), steps.real(x))
+            state = of_layer(final)
         if not self.return_sequences:
-            output = self.cell.output(mapped(_without_axis, state))
+            output = self.cell.output(of_cell(state))
         return output, state
 
     def _over(self, x: Tensor, state: Any, real: Tensor | None) -> tuple[Tensor, Any]:
@@ -146,11 +146,3 @@ class Loop(SequenceLayer):
         if not outputs:
             return x.new_zeros(len(x), 0, self.output_size), state
         return torch.stack(outputs, dim=1), state
-
-
-def _with_axis(part: Tensor) -> Tensor:
-    return part[None]
-
-
-def _without_axis(part: Tensor) -> Tensor:
-    return part[0]

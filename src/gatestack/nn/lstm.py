@@ -9,8 +9,10 @@ from torch import Tensor
 
 from gatestack.errors import ArgumentError
 from gatestack.kernels.spec import LayerSpec
+from gatestack.nn.checks import check_number
+from gatestack.nn.merge import Merge
 from gatestack.nn.options import LSTMForm, Regularisation
-from gatestack.nn.recurrent import InitialState, Merge, Recurrent
+from gatestack.nn.recurrent import InitialState, Recurrent
 from gatestack.nn.steps import Lengths, Mask
 
 __all__ = ["LSTM", "LSTMState"]
@@ -90,17 +92,13 @@ class LSTM(Recurrent):
         regularisation: Regularisation | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if isinstance(forget_bias, bool) or not isinstance(forget_bias, int | float):
-            raise ArgumentError(
-                f"forget_bias={forget_bias!r}", where=type(self).__name__, expected="a number"
-            )
         if form is not None and not isinstance(form, LSTMForm):
             raise ArgumentError(
                 f"form is of type {type(form).__name__}",
                 where=type(self).__name__,
                 expected="an LSTMForm, or None",
             )
-        self.forget_bias = float(forget_bias)
+        self.forget_bias = check_number("forget_bias", forget_bias, owner=type(self).__name__)
         self._form = form or LSTMForm()
         super().__init__(
             hidden_size,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gatestack.errors import ArgumentError
 from gatestack.kernels.spec import Cell as KernelCell
 from gatestack.nn.activations import ACTIVATIONS
+from gatestack.nn.checks import check_number
 from gatestack.nn.gated_cell import GatedCell
 
 __all__ = ["LSTMCell"]
@@ -66,11 +66,7 @@ class LSTMCell(GatedCell):
         forget_bias: float = 1.0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if isinstance(forget_bias, bool) or not isinstance(forget_bias, int | float):
-            raise ArgumentError(
-                f"forget_bias={forget_bias!r}", where=type(self).__name__, expected="a number"
-            )
-        self.forget_bias = float(forget_bias)
+        self.forget_bias = check_number("forget_bias", forget_bias, owner=type(self).__name__)
         super().__init__(
             hidden_size,
             input_size,

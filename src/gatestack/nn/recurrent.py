@@ -18,13 +18,13 @@ from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import DirectionWeights, LayerSpec, StackResult, StackSpec
 from gatestack.nn.checks import check_input, check_states
 from gatestack.nn.layer import SequenceLayer
+from gatestack.nn.merge import Merge, merged
 from gatestack.nn.options import Regularisation
-from gatestack.nn.parameters import build_from_state_dict, draw_parameter
+from gatestack.nn.parameters import check_size, declare_parameters, draw_parameter, make_parameters
 from gatestack.nn.steps import Lengths, Mask, Steps
 
-__all__ = ["InitialState", "Merge", "Recurrent", "draw_seed"]
+__all__ = ["InitialState", "Recurrent", "draw_seed"]
 
-Merge = Literal["concat", "sum", "mul", "average"]
 InitialState = Literal["zeros", "trained"]
 
 _SUFFIXES = ("_l0", "_l0_reverse")  # torch's names in a module of one layer
@@ -74,6 +74,7 @@ class Recurrent(SequenceLayer):
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     refused: ClassVar[tuple[str, ...]] = ()  # probabilities of a Regularisation that the cell cannot have
     input_size: int | None = None
+    _like: Tensor
 
     def __init__(
         self,
@@ -111,12 +112,7 @@ class Recurrent(SequenceLayer):
             for suffix in _SUFFIXES[: self.num_directions]
         ]
         self._alone: StackSpec | None = None
-        for name in self._parameter_shapes():
-            self.register_parameter(name, None)
-        # Follows .to(), .double() and the like, so that a layer built later lands where the user sent it.
-        self.register_buffer("_like", torch.empty(0, dtype=dtype), persistent=False)
-        self._like: Tensor
-        self.register_load_state_dict_pre_hook(build_from_state_dict)  # type: ignore[no-untyped-call]
+        declare_parameters(self, self._parameter_shapes(), dtype)
         if input_size is not None:
             self.build(input_size)
 
@@ -165,20 +161,12 @@ class Recurrent(SequenceLayer):
             >>> LSTM(4).build(2).input_size
             2
         """
-        owner = type(self).__name__
-        size = check_whole("input_size", input_size, owner=owner)
+        size = check_size(input_size, self.input_size, type(self).__name__)
         if self.input_size == size:
             return self
-        if self.input_size is not None:
-            raise ArgumentError(
-                f"input_size {size}",
-                where=owner,
-                expected=f"{self.input_size}, for which the layer was built",
-            )
         self._spec = self._regularised(size)
         self._alone = StackSpec((self._spec,), self.num_directions)
-        for name, shape in self._parameter_shapes().items():
-            self.register_parameter(name, nn.Parameter(self._like.new_empty(shape)))
+        make_parameters(self, self._like, self._parameter_shapes())
         self.input_size = size
         self.reset_parameters()
         return self
@@ -295,19 +283,11 @@ class Recurrent(SequenceLayer):
     def _formed(self, output: Tensor, h_n: Tensor) -> Tensor:
         """Give the output (N, T, D·P) of the kernels the form that was asked for."""
         if not self.return_sequences:
-            return self._merged(h_n.unbind())
-        return output if self.merge == "concat" else self._merged(output.chunk(2, dim=2))
-
-    def _merged(self, directions: tuple[Tensor, ...]) -> Tensor:
-        if len(directions) == 1:
-            return directions[0]
-        forward, reverse = directions
-        if self.merge == "concat":
-            return torch.cat((forward, reverse), dim=-1)
-        if self.merge == "mul":
-            return forward * reverse
-        total = forward + reverse
-        return total / 2 if self.merge == "average" else total
+            return merged(h_n[0], h_n[1], self.merge, dim=1) if self.bidirectional else h_n[0]
+        if self.merge == "concat":  # as the kernels give it
+            return output
+        forward, reverse = output.chunk(2, dim=2)
+        return merged(forward, reverse, self.merge, dim=2)
 
     def _states(self, x: Tensor, state: object) -> tuple[Tensor, ...] | None:
         """Check a state, or take the trained one; None for zeros."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from gatestack.kernels.spec import LayerSpec, StackSpec
+from gatestack.kernels.spec import StackSpec
 from gatestack.nn.layer import SequenceLayer
 from gatestack.nn.recurrent import Recurrent
 
-__all__ = ["MOST_LAYERS", "Between", "Run", "cut_into_runs", "has_hooks", "joined_spec"]
+__all__ = ["MOST_LAYERS", "Between", "Run", "cut_into_runs", "has_hooks"]
 
 MOST_LAYERS = 64  # in one call of the compiled kernels, as native/gatestack.h has it
 
@@ -91,12 +90,6 @@ def cut_into_runs(layers: Sequence[SequenceLayer], between: Between, apart: Sequ
             cuts.append(number)
     cuts.append(len(layers))
     return [_run(layers, first, last, between, apart[first]) for first, last in pairwise(cuts)]
-
-
-@lru_cache(maxsize=256)
-def joined_spec(layers: tuple[LayerSpec, ...], directions: int) -> StackSpec:
-    """Put layers together for one call; the same ones only once, for that takes longer than a short call."""
-    return StackSpec(layers, directions)
 
 
 def has_hooks(layer: nn.Module) -> bool:

@@ -61,7 +61,7 @@ class ShortcutStack(SequenceLayer):
         check_layers(layers, "ShortcutStack")
         if len(layers) < 2:
             raise ArgumentError("one layer", where="ShortcutStack", expected="two or more")
-        if not layers[-1].return_sequences or getattr(layers[-1], "merge", "") is None:
+        if not layers[-1].return_sequences or layers[-1].gives_pair:
             raise ArgumentError(
                 "the last layer does not give one output at every step",
                 where="ShortcutStack",

@@ -128,6 +128,11 @@ class Stack(SequenceLayer):
         return any(layer.looks_ahead for layer in self._all_layers())
 
     @property
+    def gives_pair(self) -> bool:
+        """Whether the output is a tuple of two, as the last layer's."""
+        return self._layer(-1).gives_pair
+
+    @property
     def return_sequences(self) -> bool:  # type: ignore[override] # the last layer's, not to be set here
         """Whether the output has every step; the last layer decides."""
         return self._layer(-1).return_sequences
@@ -259,11 +264,13 @@ class Stack(SequenceLayer):
     def _cut(self, layers: list[SequenceLayer]) -> tuple[Between, list[Run]]:
         """Cut the stack into runs, anew where something that matters has changed."""
         training = self.training
+        dtypes = [layer._like.dtype for layer in layers if isinstance(layer, Recurrent)]
         apart = tuple(
             [
                 not isinstance(layer, Recurrent)
                 or layer.input_size is None
                 or layer.training != training
+                or layer._like.dtype != dtypes[0]
                 or has_hooks(layer)
                 for layer in layers
             ]
@@ -309,7 +316,11 @@ class Stack(SequenceLayer):
                 expected=f"at most {MOST_LAYERS}, all of them LSTM, GRU or RNN",
                 hint="Stateful(stack) steps a stack of any layers, more slowly",
             )
-        dtype = str(layers[0]._like.dtype).removeprefix("torch.")
+        dtypes = sorted({str(layer._like.dtype).removeprefix("torch.") for layer in layers})
+        if len(dtypes) > 1:
+            raise ArgumentError(
+                f"layers of {' and '.join(dtypes)}", where="Stack", expected="one dtype for all layers"
+            )
         if self.looks_ahead:
             raise ArgumentError(
                 "a layer has two directions",
@@ -322,7 +333,7 @@ class Stack(SequenceLayer):
         if run.spec is None:
             raise RuntimeError("layers side by side were not cut into one run")
         weights = [layer.weights(dropped=False) for layer in layers]
-        return StackStepper(run.spec, weights, streams=streams, dtype=dtype)
+        return StackStepper(run.spec, weights, streams=streams, dtype=dtypes[0])
 
     def extra_repr(self) -> str:
         """Every setting that is not its default."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from gatestack.errors import ArgumentError
-from gatestack.nn.layer import SequenceLayer
+from gatestack.nn.layer import SequenceLayer, check_layer
 
 __all__ = ["check_layers", "check_residual", "rename_torch_weights"]
 
@@ -34,14 +34,8 @@ def check_layers(layers: Sequence[object], owner: str) -> None:
     """
     if not layers:
         raise ArgumentError("no layers", where=owner, expected="one or more of LSTM, GRU, RNN")
-    for number, layer in enumerate(layers):
-        if not isinstance(layer, SequenceLayer):
-            raise ArgumentError(
-                f"layer {number} is a {type(layer).__name__}",
-                where=owner,
-                expected="LSTM, GRU or RNN of gatestack.nn, or another of its layers",
-                hint=_hint(layer, owner),
-            )
+    for number, given in enumerate(layers):
+        layer = check_layer(given, f"layer {number}", owner)
         if any(layer is other for other in layers[:number]):
             raise ArgumentError(
                 f"layer {number} is the same object as a layer below",
@@ -56,18 +50,10 @@ def check_layers(layers: Sequence[object], owner: str) -> None:
                 expected="True below the last layer",
                 hint="its output would be (batch, features); the layer above reads (batch, time, features)",
             )
-        if number < len(layers) - 1 and getattr(layer, "merge", "") is None:
+        if number < len(layers) - 1 and layer.gives_pair:
             raise ArgumentError(
                 f"layer {number} has merge=None", where=owner, expected="one output for the layer above"
             )
-
-
-def _hint(layer: object, owner: str) -> str | None:
-    if isinstance(layer, list | tuple):
-        return f"give the layers one by one: {owner}(*layers)"
-    if isinstance(layer, nn.RNNBase):
-        return f"gatestack.nn.{type(layer).__name__} takes its weights"
-    return "PerStep(module) applies a module of torch to every step" if isinstance(layer, nn.Module) else None
 
 
 def check_residual(layers: Sequence[SequenceLayer]) -> None:
@@ -91,7 +77,7 @@ def check_residual(layers: Sequence[SequenceLayer]) -> None:
             where="Stack",
             expected="return_sequences=True, or one direction",
         )
-    if getattr(last, "merge", "") is None:
+    if last.gives_pair:
         raise ArgumentError(
             "residual=True, but the last layer has merge=None", where="Stack", expected="one output"
         )

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError
 from gatestack.nn.cell import Cell, KernelLayer
+from gatestack.nn.checks import check_like
+from gatestack.nn.parameters import like_of
 
 __all__ = ["StackedCells"]
 
@@ -91,7 +93,17 @@ class StackedCells(Cell):
         for cell in self._all_cells():
             cell.build(width)
             width = cell.output_size
+        self._joined(self.kernel_layers() or [])
         return self
+
+    def check_input(self, x: object, owner: str, *, dimensions: int) -> Tensor:
+        """Refuse an x that one of the cells cannot read; see `Cell.check_input`."""
+        given = super().check_input(x, owner, dimensions=dimensions)
+        for cell in self._all_cells():
+            like = like_of(cell)
+            if like is not None:
+                check_like("x", given, like, owner)
+        return given
 
     def start(self, x: Tensor) -> tuple[Any, ...]:
         """Give the state that a call without a state starts from, one entry per cell."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
-from gatestack.nn.checks import kind
-from gatestack.nn.layer import LayerState, SequenceLayer
+from gatestack.nn.checks import kind, read_tensor
+from gatestack.nn.layer import LayerState, SequenceLayer, check_layer
 from gatestack.nn.states import leaves, mapped, replaced_rows
 from gatestack.nn.steps import Lengths, Mask
 
@@ -41,8 +40,9 @@ class Stateful(SequenceLayer):
         layer: what was given.
 
     Raises:
-        ArgumentError: something else than a layer, or one that looks ahead; at a call, a batch of another
-            size than that of the kept state, rows that do not exist, and what the layer refuses.
+        ArgumentError: something else than a layer, one that looks ahead, or one that has a `Stateful` inside;
+            at a call, a batch of another size than that of the kept state, rows that do not exist, and what
+            the layer refuses.
 
     Note:
         The kept state is not part of the `state_dict`. Save `state` beside it to go on later. With `lengths`
@@ -70,12 +70,13 @@ class Stateful(SequenceLayer):
 
     def __init__(self, layer: SequenceLayer) -> None:
         super().__init__()
-        if not isinstance(layer, SequenceLayer):
+        check_layer(layer, "layer", "Stateful")
+        if any(isinstance(module, Stateful) for module in layer.modules()):
             raise ArgumentError(
-                f"layer is a {type(layer).__name__}",
+                f"the {type(layer).__name__} keeps a state between calls already",
                 where="Stateful",
-                expected="LSTM, GRU or RNN of gatestack.nn, or another of its layers",
-                hint="Loop(cell) makes a layer of a cell",
+                expected="a layer without Stateful",
+                hint="of two that keep one state, a reset would reach one",
             )
         if layer.looks_ahead:
             raise ArgumentError(
@@ -146,7 +147,10 @@ class Stateful(SequenceLayer):
                 expected="a state that the layer gave, or None",
             )
         self._begun = None
-        self._kept = None if state is None else mapped(Tensor.detach, state)
+        # Copies, so that what the caller does to a final state in place does not reach the next chunk; and
+        # made outside of inference mode, whose tensors training could not take.
+        with torch.inference_mode(False):
+            self._kept = None if state is None else mapped(_copied, state)
 
     def start(self, x: Tensor) -> LayerState:
         """Give the state that a call without a state starts from: the kept one, if there is one."""
@@ -166,9 +170,12 @@ class Stateful(SequenceLayer):
             self.state = None
             return
         parts = leaves(self._kept) if self._kept is not None else []
-        if not parts:
+        if not parts or self._shape is None:
             raise ArgumentError(
-                "rows are given, but no state is kept yet", where="Stateful.reset", expected="a call before"
+                "rows are given, but no state is kept yet",
+                where="Stateful.reset",
+                expected="a call before",
+                hint="fresh=rows in the next call begins them anew",
             )
         chosen = _chosen(rows, parts[0].shape[1], "Stateful.reset").to(parts[0].device)
         self._begun = ~chosen if self._begun is None else self._begun & ~chosen
@@ -238,9 +245,13 @@ class Stateful(SequenceLayer):
         return self
 
 
+def _copied(part: Tensor) -> Tensor:
+    return part.detach().clone()
+
+
 def _chosen(rows: Rows, count: int, where: str) -> Tensor:
     """Read rows, numbers or (N,) bool -> (N,) bool."""
-    given = torch.as_tensor(np.asarray(rows) if not isinstance(rows, Tensor) else rows, device="cpu")
+    given = read_tensor("rows", rows, where)
     if given.dtype == torch.bool:
         if given.shape != (count,):
             raise ArgumentError(

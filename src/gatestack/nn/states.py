@@ -11,7 +11,7 @@ from torch import Tensor
 from gatestack.errors import ArgumentError
 from gatestack.nn.checks import check_like, kind
 
-__all__ = ["check_state", "leaves", "mapped", "rebuilt", "replaced_rows"]
+__all__ = ["check_state", "leaves", "mapped", "of_cell", "of_layer", "rebuilt", "replaced_rows"]
 
 
 def leaves(state: Any) -> list[Tensor]:
@@ -47,6 +47,28 @@ def mapped(function: Callable[..., Tensor], *states: Any) -> Any:
         (11, (22, 33))
     """
     return rebuilt(states[0], iter([function(*parts) for parts in zip(*map(leaves, states), strict=True)]))
+
+
+def of_layer(state: Any) -> Any:
+    """Give the state of a cell, tensors (N, ·), as a layer has it, (1, N, ·).
+
+    Example:
+        >>> import torch
+        >>> of_layer((torch.zeros(2, 3), torch.zeros(2, 4)))[1].shape
+        torch.Size([1, 2, 4])
+    """
+    return mapped(lambda part: part[None], state)
+
+
+def of_cell(state: Any) -> Any:
+    """Give the state of a layer, tensors (1, N, ·), as a cell has it, (N, ·).
+
+    Example:
+        >>> import torch
+        >>> of_cell(torch.zeros(1, 2, 3)).shape
+        torch.Size([2, 3])
+    """
+    return mapped(lambda part: part[0], state)
 
 
 def replaced_rows(rows: Tensor, new: Any, old: Any, *, axis: int) -> Any:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
+from gatestack.nn.checks import read_tensor
 
 __all__ = ["Lengths", "Mask", "Steps"]
 
@@ -104,7 +105,7 @@ _ALL = Steps(None, None)
 
 
 def _checked_mask(x: Tensor, mask: Mask, owner: str) -> Tensor:
-    real = torch.as_tensor(mask, device=x.device)
+    real = read_tensor("mask", mask, owner, x.device)
     if real.dtype != torch.bool:
         raise ArgumentError(
             f"mask has dtype {str(real.dtype).removeprefix('torch.')}",
@@ -121,7 +122,7 @@ def _checked_mask(x: Tensor, mask: Mask, owner: str) -> Tensor:
 
 
 def _checked_lengths(x: Tensor, lengths: Lengths, owner: str) -> Tensor:
-    given = torch.as_tensor(lengths, device="cpu")
+    given = read_tensor("lengths", lengths, owner)
     batch, time = x.shape[:2]
     if given.numel() == 0:
         given = given.to(torch.int64)  # an empty list has no dtype of its own
