@@ -16,7 +16,8 @@ from gatestack import reference
 from gatestack.errors import ArgumentError
 from gatestack.kernels import abi, library
 from gatestack.kernels.backend import use_backend
-from gatestack.kernels.conv_lstm import ConvSpec, ConvWeights, fused, run_conv_lstm
+from gatestack.kernels.conv_lstm import ConvSpec, ConvWeights, fused, job, run_conv_lstm, spec
+from gatestack.kernels.conv_lstm.rows import RealRows
 
 N, T, C = 4, 5, 2
 MASK = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 1]], dtype=torch.bool)
@@ -237,8 +238,8 @@ def test_what_stands_where_no_step_is_real_is_never_read(backend) -> None:
 def test_zeros_are_not_convolved(monkeypatch) -> None:
     problem = make("image")
     seen = []
-    convolve = fused.convolve_state
-    monkeypatch.setattr(fused, "convolve_state", lambda h, weight: seen.append(h) or convolve(h, weight))
+    add = fused.add_convolved_state
+    monkeypatch.setattr(fused, "add_convolved_state", lambda *given: seen.append(given) or add(*given))
     with use_backend("native"):
         run_conv_lstm(problem.spec, problem.x, problem.state, problem.weights)
         given = len(seen)
@@ -248,26 +249,62 @@ def test_zeros_are_not_convolved(monkeypatch) -> None:
 
 
 @needs_kernels
-def test_input_convolutions_in_pieces_give_the_same(monkeypatch) -> None:
-    problem = make("image", peepholes="channels")
+@pytest.mark.parametrize("images", [2, 3, 5])  # parts of steps, ends of one and beginnings of the next
+@pytest.mark.parametrize("options", WHICH.values(), ids=WHICH)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+def test_pieces_of_any_size_give_the_same(images, options, dtype, tolerance, monkeypatch) -> None:
+    problem = make("image", peepholes="channels", factors=True, dtype=dtype)
+    with use_backend("native"):
+        expected = problem.solve(**options)
+        monkeypatch.setattr(job, "_MOST_SUMS", images * 4 * problem.state[0][0].numel())
+        found = problem.solve(**options)
+    assert_close(found, expected, tolerance)
+
+
+@needs_kernels
+@pytest.mark.parametrize("F", [1, 2, 17])
+@pytest.mark.parametrize("space", [(1, 1), (1, 7), (5, 1), (4, 3), (1, 1, 1), (2, 3, 4)])
+def test_the_recurrent_convolution_is_added_in_place(space, F) -> None:
+    """Whatever sizes of 1 make of the layout in memory."""
+    torch.manual_seed(1)
+    weight = job.last_channels(torch.randn(4 * F, F, *(3,) * len(space)))
+    for rows in (1, 3):
+        h, sums = torch.randn(rows, *space, F), torch.randn(rows, *space, 4 * F)
+        seen, found = job.as_images(h), job.as_images(sums)
+        wanted = found + spec.convolve_state(seen, weight)
+        rest = spec.add_convolved_state(found, seen, weight)
+        torch.testing.assert_close(found if rest is None else found + rest, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([2])])
+def test_steps_are_taken_with_their_channels_last(lengths) -> None:
+    """Also where axes of size 1 leave that open."""
+    x = torch.randn(1, 3, 1, 4, 4)
+    assert RealRows.of(x, lengths, None).taken(x).stride() == (16, 1, 4, 1)
+
+
+@needs_kernels
+def test_without_onednn_the_kernels_add(monkeypatch) -> None:
+    problem = make("image", dtype=torch.float32)
     with use_backend("native"):
         expected = problem.solve(lengths=LENGTHS)
-        monkeypatch.setattr(fused, "_MOST_SUMS", 1)  # every step on its own
+        monkeypatch.setattr(spec, "_ONTO", None)
         found = problem.solve(lengths=LENGTHS)
-    assert_close(found, expected, 1e-12)
+    assert_close(found, expected, 1e-4)
 
 
 @needs_kernels
 def test_inference_needs_no_more_memory_for_more_steps(monkeypatch) -> None:
     problem = make("image")
     sizes: list[int] = []
-    empty = fused._empty
+    empty = job.empty
 
     def counted(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         sizes.append(int(np.prod(shape)))
         return empty(shape, dtype)
 
-    monkeypatch.setattr(fused, "_empty", counted)
+    monkeypatch.setattr(job, "empty", counted)
+    monkeypatch.setattr(fused, "empty", counted)
     needed = []
     for times in (1, 20):
         sizes.clear()

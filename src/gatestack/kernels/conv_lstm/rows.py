@@ -79,9 +79,12 @@ class RealRows:
     def taken(self, x: Tensor) -> Tensor:
         """Take the real steps out of x (N, T, C, *space) -> (S, C, *space), channels next to each other."""
         if self.places is None:
-            by_step = x.transpose(0, 1).movedim(2, -1).contiguous()
-            return by_step.flatten(0, 1).movedim(-1, 1)
-        return x.flatten(0, 1).index_select(0, self.places).movedim(1, -1).contiguous().movedim(-1, 1)
+            by_step = x.transpose(0, 1).flatten(0, 1)
+        else:
+            by_step = x.flatten(0, 1).index_select(0, self.places)
+        by_position = by_step.movedim(1, -1).contiguous()
+        # Axes of size 1 may have kept strides by which a convolution takes channels to come first.
+        return by_position.flatten().view(by_position.shape).movedim(-1, 1)
 
     def put_back(self, y: Tensor) -> Tensor:
         """Put y (S, F, *space) where its steps stand, zeros elsewhere -> (N, T, F, *space)."""

@@ -14,6 +14,9 @@ __all__ = ["ConvSpec", "ConvWeights", "Sizes"]
 
 Sizes: TypeAlias = tuple[int, ...]
 
+# A convolution of oneDNN whose result is added to a tensor; None in a torch that was built without it.
+_ONTO = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
+
 
 class ConvWeights(NamedTuple):
     """The parameters of a layer, k the size of the kernel; gates i f g o.
@@ -129,6 +132,22 @@ def convolve_state(h: Tensor, weight: Tensor) -> Tensor:
     """Convolve the state with a kernel of odd size: (N, F, *space) -> (N, 4F, *space)."""
     ones = (1,) * (h.dim() - 2)
     return convolve(h, weight, None, ones, tuple(size // 2 for size in weight.shape[2:]), ones)
+
+
+def add_convolved_state(sums: Tensor, h: Tensor, weight: Tensor) -> Tensor | None:
+    """Add the convolution of the state to sums (N, 4F, *space), channels last in memory, where they stand.
+
+    A result of its own would be fresh memory at every step, which for large images the operating system may
+    take as long to give as the convolution takes.
+
+    Returns:
+        None; where oneDNN does not compute the convolution, what is to be added.
+    """
+    if _ONTO is None or sums.dtype is not torch.float32 or not torch.backends.mkldnn.enabled:
+        return convolve_state(h, weight)
+    ones, padding = [1] * (h.dim() - 2), [size // 2 for size in weight.shape[2:]]
+    _ONTO(sums, h, weight, None, padding, ones, ones, 1, "add", 1.0, None, [], None)
+    return None
 
 
 def odd_sized(weight: Tensor) -> Tensor:
