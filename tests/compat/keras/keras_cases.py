@@ -126,9 +126,10 @@ def draw(seed: int, *, everywhere: bool = False) -> Case:
         options["recurrent_activation"] = "hard_sigmoid"
     training = chosen.random() < 0.5
     mask = _mask(chosen, rows, steps)
-    if chosen.random() < 0.4 and not everywhere:
+    drawn_alike = not (everywhere and training)  # what is dropped in training is drawn by the backend
+    if chosen.random() < 0.4 and drawn_alike:
         options |= {"dropout": 0.4, "seed": seed}
-    if chosen.random() < 0.25 and not everywhere:
+    if chosen.random() < 0.25 and drawn_alike:
         options |= {"recurrent_dropout": 0.3, "seed": seed}
     if options["unroll"] and mask is not None and (options["go_backwards"] or wrapper is not None):
         options["unroll"] = False  # Keras' loop for these raises an AttributeError on the torch backend
@@ -172,15 +173,34 @@ def draw_convolutional(seed: int, *, everywhere: bool = False) -> Case:
     }
     if chosen.random() < 0.15:
         options["recurrent_activation"] = "hard_sigmoid"
-    if chosen.random() < 0.3 and not everywhere:
+    training = chosen.random() < 0.5
+    if chosen.random() < 0.3 and not (everywhere and training):
         options |= {chosen.choice(["dropout", "recurrent_dropout"]): 0.3, "seed": seed}
-    training, mask = chosen.random() < 0.5, _mask(chosen, rows, steps)
+    mask = _mask(chosen, rows, steps)
     if everywhere:
         mask = None  # JAX cannot broadcast it over images
     shape = (rows, steps, channels, *size) if first else (rows, steps, *size, channels)
     counts = 2 if options["stateful"] else 1
     calls = [numbers.standard_normal(shape).astype(dtype) for _ in range(counts)]
     return Case(seed, "ConvLSTM2D", options, None, training, calls, mask)
+
+
+def features_of(case: Case) -> set[str]:
+    """Name what is special in a case, so that a test can count how often it was drawn."""
+    options = case.options
+    flags = ("return_sequences", "return_state", "stateful", "go_backwards", "zero_output_for_mask")
+    found = {name for name in flags if options[name]}
+    if options.get("recurrent_dropout"):
+        found.add("recurrent_dropout in training" if case.training else "recurrent_dropout in inference")
+    if "reset_after" in options:
+        found.add(f"reset_after={options['reset_after']}")
+    if case.mask is not None and not case.mask.all():
+        found.add("masked")
+    if case.wrapper is not None:
+        found.add("bidirectional")
+    if case.states:
+        found.add("initial_state")
+    return {*found, case.kind}
 
 
 def build(layers: Any, case: Case) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from keras_cases import Case, build, draw, draw_convolutional, run_on_torch
+from keras_cases import Case, build, draw, draw_convolutional, features_of, run_on_torch
 
 from gatestack.compat import keras as ours
 from gatestack.compat.keras import bidirectional, conv_lstm, layer_call
@@ -71,6 +72,23 @@ def test_results_states_and_gradients_are_those_of_keras(
         assert_alike(case, found, run_on_torch(build(keras.layers, case), case))
         if ON_KERNELS:
             assert reached == case.of_kernels, f"kernels reached: {reached}; {case}"
+
+
+# At least so many of the cases have what is named.
+LEAST = {
+    "LSTM": 60, "GRU": 60, "SimpleRNN": 60, "ConvLSTM2D": 60, "masked": 120, "bidirectional": 60,
+    "return_sequences": 120, "return_state": 100, "initial_state": 60, "stateful": 50, "go_backwards": 50,
+    "zero_output_for_mask": 60, "recurrent_dropout in training": 25, "recurrent_dropout in inference": 25,
+    "reset_after=True": 30, "reset_after=False": 20,
+}  # fmt: skip
+
+
+def test_every_option_is_among_the_drawn_cases() -> None:
+    drawn = [draw_one(seed) for draw_one, first in CASES for seed in range(first, first + 30)]
+    found = Counter(feature for case in drawn for feature in features_of(case))
+    assert len(drawn) == 300
+    few = {name: found[name] for name, least in LEAST.items() if found[name] < least}
+    assert not few
 
 
 KINDS = ("LSTM", "GRU", "SimpleRNN")
