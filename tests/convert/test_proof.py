@@ -135,14 +135,32 @@ def test_a_proof_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:
 
 
 def test_differences_count_against_the_size_of_the_numbers() -> None:
-    a = np.array([100.0, 1.0], np.float32)
-    near, far = a + np.float32(0.0005), a + np.float32(0.01)
+    a = np.array([10.0, 1.0], np.float32)
+    near, far = a + np.float32(0.00005), a + np.float32(0.001)
     assert compare([a], [near], 1e-5).share < 1 < compare([a], [far], 1e-5).share
     # The worst vector counts, though its difference is the smaller one.
     small = np.array([1.0])
     found = compare([a, small], [near, small + 1e-4], 1e-5)
     assert found.share == pytest.approx(10, rel=1e-3)
-    assert found.largest == pytest.approx(0.0005, rel=0.05)
+    assert found.largest == pytest.approx(0.0001, rel=0.05)
+
+
+def test_in_small_units_a_small_difference_is_too_large() -> None:
+    """A wavelength in metres, off by a tenth."""
+    x, a = np.array([4e-7, 7e-7]), np.array([5e-7])
+    assert compare([a], [a * 1.1], 2e-5, inputs=[x]).share > 1000
+    assert compare([a], [a * (1 + 1e-6)], 2e-5, inputs=[x]).share < 1
+    assert compare([np.zeros(2)], [np.full(2, 1e-9)], 2e-5, inputs=[x]).share > 1
+
+
+def test_rounding_errors_of_what_cancelled_are_allowed() -> None:
+    """The difference of two numbers of size 1, as one array has it by chance, or as all have it."""
+    noise = np.array([6e-8, -6e-8])
+    zero, usual = np.zeros(2), np.array([0.5, 1.0])
+    for expected in ([zero], [zero, usual]):
+        found = [array + noise for array in expected]
+        assert compare(expected, found, 2e-5, inputs=[usual]).share < 1
+        assert compare(expected, found, 2e-5, inputs=[np.arange(3)]).share < 1
 
 
 @pytest.mark.parametrize(

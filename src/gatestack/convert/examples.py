@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gatestack.convert.answers import answers_of
 from gatestack.convert.layers import Embedding, Masking, OverTime
 from gatestack.convert.layers.bidirectional import BidirectionalLayer
 from gatestack.convert.ports import NetworkLike, Port
@@ -65,14 +66,11 @@ def draw_examples(network: NetworkLike, *, rows: int = 3) -> list[npt.NDArray[An
     for steps in _STEPS:
         inputs = draw_inputs(network, rows=rows, steps=steps)
         try:
-            network.reset_state()
-            network.predict(*inputs)
+            answers_of(network, inputs)
         except (ArgumentError, RuntimeError) as error:
             problem = problem or error
         else:
             return inputs
-        finally:
-            network.reset_state()
     raise ArgumentError(
         f"it cannot be computed with drawn inputs: {str(problem).splitlines()[0]}",
         where=network.name,

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gatestack.convert.answers import answers_of
 from gatestack.convert.examples import draw_examples
 from gatestack.convert.ports import NetworkLike
+from gatestack.convert.proof import compare
 from gatestack.errors import ArgumentError, ModelFileError
 from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
 
@@ -37,7 +39,7 @@ def save_network(
     model, weights = network.to_data()
     inputs = draw_examples(network) if example is None else [np.asarray(array) for array in example]
     proof = {f"input.{number}": np.asarray(array, order="C") for number, array in enumerate(inputs)}
-    proof |= {f"output.{number}": array for number, array in enumerate(_outputs(network, inputs))}
+    proof |= {f"output.{number}": array for number, array in enumerate(answers_of(network, inputs))}
     write_model_folder(
         path, model={"kind": KIND, "network": model}, weights=weights, proof=proof, overwrite=overwrite
     )
@@ -76,7 +78,7 @@ def network_from_folder(made: type[_Made], folder: ModelFolder) -> _Made:
             error.what, where=f"{folder.path}, {error.where}", expected=error.expected, hint=error.hint
         ) from None
     difference = proof_difference(network, folder.proof, where=f"{folder.path}, proof.safetensors")
-    if not difference <= TOLERANCE:
+    if difference > TOLERANCE:
         raise ModelFileError(
             f"the network's outputs differ from its proof by {difference:.3g} of the largest",
             where=str(folder.path),
@@ -95,11 +97,12 @@ def proof_difference(network: NetworkLike, proof: Mapping[str, npt.NDArray[Any]]
         where: for messages.
 
     Returns:
-        The largest difference, as a part of the largest expected number of that output; infinite where one is
+        The largest difference, as a part of the size of that output (see `compare`); infinite where one is
         not a number and the other is.
 
     Raises:
-        ModelFileError: an array is missing, or the network cannot be computed on the inputs.
+        ModelFileError: an array is missing; the network cannot be computed on the inputs, or would make far
+            more of them than its weights and inputs let expect (`gatestack.convert.budget`).
     """
     inputs, expected = _numbered(proof, "input"), _numbered(proof, "output")
     counts = (len(network.inputs), len(network.outputs))
@@ -110,18 +113,12 @@ def proof_difference(network: NetworkLike, proof: Mapping[str, npt.NDArray[Any]]
             expected=f"{counts[0]} inputs and {counts[1]} outputs",
         )
     try:
-        found = _outputs(network, inputs)
+        found = answers_of(network, inputs)
     except (ArgumentError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelFileError(f"the network cannot be computed on it: {reason}", where=where) from None
-    return max(_difference(one, other) for one, other in zip(found, expected, strict=True))
-
-
-def _outputs(network: NetworkLike, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    network.reset_state()
-    found = network.predict(*inputs)
-    network.reset_state()
-    return [np.asarray(one, order="C") for one in (found if isinstance(found, tuple) else (found,))]
+    pairs = zip(expected, found, strict=True)
+    return TOLERANCE * max(compare([a], [b], TOLERANCE, inputs=inputs).share for a, b in pairs)
 
 
 def _numbered(proof: Mapping[str, npt.NDArray[Any]], name: str) -> list[npt.NDArray[Any]]:
@@ -129,16 +126,3 @@ def _numbered(proof: Mapping[str, npt.NDArray[Any]], name: str) -> list[npt.NDAr
     while f"{name}.{len(found)}" in proof:
         found.append(proof[f"{name}.{len(found)}"])
     return found
-
-
-def _difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    if found.shape != expected.shape:
-        return float("inf")
-    if not expected.size:
-        return 0.0
-    a, b = found.astype(np.float64), expected.astype(np.float64)
-    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-        return float("inf")
-    real = np.isfinite(b)
-    largest = float(np.max(np.abs(b[real]), initial=1e-12))
-    return float(np.max(np.abs(a[real] - b[real]), initial=0.0)) / largest

@@ -28,6 +28,7 @@ __all__ = [
     "Proof",
     "ProofVector",
     "compare",
+    "compare_answers",
     "decode_proof",
     "encode_proof",
     "proof_path",
@@ -38,6 +39,8 @@ Array = npt.NDArray[Any]
 
 MAX_PROOF_BYTES = 2**28
 """The largest proof that is read: 256 MiB."""
+
+_TINIEST = float(np.finfo(np.float32).tiny)
 
 _NAME = re.compile(r"(\d{1,6})/(in|out|exact)/(.+)", re.DOTALL)
 
@@ -110,25 +113,37 @@ def proof_path(path: str | os.PathLike[str]) -> Path:
     return shown.with_name(shown.name + ".proof.safetensors")
 
 
-def compare(expected: Sequence[Array], found: Sequence[Array], tolerance: float) -> Difference:
+def compare(
+    expected: Sequence[Array], found: Sequence[Array], tolerance: float, *, inputs: Sequence[Array] = ()
+) -> Difference:
     """Compare answers, one array for each vector.
 
-    A difference |a − b| may be `tolerance` · max(1, largest |a| of the array): where numbers are large,
-    float32 has fewer digits after the point. NaN equals NaN, an infinity itself. Whole numbers, booleans and
-    texts must be equal.
+    A difference |a − b| may be `tolerance` · s, where s is the largest of
+
+    - |a| over this array: where numbers are large, float32 has fewer digits after the point;
+    - 1/16 of |a| over all arrays: an array may be small by chance;
+    - 1/128 of the largest number among the inputs, or of 1 where that is larger: what is small because large
+      numbers cancel has the rounding errors of those. In small units, such as metres for a wavelength, inputs
+      are small as well, and so is what is allowed.
+
+    NaN equals NaN, an infinity itself. Whole numbers, booleans and texts must be equal.
 
     Args:
         expected: arrays a, of any shape.
         found: arrays b.
         tolerance: of numbers of size 1.
+        inputs: for which these are the answers; those that are not floats do not count.
 
     Returns:
         The differences over all of them; infinite where shapes or kinds differ, or one is finite and the
         other is not.
     """
-    largest, total, count, worst = 0.0, 0.0, 0, Difference(0.0, 0.0, tolerance, 0.0)
-    for a, b in zip(expected, found, strict=True):
-        gaps, allowed = _gaps(a, b, tolerance)
+    sizes = [_size(array) for array in expected]
+    units = [_size(array) for array in inputs if array.dtype.kind == "f"]
+    least = max(max(sizes, default=0.0) / 16, min(1.0, max(units, default=1.0)) / 128, _TINIEST)
+    largest, total, count, worst = 0.0, 0.0, 0, Difference(0.0, 0.0, tolerance * least, 0.0)
+    for a, b, size in zip(expected, found, sizes, strict=True):
+        gaps, allowed = _gaps(a, b), tolerance * max(size, least)
         top = float(gaps.max(initial=0.0))
         largest, total, count = max(largest, top), total + float(gaps.sum()), count + gaps.size
         if top / allowed >= worst.share:
@@ -136,17 +151,54 @@ def compare(expected: Sequence[Array], found: Sequence[Array], tolerance: float)
     return Difference(largest, total / max(count, 1), worst.allowed, worst.share)
 
 
-def _gaps(a: Array, b: Array, tolerance: float) -> tuple[npt.NDArray[np.float64], float]:
+def compare_answers(
+    expected: Sequence[Mapping[str, Array]],
+    found: Sequence[Mapping[str, Array]],
+    tolerance: float,
+    *,
+    calls: Sequence[Mapping[str, Array]],
+) -> dict[str, Difference]:
+    """Compare the outputs of a model, by name.
+
+    Args:
+        expected: for each call, name to array of any shape; the names of the first one are compared.
+        found: the same of another run.
+        tolerance: see `compare`.
+        calls: the inputs by name.
+
+    Returns:
+        For each name, the differences over all calls.
+
+    Example:
+        >>> y = {"y": np.ones(3)}
+        >>> compare_answers([y], [y], 1e-5, calls=[{"x": np.ones(2)}])["y"].share
+        0.0
+    """
+    inputs = [array for call in calls for array in call.values()]
+    return {
+        name: compare([one[name] for one in expected], [one[name] for one in found], tolerance, inputs=inputs)
+        for name in expected[0]
+    }
+
+
+def _gaps(a: Array, b: Array) -> npt.NDArray[np.float64]:
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
-        return np.array([np.inf]), tolerance
+        return np.array([np.inf])
     if a.dtype.kind != "f":
-        return np.where(a == b, 0.0, np.inf), tolerance
+        return np.where(a == b, 0.0, np.inf)
     wide, other = a.astype(np.float64), b.astype(np.float64)
     same = (wide == other) | (np.isnan(wide) & np.isnan(other))
     with np.errstate(invalid="ignore"):
         gaps = np.where(same, 0.0, np.abs(wide - other))
-    finite = np.abs(wide[np.isfinite(wide)])
-    return np.where(np.isnan(gaps), np.inf, gaps), tolerance * max(1.0, float(finite.max(initial=0.0)))
+    return np.where(np.isnan(gaps), np.inf, gaps)
+
+
+def _size(array: Array) -> float:
+    """Give the largest finite number of an array of floats, without its sign."""
+    if array.dtype.kind != "f":
+        return 0.0
+    wide = array.astype(np.float64)
+    return float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))
 
 
 def encode_proof(proof: Proof) -> bytes:

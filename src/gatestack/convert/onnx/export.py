@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 
 from gatestack.convert.exported import Exported
-from gatestack.convert.onnx.builder import Array, GraphBuilder, Tensor
+from gatestack.convert.onnx.builder import GraphBuilder, Tensor
 from gatestack.convert.onnx.parts import OnnxParts, RunGraph
 from gatestack.convert.onnx.session import open_graph
 from gatestack.convert.paired import check_place, write_pair
-from gatestack.convert.proof import Difference, Proof, ProofVector, compare, encode_proof, proof_path
+from gatestack.convert.proof import (
+    Difference,
+    Proof,
+    ProofVector,
+    compare_answers,
+    encode_proof,
+    proof_path,
+)
 from gatestack.errors import ArgumentError
 
 __all__ = ["Exported", "export_onnx"]
@@ -85,12 +92,12 @@ def export_onnx(
     vectors = [
         ProofVector(one.inputs, run(one.inputs), exact=one.outputs, real=one.real) for one in parts.vectors
     ]
-    lost = {
-        name: compare(
-            [one.exact[name] for one in vectors], [one.outputs[name] for one in vectors], parts.tolerance
-        )
-        for name in parts.vectors[0].outputs
-    }
+    lost = compare_answers(
+        [one.exact for one in vectors],
+        [one.outputs for one in vectors],
+        parts.tolerance,
+        calls=[one.inputs for one in vectors],
+    )
     after = dict(rounded.score(run)) if rounded.score else {}
     return _written(
         target,
@@ -164,16 +171,19 @@ def _check_open(inputs: Sequence[Tensor], vectors: Sequence[ProofVector]) -> Non
 
 def _replayed(run: RunGraph, parts: OnnxParts) -> dict[str, Difference]:
     """Run all vectors and refuse answers that are not those of the model."""
-    answers = [run(vector.inputs) for vector in parts.vectors]
-    found: dict[str, Difference] = {}
-    for name in parts.vectors[0].outputs:
-        expected: list[Array] = [vector.outputs[name] for vector in parts.vectors]
-        found[name] = compare(expected, [answer[name] for answer in answers], parts.tolerance)
-        if found[name].share > 1:
+    calls = [vector.inputs for vector in parts.vectors]
+    found = compare_answers(
+        [vector.outputs for vector in parts.vectors],
+        [run(call) for call in calls],
+        parts.tolerance,
+        calls=calls,
+    )
+    for name, one in found.items():
+        if one.share > 1:
             raise ArgumentError(
-                f"ONNX Runtime's {name!r} differs from the model's by {found[name].largest:.3g}",
+                f"ONNX Runtime's {name!r} differs from the model's by {one.largest:.3g}",
                 where="export_onnx",
-                expected=f"at most {found[name].allowed:.3g}",
+                expected=f"at most {one.allowed:.3g}",
                 hint="nothing was written; weights that are very large or not finite can cause this",
             )
     return found

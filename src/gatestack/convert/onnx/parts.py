@@ -25,7 +25,7 @@ class OnnxParts:
     Args:
         vectors: inputs and the outputs that the model itself gives for them. Every open axis must have two
             sizes or more among them, one of them 1.
-        tolerance: what a difference may be; see `gatestack.convert.proof.allowed`.
+        tolerance: what a difference may be; see `gatestack.convert.proof.compare`.
         metadata: texts to keep in the file.
         score: None, or how good the graph is on data at hand; called for the file, and with int8 also for
             the graph without it.
