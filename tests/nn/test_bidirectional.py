@@ -270,6 +270,14 @@ SHARED = GRU(2)
         ),
         (lambda: Bidirectional(GRU(2))(X, (None,)), r"state is a tuple of 1 — expected \(forward state"),
         (lambda: Bidirectional(GRU(2))(X, (torch.zeros(2, N, 2), None)), r"\(directions, batch, hidden\)"),
+        (
+            lambda: Bidirectional(GRU(2))(X, (None, torch.zeros(1, 5, 2))),
+            "Bidirectional, reverse layer, GRU: state h has shape",
+        ),
+        (
+            lambda: Bidirectional(Stack(GRU(2)))(X, (None, (torch.zeros(1, 5, 2),))),
+            "Bidirectional, reverse layer, Stack, layer 0, GRU: state h has shape",
+        ),
         (lambda: Bidirectional(GRU(2))(X, lengths=[7] * N), r"Bidirectional: lengths\[0\] is 7"),
         (lambda: Bidirectional(GRU(2))(X[0]), r"Bidirectional: x has shape \(6, 3\)"),
         (

@@ -325,14 +325,14 @@ X = torch.zeros(N, C)
         ),
         (lambda: GRUCell(4)([1.0]), "x is a list of 1"),
         (lambda: GRUCell(4)(X, (X,)), "state is a tuple of 1 — expected a torch.Tensor"),
-        (lambda: GRUCell(4)(X, X), r"state has shape \(4, 3\) — expected \(4, 4\)"),
+        (lambda: GRUCell(4)(X, X), r"state has shape \(4, 3\) — expected \(batch, features\) = \(4, 4\)"),
         (lambda: LSTMCell(4)(X, X), "state is of type torch.Tensor — expected a tuple of 2"),
         (lambda: Loop(LSTMCell(4))(X), r"Loop: x has shape \(4, 3\) — expected \(batch, time, features\)"),
         (
             lambda: Loop(StackedCells(LSTMCell(4), GRUCell(2)))(
                 X[:, None], ((torch.zeros(1, N, 4), torch.zeros(1, N, 3)), torch.zeros(1, N, 2))
             ),
-            r"Loop: state\[0\]\[1\] has shape \(1, 4, 3\) — expected \(1, 4, 4\)",
+            r"Loop: state\[0\]\[1\] has shape \(1, 4, 3\) — expected \(1, batch, features\) = \(1, 4, 4\)",
         ),
     ],
 )

@@ -303,7 +303,23 @@ class Halved(torch.nn.Module):
             "layer 1 was built for input_size 5 — expected 4",
         ),
         (lambda: Stack(Loop(GRUCell(4)), GRU(4)).stepper(), "2 layers, 1 of them LSTM, GRU or RNN"),
-        (lambda: Stack(Loop(GRUCell(4)))(X, (None, None)), "state has 2 entries"),
+        (
+            lambda: Stack(Loop(GRUCell(4)))(X, (None, None)),
+            "tuple of 2 — expected one entry per layer, 1",
+        ),
+        (
+            lambda: Stack(ConvLSTM2D(2, 3), LSTM(4))(torch.zeros(N, T, C, 4, 3)),
+            r"Stack, layer 1, LSTM: x has shape \(4, 6, 2, 4, 3\) — expected \(batch, time, 2\)",
+        ),
+        (
+            lambda: Stack(GRU(4), GRU(4))(X, (None, torch.zeros(1, N, 3))),
+            r"Stack, layer 1, GRU: state h has shape \(1, 4, 3\) — expected \(directions, batch, hidden\)",
+        ),
+        (
+            lambda: ShortcutStack(GRU(4), GRU(4))(X, (None, torch.zeros(1, N, 3))),
+            "ShortcutStack, layer 1, GRU: state h has shape",
+        ),
+        (lambda: Stack(LSTM(4, 3), LSTM(4, 7)), "layer 1 was built for input_size 7 — expected 4, the feat"),
         (lambda: Stack(both(), GRU(4)), "layer 0 has merge=None"),
         (lambda: Stack(GRU(4), both(), residual=True), "the last layer has merge=None"),
         (lambda: ShortcutStack(GRU(4), both()), "the last layer does not give one output"),

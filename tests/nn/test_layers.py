@@ -305,7 +305,7 @@ STATE = torch.zeros(1, N, H)
         (lambda: GRU(H)(np.zeros((N, T, C))), "x is of type numpy.ndarray — expected a torch.Tensor"),
         (
             lambda: GRU(H, C)(X.double()),
-            r"x has dtype float64 — expected float32.*\n\nhint: x.to\(torch.float32\)",
+            r"x has dtype float64 — expected float32.*\n\nhint: .to\(torch.float32\)",
         ),
         (lambda: GRU(H)(X.long()), "x has dtype int64"),
         (lambda: GRU(H, C)(X.to("meta")), "x is on meta — expected cpu"),

@@ -321,8 +321,11 @@ X = torch.zeros(N, T, C)
             r"Stack: x has shape \(4, 6, 3\) — expected \(batch, time, 8\)",
         ),
         (lambda: Stack(LSTM(4))(X[:, 0]), r"x has shape \(4, 3\) — expected \(batch, time, features\)"),
-        (lambda: Stack(GRU(4), GRU(4))(X, (None,)), "state has 1 entries — expected one entry per layer, 2"),
-        (lambda: Stack(GRU(4), GRU(4))(X, torch.zeros(2, N, 4)), "state has type Tensor"),
+        (
+            lambda: Stack(GRU(4), GRU(4))(X, (None,)),
+            "state is a tuple of 1 — expected one entry per layer, 2",
+        ),
+        (lambda: Stack(GRU(4), GRU(4))(X, torch.zeros(2, N, 4)), "state is of type torch.Tensor"),
         (
             lambda: Stack(GRU(4), GRU(4))(X, (None, torch.zeros(1, 2, 4))),
             r"GRU: state h has shape \(1, 2, 4\)",

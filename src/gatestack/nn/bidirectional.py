@@ -11,7 +11,7 @@ from torch import Tensor
 from gatestack.errors import ArgumentError, check_choice
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import StackSpec
-from gatestack.nn.checks import kind
+from gatestack.nn.checks import kind, placed
 from gatestack.nn.layer import LayerState, SequenceLayer, check_layer
 from gatestack.nn.merge import Merge, merged
 from gatestack.nn.recurrent import Recurrent, draw_seed
@@ -202,11 +202,9 @@ class Bidirectional(SequenceLayer):
         if pair is not None:
             outputs, states = run_pair(*pair, x, (state[0], state[1]), steps, training=self.training)
         else:
-            forward, forward_state = self.forward_layer(x, state[0], lengths=steps.lengths, mask=steps.mask)
+            forward, forward_state = _called(self.forward_layer, "forward", x, state[0], steps)
             back = steps.reversed()
-            reverse, reverse_state = self.reverse_layer(
-                steps.turned(x), state[1], lengths=back.lengths, mask=back.mask
-            )
+            reverse, reverse_state = _called(self.reverse_layer, "reverse", steps.turned(x), state[1], back)
             outputs = forward, back.turned(reverse) if self.return_sequences else reverse
             states = forward_state, reverse_state
         return self._merged(*outputs), states
@@ -269,7 +267,12 @@ def run_pair(
     Returns:
         The outputs of both, in the order of time, and the states of both, as each layer would give them.
     """
-    given = [layer._states(x, part) for layer, part in zip((forward, reverse), state, strict=True)]
+    given = []
+    for layer, part, name in zip((forward, reverse), state, ("forward", "reverse"), strict=True):
+        try:
+            given.append(layer._states(x, part))
+        except ArgumentError as error:
+            raise placed(error, f"Bidirectional, {name} layer") from None
     joined = None
     if given != [None, None]:
         zeros = tuple([forward._like.new_zeros(1, len(x), size) for size in forward.spec.state_sizes])
@@ -289,6 +292,16 @@ def run_pair(
     outputs = result.output.chunk(2, dim=2) if forward.return_sequences else result.finals[0][0].unbind()
     states = [final if len(final) == 2 else final[0] for final in finals]
     return (outputs[0], outputs[1]), (states[0], states[1])
+
+
+def _called(
+    layer: SequenceLayer, name: str, x: Tensor, state: LayerState | None, steps: Steps
+) -> tuple[Any, LayerState]:
+    """Call the layer of one direction, which an error names."""
+    try:
+        return layer(x, state, lengths=steps.lengths, mask=steps.mask)  # type: ignore[no-any-return]
+    except ArgumentError as error:
+        raise placed(error, f"Bidirectional, {name} layer") from None
 
 
 def _check_direction(layer: object, name: str) -> None:

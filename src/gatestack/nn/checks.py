@@ -11,7 +11,16 @@ from torch import Tensor
 
 from gatestack.errors import ArgumentError
 
-__all__ = ["check_input", "check_like", "check_number", "check_states", "check_tensor", "kind", "read_tensor"]
+__all__ = [
+    "check_input",
+    "check_like",
+    "check_number",
+    "check_states",
+    "check_tensor",
+    "kind",
+    "placed",
+    "read_tensor",
+]
 
 
 def check_tensor(x: object, owner: str) -> Tensor:
@@ -75,7 +84,7 @@ def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
             f"{what} has dtype {_name(x.dtype)}",
             where=owner,
             expected=f"{_name(like.dtype)}, the parameters' own",
-            hint=f"x.to(torch.{_name(like.dtype)}) converts x, .to(torch.{_name(x.dtype)}) the layer",
+            hint=f".to(torch.{_name(like.dtype)}) converts {what}, .to(torch.{_name(x.dtype)}) the layer",
         )
 
 
@@ -98,6 +107,17 @@ def check_number(name: str, value: object, *, owner: str) -> float:
     return float(value)
 
 
+def placed(error: ArgumentError, where: str) -> ArgumentError:
+    """Give an error of a layer a place: which layer of a stack it is, which direction.
+
+    Example:
+        >>> print(placed(ArgumentError("x is of type str", where="GRU"), "Stack, layer 1"))
+        Stack, layer 1, GRU: x is of type str
+    """
+    inside = f", {error.where}" if error.where else ""
+    return ArgumentError(error.what, where=where + inside, expected=error.expected, hint=error.hint)
+
+
 def kind(value: object) -> str:
     """Say what a value is, for a message."""
     if isinstance(value, tuple | list):
@@ -110,9 +130,15 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def check_states(
-    state: object, names: tuple[str, ...], shapes: Sequence[tuple[int, ...]], like: Tensor, owner: str
+    state: object,
+    names: tuple[str, ...],
+    shapes: Sequence[tuple[int, ...]],
+    like: Tensor,
+    owner: str,
+    *,
+    axes: str = "directions, batch, hidden",
 ) -> tuple[Tensor, ...]:
-    """Refuse a state that is not of these parts (D, N, ·); give it as a tuple."""
+    """Refuse a state that is not of these parts, whose axes the message names; give it as a tuple."""
     given = (state,) if isinstance(state, Tensor) else state
     wanted = "one tensor h" if len(names) == 1 else f"a tuple ({', '.join(names)}) of {len(names)} tensors"
     if not isinstance(given, tuple | list) or len(given) != len(names):
@@ -126,7 +152,7 @@ def check_states(
             raise ArgumentError(
                 f"state {name} has shape {tuple(part.shape)}",
                 where=owner,
-                expected=f"(directions, batch, hidden) = {shape}",
+                expected=f"({axes}) = {shape}",
             )
         check_like(f"state {name}", part, like, owner)
     return tuple(given)

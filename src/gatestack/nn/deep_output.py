@@ -50,8 +50,8 @@ class DeepOutput(SequenceLayer):
         (torch.Size([2, 5, 4]), torch.Size([1, 2, 8]))
 
     Source:
-        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks": DO-RNN, and with a
-        `DeepTransitionCell` in a `Loop` DOT-RNN.
+        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks", Section 3.3.2: DO-RNN, and
+        with a `DeepTransitionCell` in a `Loop` DOT-RNN (Figure 2c).
     """
 
     def __init__(self, layer: SequenceLayer, *sizes: int, activation: str = "relu") -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_whole
-from gatestack.nn.checks import kind
+from gatestack.nn.checks import placed
 from gatestack.nn.layer import LayerState, SequenceLayer
-from gatestack.nn.stack_checks import check_layers
+from gatestack.nn.stack_checks import check_entries, check_layers
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["ShortcutStack"]
@@ -152,19 +152,15 @@ class ShortcutStack(SequenceLayer):
                 f"x has shape {tuple(x.shape)}", where="ShortcutStack", expected="(batch, time, features)"
             )
         steps = Steps.read(x, lengths, mask, "ShortcutStack")
-        if state is None:
-            state = (None,) * len(layers)
-        if not isinstance(state, tuple | list) or len(state) != len(layers):
-            raise ArgumentError(
-                f"state is {kind(state)}",
-                where="ShortcutStack",
-                expected=f"one entry per layer, {len(layers)}",
-            )
+        states = check_entries(state, len(layers), "ShortcutStack")
         outputs: list[Tensor] = []
         finals = []
-        for layer, given in zip(layers, state, strict=True):
+        for number, (layer, given) in enumerate(zip(layers, states, strict=True)):
             fed = torch.cat((outputs[-1], x), dim=2) if outputs else x
-            y, final = layer(fed, given, lengths=steps.lengths, mask=steps.mask)
+            try:
+                y, final = layer(fed, given, lengths=steps.lengths, mask=steps.mask)
+            except ArgumentError as error:
+                raise placed(error, f"ShortcutStack, layer {number}") from None
             outputs.append(y)
             finals.append(final)
         every = torch.cat(outputs, dim=2)

@@ -12,11 +12,19 @@ from gatestack.errors import ArgumentError, check_share, check_whole
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import LayerSpec
 from gatestack.kernels.step import StackStepper
+from gatestack.nn.checks import placed
 from gatestack.nn.layer import LayerState, SequenceLayer
 from gatestack.nn.lstm import LSTM
 from gatestack.nn.recurrent import Recurrent, draw_seed
-from gatestack.nn.runs import MOST_LAYERS, Between, Run, cut_into_runs, has_hooks
-from gatestack.nn.stack_checks import check_layers, check_residual, rename_torch_weights
+from gatestack.nn.runs import Between, Run, cut_into_runs, has_hooks
+from gatestack.nn.stack_checks import (
+    check_entries,
+    check_layers,
+    check_residual,
+    check_widths,
+    rename_torch_weights,
+)
+from gatestack.nn.stepper import make_stepper
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["Stack", "StackState"]
@@ -58,9 +66,10 @@ class Stack(SequenceLayer):
             Default False.
 
     Raises:
-        ArgumentError: no layers, a layer twice, a layer below the last with `return_sequences=False`, both
-            dropouts, dropout or residual without a second layer, residual between different widths; at a
-            call, a shape, dtype or device that does not fit.
+        ArgumentError: no layers, a layer twice, a layer below the last with `return_sequences=False`, a layer
+            built for another width than the one below gives, both dropouts, dropout or residual without a
+            second layer, residual between different widths; at a call, a shape, dtype or device that does
+            not fit.
 
     Note:
         With `residual=True` and a last layer that has `return_sequences=False`, what is added is its input
@@ -76,7 +85,7 @@ class Stack(SequenceLayer):
         (torch.Size([3, 4]), torch.Size([2, 3, 8]), torch.Size([1, 3, 4]))
 
     Source:
-        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks" (stacked RNN);
+        Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks", Section 3.3.3 (stacked RNN);
         dropout only between layers: Zaremba et al. 2014, "Recurrent Neural Network Regularization"; residual
         connections: Wu et al. 2016, "Google's Neural Machine Translation System".
     """
@@ -94,6 +103,7 @@ class Stack(SequenceLayer):
         self.variational_dropout = check_share("variational_dropout", variational_dropout, owner="Stack")
         self.residual = residual
         check_layers(layers, "Stack")
+        check_widths(layers)
         if dropout and variational_dropout:
             raise ArgumentError(
                 f"dropout={dropout!r} and variational_dropout={variational_dropout!r}",
@@ -208,7 +218,7 @@ class Stack(SequenceLayer):
         self.check_input(x, "Stack")
         if x.dim() > 2 and any(layer.input_size is None for layer in layers):
             self.build(x.shape[2])
-        states = self._states(state)
+        states = check_entries(state, len(layers), "Stack")
         steps = Steps.read(x, lengths, mask, "Stack")
         if return_cell_states:
             self._check_cells()
@@ -223,7 +233,10 @@ class Stack(SequenceLayer):
                 fed = between.dropped(y) if self.training and run.first > 0 else y
                 options = {"return_cell_states": True} if return_cell_states else {}
                 layer = layers[run.first]
-                y, final, *every = layer(fed, given[0], lengths=steps.lengths, mask=steps.mask, **options)
+                try:
+                    y, final, *every = layer(fed, given[0], lengths=steps.lengths, mask=steps.mask, **options)
+                except ArgumentError as error:
+                    raise placed(error, f"Stack, layer {run.first}") from None
                 finals.append(final)
                 cells += every
             else:
@@ -241,10 +254,18 @@ class Stack(SequenceLayer):
         inside = [layer for layer in self.layers[run.first : run.last] if isinstance(layer, Recurrent)]
         if run.spec is None:
             raise RuntimeError("a run without a spec was given to the kernels")
+        states = []
+        for number, (layer, part) in enumerate(zip(inside, given, strict=True), start=run.first):
+            try:
+                if number == run.first and number > 0:  # what another layer gives is not known to fit
+                    layer.check_input(x, type(layer).__name__)
+                states.append(layer._states(x, part))
+            except ArgumentError as error:
+                raise placed(error, f"Stack, layer {number}") from None
         result = run_stack(
             run.spec,
             x,
-            [layer._states(x, part) for layer, part in zip(inside, given, strict=True)],
+            states,
             [layer.weights() for layer in inside],
             lengths=steps.lengths,
             mask=steps.mask,
@@ -308,32 +329,7 @@ class Stack(SequenceLayer):
             >>> library.find() is None or stack.stepper(3).step(torch.zeros(3, 2)).shape == (3, 4)
             True
         """
-        layers = [layer for layer in self._all_layers() if isinstance(layer, Recurrent)]
-        if len(layers) < len(self.layers) or len(layers) > MOST_LAYERS:
-            raise ArgumentError(
-                f"{len(self.layers)} layers, {len(layers)} of them LSTM, GRU or RNN",
-                where="Stack",
-                expected=f"at most {MOST_LAYERS}, all of them LSTM, GRU or RNN",
-                hint="Stateful(stack) steps a stack of any layers, more slowly",
-            )
-        dtypes = sorted({str(layer._like.dtype).removeprefix("torch.") for layer in layers})
-        if len(dtypes) > 1:
-            raise ArgumentError(
-                f"layers of {' and '.join(dtypes)}", where="Stack", expected="one dtype for all layers"
-            )
-        if self.looks_ahead:
-            raise ArgumentError(
-                "a layer has two directions",
-                where="Stack",
-                expected="one direction",
-                hint="the reverse direction starts at the last step, which a stream has not seen yet",
-            )
-        between = Between(residual=self.residual)  # dropout does nothing in eval mode
-        run = cut_into_runs(layers, between, (False,) * len(layers))[0]
-        if run.spec is None:
-            raise RuntimeError("layers side by side were not cut into one run")
-        weights = [layer.weights(dropped=False) for layer in layers]
-        return StackStepper(run.spec, weights, streams=streams, dtype=dtypes[0])
+        return make_stepper(self._all_layers(), residual=self.residual, streams=streams)
 
     def extra_repr(self) -> str:
         """Every setting that is not its default."""
@@ -358,17 +354,6 @@ class Stack(SequenceLayer):
                 )
             found.append(layer)
         return found
-
-    def _states(self, state: object) -> Sequence[LayerState | None]:
-        count = len(self.layers)
-        if state is None:
-            return (None,) * count
-        if not isinstance(state, tuple | list) or len(state) != count:
-            found = (
-                f"{len(state)} entries" if isinstance(state, tuple | list) else f"type {type(state).__name__}"
-            )
-            raise ArgumentError(f"state has {found}", where="Stack", expected=f"one entry per layer, {count}")
-        return state
 
     def _check_cells(self) -> None:
         for number, layer in enumerate(self.layers):

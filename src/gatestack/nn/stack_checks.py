@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 from torch import nn
 
 from gatestack.errors import ArgumentError
-from gatestack.nn.layer import SequenceLayer, check_layer
+from gatestack.nn.checks import kind
+from gatestack.nn.layer import LayerState, SequenceLayer, check_layer
 
-__all__ = ["check_layers", "check_residual", "rename_torch_weights"]
+__all__ = ["check_entries", "check_layers", "check_residual", "check_widths", "rename_torch_weights"]
 
 
 class _HasLayers(Protocol):
@@ -53,6 +55,35 @@ def check_layers(layers: Sequence[object], owner: str) -> None:
         if number < len(layers) - 1 and layer.gives_pair:
             raise ArgumentError(
                 f"layer {number} has merge=None", where=owner, expected="one output for the layer above"
+            )
+
+
+def check_entries(state: object, count: int, owner: str) -> Sequence[LayerState | None]:
+    """Give the states of so many layers, None for each where there is none.
+
+    Raises:
+        ArgumentError: not one entry per layer.
+    """
+    if state is None:
+        return (None,) * count
+    if not isinstance(state, tuple | list) or len(state) != count:
+        raise ArgumentError(f"state is {kind(state)}", where=owner, expected=f"one entry per layer, {count}")
+    return state
+
+
+def check_widths(layers: Sequence[SequenceLayer]) -> None:
+    """Refuse a layer that was built for another width than the one below gives, as far as both are known.
+
+    Raises:
+        ArgumentError: names the layers and the widths.
+    """
+    for number, (below, layer) in enumerate(pairwise(layers), start=1):
+        width, size = below.output_size, layer.input_size
+        if width is not None and size is not None and size != width:
+            raise ArgumentError(
+                f"layer {number} was built for input_size {size}",
+                where="Stack",
+                expected=f"{width}, the features of layer {number - 1}",
             )
 
 

@@ -44,8 +44,8 @@ class StackedCells(Cell):
         torch.Size([2, 5, 4])
 
     Source:
-        The stacked RNN of Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks", taken step
-        by step.
+        The stacked RNN of Pascanu et al. 2013, "How to Construct Deep Recurrent Neural Networks", Section
+        3.3.3, taken step by step.
     """
 
     def __init__(self, *cells: Cell) -> None:

@@ -115,8 +115,9 @@ def check_state(state: Any, start: Any, owner: str, what: str = "state") -> Any:
     if not isinstance(state, Tensor):
         raise ArgumentError(f"{what} is {kind(state)}", where=owner, expected="a torch.Tensor")
     if state.shape != start.shape:
+        axes = {2: "(batch, features) = ", 3: "(1, batch, features) = "}.get(start.dim(), "")
         raise ArgumentError(
-            f"{what} has shape {tuple(state.shape)}", where=owner, expected=f"{tuple(start.shape)}"
+            f"{what} has shape {tuple(state.shape)}", where=owner, expected=f"{axes}{tuple(start.shape)}"
         )
     check_like(what, state, start, owner)
     return state
