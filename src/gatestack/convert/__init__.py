@@ -10,21 +10,25 @@ Example:
     torch.Size([4, 2])
 """
 
+from gatestack.convert.export import export_model
 from gatestack.convert.keras import read_keras, read_keras_weights, write_keras
 from gatestack.convert.network import Network
 from gatestack.convert.onnx.export import export_onnx
 from gatestack.convert.onnx_import.reader import read_onnx
 from gatestack.convert.ports import Node, Port
 from gatestack.convert.read_model import read_model
+from gatestack.convert.verify import verify
 
 __all__ = [
     "Network",
     "Node",
     "Port",
+    "export_model",
     "export_onnx",
     "read_keras",
     "read_keras_weights",
     "read_model",
     "read_onnx",
+    "verify",
     "write_keras",
 ]
