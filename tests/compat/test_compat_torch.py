@@ -275,9 +275,14 @@ def test_what_the_kernels_do_not_take_runs_on_torch(kernel_calls: list[object]) 
 
 
 @needs_kernels
+@pytest.mark.parametrize("lengths", [None, [4, 4], [4, 2], [1, 3]], ids=str)
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_autocast_gives_the_dtypes_of_torch(kind: type[nn.RNNBase], kernel_calls: list[object]) -> None:
+def test_autocast_gives_the_dtypes_of_torch(
+    kind: type[nn.RNNBase], lengths: list[int] | None, kernel_calls: list[object]
+) -> None:
     x, plain = torch.randn(4, 2, 3), kind(3, 5, 2)
+    if lengths:
+        x = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
     fast = twin(plain)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = flat(plain(x))

@@ -76,10 +76,13 @@ def _run_packed(
     if order is not None:
         states = [state.index_select(1, order) for state in states]
     result = _run(module, batch.padded(given.data), states, weights, batch.lengths)
-    output = PackedSequence(batch.packed(result.output), given.batch_sizes, order, back)
+    # Over rows of different lengths torch's LSTM, and nothing else, gives the dtype of x also under autocast.
+    ragged = module.mode == "LSTM" and batch.places is not None
+    dtype = given.data.dtype if ragged else result.output.dtype
+    output = PackedSequence(batch.packed(result.output).to(dtype), given.batch_sizes, order, back)
     if back is None:
-        return output, _finals(result)
-    return output, _finals(result, lambda state: state.index_select(1, back))
+        return output, _finals(result, lambda state: state.to(dtype))
+    return output, _finals(result, lambda state: state.index_select(1, back).to(dtype))
 
 
 def _run(
