@@ -13,9 +13,6 @@ import gatestack as gs
 from gatestack.cli.main import app
 from gatestack.convert import Network, export_onnx, read_onnx
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:

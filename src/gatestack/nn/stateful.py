@@ -200,7 +200,7 @@ class Stateful(SequenceLayer):
 
         Returns:
             The layer's output, and its state after the chunk, through which a gradient may still flow. What
-            is kept of it for the next call has no history.
+            is kept of it for the next call is a copy without history.
 
         Raises:
             ArgumentError: a batch of another size than the kept state, and what the layer refuses.
