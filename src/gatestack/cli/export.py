@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_TARGETS = ("onnx", "keras")
+_TARGETS = ("onnx", "keras", "torch")
 
 
 def export(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Model folder, or a .keras, .h5 or .onnx file.")
+        Path, typer.Argument(metavar="MODEL", help="Model folder, or a file that `gatestack import` reads.")
     ],
     to: Annotated[
         str,
         typer.Option(
             "--to",
-            metavar="onnx|keras",
-            help="Kind of file.",
+            metavar="onnx|keras|torch",
+            help="Kind of file; torch is a folder.",
             rich_help_panel="Export",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.", rich_help_panel="Export")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="File, or for torch folder, to write.", rich_help_panel="Export"),
+    ],
     int8: Annotated[
         bool,
         typer.Option(
@@ -46,13 +49,14 @@ def export(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as ONNX or Keras, with test vectors beside it.
+    """Write a model as ONNX, Keras or torch, with test vectors beside it.
 
     \b
       gatestack export runs/weather --to onnx --out weather.onnx
 
     Before the file is written it is run on several batches and lengths (ONNX in ONNX Runtime), and must give
     what the model gives; FILE.proof.safetensors keeps inputs and answers, `gatestack verify` replays them.
+    For torch a folder is written: model.py needs torch alone, its load() gives the network with its weights.
     """
     check_choice("to", to, _TARGETS, owner="export")
 
@@ -65,10 +69,13 @@ def export(
     if as_json:
         print_json(_to_json(exported))
         return
-    print_written(
-        out.parent,
-        {out.name: f"the model, {exported.file_bytes} bytes", exported.proof.name: "test vectors"},
-    )
+    if to == "torch":
+        names = {"model.py": "the network in torch: load()", "weights.safetensors": "its weights"}
+        names |= {"architecture.json": "what model.py was written of", exported.proof.name: "test vectors"}
+        print_written(out, names)
+    else:
+        names = {out.name: f"the model, {exported.file_bytes} bytes", exported.proof.name: "test vectors"}
+        print_written(out.parent, names)
     for line in _lines(exported):
         print(line)  # noqa: T201
 

@@ -1,4 +1,4 @@
-"""`gatestack import`: a model of Keras or ONNX as a Gatestack model folder."""
+"""`gatestack import`: a model of Keras, ONNX or torch as a Gatestack model folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ __all__ = ["import_model"]
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model: .keras, .h5 or .onnx.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Model: .keras, .h5, .onnx; weights: .pt, .safetensors.")
+    ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Model folder to write.", rich_help_panel="Output")
     ],
@@ -25,13 +27,14 @@ def import_model(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read a model of Keras or ONNX and save it as a Gatestack model folder.
+    """Read a model of Keras, ONNX or torch and save it as a Gatestack model folder.
 
     \b
       gatestack import tagger.keras --out runs/tagger
 
-    No code in the file runs, and neither Keras nor TensorFlow is needed. In Python, gs.load("runs/tagger")
-    gives the network: call it on tensors, or predict with arrays.
+    No code in the file runs, and neither Keras nor TensorFlow is needed. Weights of torch (.pt, .pth,
+    .safetensors) are read if they belong to one nn.LSTM or nn.GRU; for other modules the message says what to
+    do in Python. There, gs.load("runs/tagger") gives the network: call it on tensors, or predict with arrays.
     """
     refuse_existing(out, overwrite, replaceable=lambda path: path.is_dir() and not path.is_symlink())
 

@@ -16,12 +16,14 @@ from gatestack.convert.keras import read_keras, write_keras
 from gatestack.convert.network import Network
 from gatestack.convert.onnx.export import export_onnx
 from gatestack.convert.paired import check_place, write_pair
-from gatestack.convert.proof import Array, Proof, ProofVector, compare, encode_proof, proof_path
+from gatestack.convert.proof import Array, Difference, Proof, ProofVector, compare, encode_proof, proof_path
+from gatestack.convert.torch.folder import check_folder, read_torch_folder, torch_files, write_torch_folder
+from gatestack.convert.torch.to_torch import network_of
 from gatestack.errors import ArgumentError, check_choice
 
 __all__ = ["TARGETS", "export_model", "run_network"]
 
-TARGETS = ("onnx", "keras")
+TARGETS = ("onnx", "keras", "torch")
 """What a model can be exported to."""
 
 _SIZES = ((1, 1), (2, 5), (3, 9), (1, 34))  # rows, and sizes of free axes
@@ -36,12 +38,16 @@ def export_model(
     int8: bool = False,
     overwrite: bool = False,
 ) -> Exported:
-    """Write a model as ONNX or Keras, with test vectors beside it in `<path>.proof.safetensors`.
+    """Write a model as ONNX, Keras or torch, with test vectors beside it.
+
+    They stand in `<path>.proof.safetensors`; for "torch" in the folder that is written, with `model.py`, a
+    class that needs torch alone, and `weights.safetensors`, its weights.
 
     Args:
-        model: for "onnx" see `export_onnx`; for "keras" a `Network`.
-        path: the file, ending in `.onnx` or `.keras`.
-        to: "onnx" (default) or "keras".
+        model: for "onnx" see `export_onnx`; for "keras" a `Network`; for "torch" a `Network` or a layer of
+            `gatestack.nn`, as for `to_torch`.
+        path: the file, ending in `.onnx` or `.keras`; for "torch" a folder.
+        to: "onnx" (default), "keras" or "torch".
         int8: see `export_onnx`.
         overwrite: replace what stands at `path`. Default False.
 
@@ -65,7 +71,9 @@ def export_model(
     if to == "onnx":
         return export_onnx(model, path, int8=int8, overwrite=overwrite)
     if int8:
-        raise ArgumentError("int8=True for a Keras file", where="export_model", expected="int8 for ONNX")
+        raise ArgumentError(f"int8=True for {to}", where="export_model", expected="int8 for ONNX")
+    if to == "torch":
+        return _export_torch(model, Path(path), overwrite)
     if not isinstance(model, Network):
         raise ArgumentError(
             f"the model is a {type(model).__name__}", where="export_model", expected="a Network for Keras"
@@ -78,6 +86,29 @@ def export_model(
         content = written.read_bytes()
         again = read_keras(written)
     answers = [run_network(again, vector.inputs) for vector in vectors]
+    differences = _compared(vectors, answers, target)
+    write_pair(target, content, encode_proof(Proof(vectors, _TOLERANCE, hashlib.sha256(content).hexdigest())))
+    return Exported(target, proof_path(target), len(content), differences)
+
+
+def _export_torch(model: object, target: Path, overwrite: bool) -> Exported:
+    check_folder(target, overwrite)
+    network = network_of(model)
+    files = torch_files(network)
+    vectors = _vectors(network)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "torch"
+        count = write_torch_folder(written, files, vectors, _TOLERANCE, overwrite=False)
+        again = read_torch_folder(written)
+    differences = _compared(vectors, [again.run(vector.inputs) for vector in vectors], target)
+    write_torch_folder(target, files, vectors, _TOLERANCE, overwrite=overwrite)
+    return Exported(target, target / "proof.safetensors", count, differences)
+
+
+def _compared(
+    vectors: list[ProofVector], answers: list[dict[str, Array]], target: Path
+) -> dict[str, Difference]:
+    """Compare what is read again with the model; refuse to write what differs."""
     differences = {
         name: compare([one.outputs[name] for one in vectors], [one[name] for one in answers], _TOLERANCE)
         for name in vectors[0].outputs
@@ -86,11 +117,10 @@ def export_model(
     if wrong:
         raise ArgumentError(
             f"{wrong[0]} of the file differs from the model's by {differences[wrong[0]].largest:.3g}",
-            where=str(path),
+            where=str(target),
             expected=f"at most {differences[wrong[0]].allowed:.3g}",
         )
-    write_pair(target, content, encode_proof(Proof(vectors, _TOLERANCE, hashlib.sha256(content).hexdigest())))
-    return Exported(target, proof_path(target), len(content), differences)
+    return differences
 
 
 def run_network(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:

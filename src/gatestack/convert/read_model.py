@@ -7,19 +7,23 @@ from pathlib import Path
 
 from gatestack.convert.network import Network
 from gatestack.convert.onnx_import.reader import read_onnx
+from gatestack.convert.torch.weights import WEIGHT_ENDINGS, network_of_weights
 from gatestack.errors import ArgumentError, nearest_name
 
 __all__ = ["ENDINGS", "read_model"]
 
-ENDINGS = (".keras", ".h5", ".hdf5", ".onnx")
+ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", *WEIGHT_ENDINGS)
 """Of the files that can be read."""
 
 
 def read_model(path: str | os.PathLike[str]) -> Network:
-    """Read a file of Keras or ONNX as a network, by its ending.
+    """Read a file of Keras, ONNX or torch as a network, by its ending.
+
+    Weights of torch have no architecture: those of one `nn.LSTM` or `nn.GRU` are read, others refused with
+    what to do in Python (`from_torch`).
 
     Args:
-        path: .keras, .h5, .hdf5 or .onnx.
+        path: .keras, .h5, .hdf5, .onnx; .safetensors, .pt, .pth.
 
     Returns:
         The network, in eval mode.
@@ -43,6 +47,8 @@ def read_model(path: str | os.PathLike[str]) -> Network:
         )
     if ending == ".onnx":
         return read_onnx(path)
+    if ending in WEIGHT_ENDINGS:
+        return network_of_weights(path)
     from gatestack.convert.keras.reader import read_keras
 
     return read_keras(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatestack.convert.proof import Array, Difference, Proof, compare, read_proof
+from gatestack.convert.torch.folder import is_torch_folder
 from gatestack.errors import ArgumentError, ModelFileError
 
 if TYPE_CHECKING:
@@ -71,10 +72,12 @@ def verify(
     """Replay the test vectors of an exported file, or of a model folder, and compare.
 
     An `.onnx` file is checked (`gatestack.convert.onnx.safe_read`) and run in ONNX Runtime; a `.keras` file
-    and a model folder are read and computed by Gatestack.
+    and a model folder are read and computed by Gatestack; a folder of torch is computed by torch, out of
+    source that is written again and compared with its `model.py`: what another wrote there never runs.
 
     Args:
-        path: the file, with its `<path>.proof.safetensors` beside it, or a model folder.
+        path: the file, with its `<path>.proof.safetensors` beside it, a model folder, or a folder that was
+            exported to torch.
         allow_changed: the bytes of the file may have changed since the export, as long as its answers hold;
             for files that another tool has rewritten. Default False.
         load: reads a model folder of another kind than "network", as `gatestack.tasks.load` does.
@@ -97,6 +100,8 @@ def verify(
         (True, ['h_out', 'y'])
     """
     file = Path(path)
+    if file.is_dir() and is_torch_folder(file):
+        return _verified_torch(file, allow_changed)
     if file.is_dir():
         return _verified_folder(file, load)
     if not file.exists():
@@ -111,7 +116,8 @@ def verify(
         )
     proof = read_proof(file)
     runner, run, content = _onnx(file) if file.suffix == ".onnx" else _keras(file)
-    return _replayed(file, proof, runner, run, content, allow_changed)
+    changed = hashlib.sha256(content).hexdigest() != proof.sha256
+    return _replayed(file, proof, runner, run, changed and not allow_changed)
 
 
 def _onnx(file: Path) -> tuple[str, Run, bytes]:
@@ -135,9 +141,17 @@ def _keras(file: Path) -> tuple[str, Run, bytes]:
     return "Gatestack's reader of Keras files", lambda inputs: run_network(network, inputs), content
 
 
-def _replayed(
-    file: Path, proof: Proof, runner: str, run: Run, content: bytes, allow_changed: bool
-) -> Verification:
+def _verified_torch(folder: Path, allow_changed: bool) -> Verification:
+    import torch
+
+    from gatestack.convert.torch.folder import read_torch_folder
+
+    read = read_torch_folder(folder)
+    changed = read.changed and not allow_changed
+    return _replayed(folder, read.proof, f"torch {torch.__version__}", read.run, changed)
+
+
+def _replayed(file: Path, proof: Proof, runner: str, run: Run, changed: bool) -> Verification:
     names = list(proof.vectors[0].outputs)
     answers = [run(vector.inputs) for vector in proof.vectors]
     missing = sorted({name for answer in answers for name in names if name not in answer})
@@ -150,7 +164,6 @@ def _replayed(
         )
     found = {name: [answer[name] for answer in answers] for name in names}
     exact = [vector.exact for vector in proof.vectors]
-    changed = hashlib.sha256(content).hexdigest() != proof.sha256
     return Verification(
         path=file,
         runner=runner,
@@ -161,7 +174,7 @@ def _replayed(
         tolerance=proof.tolerance,
         vectors=len(proof.vectors),
         real=sum(vector.real for vector in proof.vectors),
-        changed=changed and not allow_changed,
+        changed=changed,
         rounding={
             name: compare([one[name] for one in exact], found[name], proof.tolerance)
             for name in names
