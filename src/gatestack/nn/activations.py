@@ -2,7 +2,7 @@
 
 One table for layers, importers and exporters. Names are Keras' where Keras has the function; the two hard
 sigmoids differ between its versions and have a name each. The same functions with their derivatives, in
-NumPy, are in `gatestack.reference.activations`.
+NumPy, are in `gatestack.reference.ACTIVATIONS`.
 """
 
 from __future__ import annotations

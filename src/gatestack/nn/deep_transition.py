@@ -60,6 +60,7 @@ class DeepTransitionCell(Cell):
     input_size: int | None = None
     weight_ih_l0: nn.Parameter
     bias_ih_l0: nn.Parameter
+    weight_hh_shortcut: nn.Parameter
     _like: Tensor
 
     def __init__(
@@ -124,7 +125,7 @@ class DeepTransitionCell(Cell):
             if k == 1:
                 total = total + nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
             if k == self.depth and self.shortcut:
-                total = total + nn.functional.linear(state, self.get_parameter("weight_hh_shortcut"))
+                total = total + nn.functional.linear(state, self.weight_hh_shortcut)
             z = squash(total)
         return z
 
