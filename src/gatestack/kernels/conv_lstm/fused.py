@@ -78,8 +78,10 @@ def _forward(job: Job, inputs: Inputs, *, keep: bool) -> tuple[tuple[Tensor, Ten
     F, *space = inputs.h.shape[1:]
     gates = empty((job.first[-1], *space, 4 * F), inputs.x.dtype) if keep else None
     native = native_step(inputs)
-    for begin, end in job.pieces(4 * inputs.h[0].numel()):
-        _forward_piece(job, inputs, native, (begin, end), hidden, cells, gates)
+    pieces = job.pieces(4 * inputs.h[0].numel())
+    sums = empty((max(end - begin for begin, end in pieces), *space, 4 * F), inputs.x.dtype)
+    for begin, end in pieces:
+        _forward_piece(job, inputs, native, (begin, end), sums[: end - begin], hidden, cells, gates)
     y = _result(hidden[job.rows.batch :]) if job.sequences else inputs.x.new_empty(0)
     results = (y, _result(job.final(hidden)), _result(job.final(cells)))
     return results, None if gates is None else Saved(gates, hidden, cells)
@@ -90,13 +92,14 @@ def _forward_piece(
     inputs: Inputs,
     native: NativeStep,
     piece: tuple[int, int],
+    sums: Tensor,
     hidden: Tensor,
     cells: Tensor,
     gates: Tensor | None,
 ) -> None:
-    """Compute the rows of a piece: their states, and their gates where these are kept."""
+    """Compute the rows of a piece: their states, and their gates where these are kept; `sums` is scratch."""
     begin, end = piece
-    sums = as_rows(job.spec.convolve_input(inputs.x[begin:end], inputs.weight_ih, inputs.bias))
+    job.spec.put_convolved_input(as_images(sums), inputs.x[begin:end], inputs.weight_ih, inputs.bias)
     for step, low, high in job.parts(begin, end):
         here = slice(job.first[step] + low - begin, job.first[step] + high - begin)
         sums_hidden = None

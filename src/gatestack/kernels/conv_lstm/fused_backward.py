@@ -43,8 +43,10 @@ def backward(
     d_peephole = None if inputs.peephole is None else as_rows(torch.zeros_like(inputs.peephole))
     F, *space = inputs.h.shape[1:]
     weight_hh = last_channels(inputs.weight_hh)
-    for begin, end in reversed(job.pieces(4 * inputs.h[0].numel())):
-        d_sums = empty((end - begin, *space, 4 * F), inputs.x.dtype)
+    pieces = job.pieces(4 * inputs.h[0].numel())
+    scratch = empty((max(end - begin for begin, end in pieces), *space, 4 * F), inputs.x.dtype)
+    for begin, end in reversed(pieces):
+        d_sums = scratch[: end - begin]
         for step, low, high in reversed(job.parts(begin, end)):
             span = slice(job.first[step] + low, job.first[step] + high)
             own = d_sums[span.start - begin : span.stop - begin]

@@ -23,8 +23,8 @@ from gatestack.kernels.rooms import room
 
 __all__ = ["Inputs", "Job", "Saved", "as_images", "as_rows", "empty", "last_channels", "native_step"]
 
-# Elements of the sums of a piece, 4 MiB of float32: little enough for the nearest caches, and for the C library
-# to keep that memory. But two images at least: of one alone, oneDNN convolves few channels at half the speed.
+# Elements of the sums of a piece: 4 MiB of float32, few enough for the nearest caches. But two images at
+# least, since of one alone oneDNN convolves few channels at half the speed.
 _MOST_SUMS = 1 << 20
 
 

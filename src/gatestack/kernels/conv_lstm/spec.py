@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ __all__ = ["ConvSpec", "ConvWeights", "Sizes"]
 Sizes: TypeAlias = tuple[int, ...]
 
 # A convolution of oneDNN whose result is added to a tensor; None in a torch that was built without it.
-_ONTO = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
+_ONTO: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
 
 
 class ConvWeights(NamedTuple):
@@ -107,6 +107,15 @@ class ConvSpec:
         x, padding = self.padded(x, weight)
         return convolve(x, weight, bias, self.stride, padding, self.dilation)
 
+    def put_convolved_input(self, sums: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
+        """Write the convolution of the inputs and the biases to sums (S, 4F, *space_out), channels last."""
+        if not _adds_in_place(sums):
+            sums.copy_(self.convolve_input(x, weight, bias))
+            return
+        x, padding = self.padded(x, weight)
+        sums.copy_(bias.view(-1, *(1,) * len(padding)))
+        _add_convolved(sums, x, weight, self.stride, padding, self.dilation)
+
     def padded(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Sizes]:
         """Give the input, padded where the convolution cannot do it because the two sides differ.
 
@@ -134,19 +143,31 @@ def convolve_state(h: Tensor, weight: Tensor) -> Tensor:
     return convolve(h, weight, None, ones, tuple(size // 2 for size in weight.shape[2:]), ones)
 
 
-def add_convolved_state(sums: Tensor, h: Tensor, weight: Tensor) -> Tensor | None:
-    """Add the convolution of the state to sums (N, 4F, *space), channels last in memory, where they stand.
+def _adds_in_place(sums: Tensor) -> bool:
+    """Whether oneDNN computes convolutions of such tensors, and adds them to what stands there.
 
-    A result of its own would be fresh memory at every step, which for large images the operating system may
-    take as long to give as the convolution takes.
+    A result of its own would be fresh memory for every convolution, which for large images the operating
+    system may take as long to give as the convolution takes.
+    """
+    return _ONTO is not None and sums.dtype is torch.float32 and bool(torch.backends.mkldnn.enabled)
+
+
+def _add_convolved(
+    sums: Tensor, x: Tensor, weight: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> None:
+    _ONTO(sums, x, weight, None, padding, stride, dilation, 1, "add", 1.0, None, [], None)
+
+
+def add_convolved_state(sums: Tensor, h: Tensor, weight: Tensor) -> Tensor | None:
+    """Add the convolution of the state to sums (N, 4F, *space), channels last.
 
     Returns:
-        None; where oneDNN does not compute the convolution, what is to be added.
+        None; where that is not possible, what is to be added.
     """
-    if _ONTO is None or sums.dtype is not torch.float32 or not torch.backends.mkldnn.enabled:
+    if not _adds_in_place(sums):
         return convolve_state(h, weight)
-    ones, padding = [1] * (h.dim() - 2), [size // 2 for size in weight.shape[2:]]
-    _ONTO(sums, h, weight, None, padding, ones, ones, 1, "add", 1.0, None, [], None)
+    ones = (1,) * (h.dim() - 2)
+    _add_convolved(sums, h, weight, ones, tuple(size // 2 for size in weight.shape[2:]), ones)
     return None
 
 
