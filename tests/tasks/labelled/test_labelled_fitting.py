@@ -19,15 +19,21 @@ from gatestack.tasks.labelled import (
     LabelledPlan,
     fit_members,
     run_members,
-    scheduled_steps,
 )
 from gatestack.tasks.labelled.options import Recipe
-from gatestack.tasks.labelled.sampler import CaseSampler, gaps_marked
+from gatestack.tasks.labelled.plan import scheduled_steps
+from gatestack.tasks.labelled.sampler import CaseSampler, TrainingCases, gaps_marked
+from gatestack.tasks.labelled.scaling import length_batches
 from gatestack.training import RunFolder, Training
 
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
 PLAN = LabelledPlan(
-    task="classify", outputs=2, widths=(6,), max_steps=3, training=Training(batch_size=8, learning_rate=0.01)
+    task="classify",
+    outputs=2,
+    widths=(6,),
+    max_steps=3,
+    training=Training(batch_size=8, learning_rate=0.01),
+    architecture=Architecture(recipe="plain"),
 )
 
 
@@ -51,7 +57,7 @@ def outputs(plan: LabelledPlan, data: Sequences, targets: np.ndarray, folder: Ru
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_learns_waves_it_has_not_seen(recipe: Any) -> None:
     data, classes = waves(48)
-    plan = replace(PLAN, max_steps=60, architecture=Architecture(recipe=recipe))
+    plan = replace(PLAN, max_steps=150, architecture=Architecture(recipe=recipe, scaling="both"))
     members = fit_members(data[:32], classes[:32], plan)
     logits = run_members([members[0].network], data[32:])[0]
     assert (logits.argmax(axis=1) == classes[32:]).mean() >= 0.9
@@ -125,8 +131,15 @@ def test_a_small_batch_gives_what_a_large_one_gives(monkeypatch: pytest.MonkeyPa
     data, classes = waves()
     network = fit_members(data, classes, PLAN)[0].network
     large = run_members([network], data)
-    monkeypatch.setattr("gatestack.tasks.labelled.fitting._STEPS_AT_ONCE", 1)
-    np.testing.assert_allclose(run_members([network], data), large, rtol=1e-5, atol=1e-6)
+    seen = []
+
+    def single(lengths: np.ndarray) -> list[np.ndarray]:
+        seen.append(len(lengths))
+        return length_batches(lengths, padded_steps=1)
+
+    monkeypatch.setattr("gatestack.tasks.labelled.fitting.length_batches", single)
+    np.testing.assert_allclose(run_members([network], data), large, rtol=1e-9, atol=1e-9)
+    assert seen == [20]
 
 
 def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +192,9 @@ def test_double_precision_trains_and_comes_back_single() -> None:
 def test_every_case_is_drawn_once_in_a_pass() -> None:
     data, classes = waves(10)
     x, lengths = gaps_marked(data)
+    cases = TrainingCases(x, lengths, torch.from_numpy(classes), torch.zeros(10, 2))
     sampler = CaseSampler(
-        x,
-        lengths,
-        torch.from_numpy(classes),
+        cases,
         batch_size=4,
         augmentation=Augmentation(),
         deviation=torch.ones(1),
@@ -195,10 +207,9 @@ def test_every_case_is_drawn_once_in_a_pass() -> None:
 
 def test_a_crop_keeps_a_run_of_the_series() -> None:
     x = torch.arange(12.0).reshape(1, 12, 1).repeat(6, 1, 1)
+    cases = TrainingCases(x, torch.full((6,), 12), torch.zeros(6, dtype=torch.long), torch.zeros(6, 2))
     sampler = CaseSampler(
-        x,
-        torch.full((6,), 12),
-        torch.zeros(6, dtype=torch.long),
+        cases,
         batch_size=6,
         augmentation=Augmentation(crop=0.5),
         deviation=torch.ones(1),
@@ -212,6 +223,26 @@ def test_a_crop_keeps_a_run_of_the_series() -> None:
         assert torch.equal(cut, cut[0] + torch.arange(length))
 
 
-def test_the_schedule_follows_the_number_of_cases() -> None:
-    assert scheduled_steps(20, 32) == scheduled_steps(30, 32)
-    assert scheduled_steps(20, 32) < scheduled_steps(537, 32) < scheduled_steps(100_000, 32)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_schedule_follows_the_number_of_cases(recipe: Recipe) -> None:
+    plan = replace(PLAN, architecture=Architecture(recipe=recipe), training=Training())
+    assert scheduled_steps(plan, 5) > 0
+    assert scheduled_steps(plan, 20) < scheduled_steps(plan, 537) < scheduled_steps(plan, 100_000)
+    assert scheduled_steps(plan, 100_000) == scheduled_steps(plan, 10**9)
+
+
+def test_weights_of_classes_move_the_answers_of_every_recipe() -> None:
+    data, classes = waves()
+    for recipe in RECIPES:
+        plan = replace(PLAN, architecture=Architecture(recipe=recipe), max_steps=40)
+        logits = outputs(replace(plan, class_weights=(1000.0, 0.001)), data, classes)[0]
+        assert (logits.argmax(axis=1) == 0).all()
+
+
+def test_a_case_alone_is_a_case_in_a_batch() -> None:
+    data, classes = waves()
+    for recipe in RECIPES:
+        plan = replace(PLAN, architecture=Architecture(recipe=recipe))
+        network = fit_members(data, classes, plan)[0].network
+        alone = np.concatenate([run_members([network], data[i : i + 1])[0] for i in range(len(data))])
+        np.testing.assert_allclose(alone, run_members([network], data)[0], rtol=1e-9, atol=1e-9)

@@ -26,9 +26,16 @@ def series(features: int = 2) -> tuple[Tensor, Tensor]:
 
 def make(recipe: str, *, flags: bool = True, **options: Any) -> LabelledNetwork:
     torch.manual_seed(0)
-    shape = NetworkShape(features=2, outputs=3, widths=(4, 4), steps=13, flags=flags)
-    network = LabelledNetwork(shape, Architecture.from_dict({"recipe": recipe, **options}))
-    network.scaling.fit(*series())
+    shape = NetworkShape(features=2, outputs=3, widths=(4, 4), steps=13, typical_steps=11, flags=flags)
+    network = LabelledNetwork(shape, Architecture.from_dict({"recipe": recipe, "kernels": 200, **options}))
+    x, lengths = series()
+    scaled = network.recurrent.fit(x, lengths, 0)
+    if network.linear is not None:
+        network.linear.fit(scaled, lengths, torch.tensor([0, 1, 2, 0]), 0)
+        torch.nn.init.normal_(network.linear.weight)  # four cases give hardly any
+    for name, parameter in network.named_parameters():
+        if "head" in name:  # one that starts at zero would hide what is below
+            torch.nn.init.normal_(parameter)
     return network.eval()
 
 
@@ -95,9 +102,14 @@ def test_a_row_without_any_value_has_an_answer() -> None:
         ("plain", {"bidirectional": False}),
         ("plain", {"residual": True}),
         ("plain", {"scaling": "series"}),
-        ("plain", {"scaling": "training"}),
+        ("plain", {"scaling": "both"}),
         *(("plain", {"pooling": pooling}) for pooling in ("last", "mean", "max", "attention")),
         ("lstm-fcn", {"cell": "rnn"}),
+        ("kernels", {"cell": "gru"}),
+        ("kernels", {"pooling": "last"}),
+        ("kernels", {"kernels": 700}),
+        ("kernels", {"segments": 3}),
+        ("kernels", {"scaling": "both"}),
         ("lstm-fcn", {"pooling": "last"}),
     ],
 )
@@ -202,6 +214,8 @@ def test_resampling_ends_at_the_last_real_step() -> None:
         {"dropout": 1.0},
         {"residual": 1},
         {"bidirectional": "yes"},
+        {"kernels": 83},
+        {"segments": 0},
     ],
 )
 def test_a_wrong_choice_is_refused_by_name(wrong: dict[str, Any]) -> None:
@@ -213,3 +227,32 @@ def test_a_wrong_choice_is_refused_by_name(wrong: dict[str, Any]) -> None:
 def test_a_wrong_augmentation_is_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         Augmentation(**wrong)
+
+
+def sizes(**changes: Any) -> dict[str, Any]:
+    known = {"features": 2, "outputs": 3, "widths": [4], "steps": 9, "typical_steps": 9, "flags": False}
+    return known | changes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"features": 0}, "features"),
+        ({"steps": 2.5}, "steps"),
+        ({"widths": []}, "widths"),
+        ({"widths": [4, "8"]}, "widths"),
+        ({"flags": 1}, "flags"),
+        ({"colour": 3}, "colour"),
+    ],
+)
+def test_sizes_that_make_no_network_are_refused(wrong: dict[str, Any], said: str) -> None:
+    assert NetworkShape.from_dict(sizes()).widths == (4,)
+    with pytest.raises(ArgumentError, match=said):
+        NetworkShape.from_dict(sizes(**wrong))
+
+
+def test_a_size_that_is_missing_is_named() -> None:
+    known = sizes()
+    del known["typical_steps"]
+    with pytest.raises(ArgumentError, match="typical_steps"):
+        NetworkShape.from_dict(known)

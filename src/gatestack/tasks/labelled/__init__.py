@@ -11,7 +11,7 @@ from __future__ import annotations
 from gatestack.tasks.labelled.fitting import Member, fit_members, run_members
 from gatestack.tasks.labelled.network import LabelledNetwork, NetworkShape
 from gatestack.tasks.labelled.options import Architecture, Augmentation
-from gatestack.tasks.labelled.plan import LabelledPlan, scheduled_steps
+from gatestack.tasks.labelled.plan import LabelledPlan
 
 __all__ = [
     "Architecture",
@@ -22,5 +22,4 @@ __all__ = [
     "NetworkShape",
     "fit_members",
     "run_members",
-    "scheduled_steps",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from torch import Tensor, nn
 
 from gatestack.data.sequences import Sequences
 from gatestack.tasks.labelled.network import LabelledNetwork, NetworkShape
-from gatestack.tasks.labelled.plan import LabelledPlan, scheduled_steps
+from gatestack.tasks.labelled.plan import LabelledPlan, recipe_training, scheduled_steps
 from gatestack.tasks.labelled.sampler import CaseSampler, TrainingCases, gaps_marked
+from gatestack.tasks.labelled.scaling import length_batches
 from gatestack.training import RunFolder, TrainingRecord, train
 
 __all__ = ["Member", "fit_members", "run_members"]
 
 _NO_FOLDER = RunFolder()
-_STEPS_AT_ONCE = 1 << 16  # padded steps of a batch; keeps the memory of a prediction small
+_CASES_OF_HALF_TRUST = 200
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Member:
     Attributes:
         network: in eval mode, float32, on the CPU.
         record: how its training went.
-        seed: of its initial weights, batches and dropout.
+        seed: of what was drawn: kernels, initial weights, batches, dropout.
     """
 
     network: LabelledNetwork
@@ -46,6 +48,10 @@ def fit_members(
     folder: RunFolder = _NO_FOLDER,
 ) -> list[Member]:
     """Train one network per seed. Nothing is held out: the number of updates is fixed beforehand.
+
+    In the recipe "kernels" the linear part is solved first. What it predicts for each training case without
+    having seen it (leave one out) is where the recurrent part starts from in training: from its fit to cases
+    that it has seen there would be nothing left to learn.
 
     Args:
         sequences: n series of one step or more; a value that was not observed is missing.
@@ -73,15 +79,16 @@ def fit_members(
         outputs=plan.outputs,
         widths=plan.widths,
         steps=int(lengths.max()),
+        typical_steps=int(lengths.median()),
         flags=bool(x.isnan().any()),
     )
     truth = torch.from_numpy(np.asarray(targets))
-    truth = truth.long() if plan.task == "classify" else truth.float().reshape(len(x), plan.outputs)
+    truth = truth.long() if plan.task == "classify" else truth.double().reshape(len(x), plan.outputs)
     members = []
     for seed in plan.seeds:
         place = None if folder.path is None else folder.path / f"member-{seed}"
-        network = _start(shape, plan, x, lengths, truth, seed)
-        record = _train(network, plan, x, lengths, truth, seed, dataclasses.replace(folder, path=place))
+        network, cases = _start(shape, plan, x, lengths, truth, seed)
+        record = _train(network, plan, cases, seed, dataclasses.replace(folder, path=place))
         network.float()  # precision="64-true" trains in float64; model folders are float32
         network.eval()
         members.append(Member(network, record, seed))
@@ -89,7 +96,7 @@ def fit_members(
 
 
 def run_members(networks: Sequence[LabelledNetwork], sequences: Sequences) -> npt.NDArray[np.float64]:
-    """Run trained networks over series, long ones in smaller batches.
+    """Run trained networks over series, in float64: a case alone and in a batch differ by rounding of 10⁻¹².
 
     Args:
         networks: M of them.
@@ -98,64 +105,56 @@ def run_members(networks: Sequence[LabelledNetwork], sequences: Sequences) -> np
     Returns:
         (M, n, K) logits or targets.
     """
-    order = np.argsort(sequences.lengths, kind="stable")  # neighbours of like length need little padding
     outputs = np.zeros((len(networks), len(sequences), networks[0].shape.outputs))
+    exact = [copy.deepcopy(network).double() for network in networks]
     with torch.inference_mode():
-        for rows in _batches(sequences.lengths[order]):
-            picked = order[rows]
-            x, lengths = gaps_marked(sequences.rows(picked))
-            for number, network in enumerate(networks):
-                outputs[number, picked] = network(x, lengths).numpy()
+        for rows in length_batches(sequences.lengths):
+            x, lengths = gaps_marked(sequences.rows(rows))
+            for number, network in enumerate(exact):
+                outputs[number, rows] = network(x.double(), lengths).numpy()
     return outputs
-
-
-def _batches(lengths: npt.NDArray[np.int64]) -> list[slice]:
-    parts, first = [], 0
-    for last in range(1, len(lengths) + 1):
-        if last == len(lengths) or (last - first + 1) * int(lengths[last]) > _STEPS_AT_ONCE:
-            parts.append(slice(first, last))
-            first = last
-    return parts
 
 
 def _start(
     shape: NetworkShape, plan: LabelledPlan, x: Tensor, lengths: Tensor, truth: Tensor, seed: int
-) -> LabelledNetwork:
+) -> tuple[LabelledNetwork, TrainingCases]:
+    """Make the network of a seed, fit what is fitted in closed form, and say where training starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = LabelledNetwork(shape, plan.architecture)
-    network.scaling.fit(x, lengths)
+    scaled = network.recurrent.fit(x, lengths, seed)
     if plan.task == "regress":
-        deviation = truth.double().std(dim=0, correction=0)
-        network.target_mean.copy_(truth.double().mean(dim=0))
+        deviation = truth.std(dim=0, correction=0)
+        network.target_mean.copy_(truth.mean(dim=0))
         network.target_deviation.copy_(deviation.masked_fill(deviation == 0, 1.0))
-    return network
+        truth = ((truth - network.target_mean) / network.target_deviation).float()
+    start = torch.zeros(len(x), plan.outputs)
+    if network.linear is not None:
+        network.trust.fill_(len(x) / (len(x) + _CASES_OF_HALF_TRUST))
+        start = network.linear.fit(scaled, lengths, truth, seed)
+        if plan.class_weights is not None:  # odds that a weighted loss would have led to
+            network.linear.bias += torch.tensor(plan.class_weights).log()
+            start += torch.tensor(plan.class_weights).log()
+    return network, TrainingCases(x, lengths, truth, start)
 
 
 def _train(
-    network: LabelledNetwork,
-    plan: LabelledPlan,
-    x: Tensor,
-    lengths: Tensor,
-    truth: Tensor,
-    seed: int,
-    folder: RunFolder,
+    network: LabelledNetwork, plan: LabelledPlan, cases: TrainingCases, seed: int, folder: RunFolder
 ) -> TrainingRecord:
+    training = recipe_training(plan)
     sampler = CaseSampler(
-        x,
-        lengths,
-        truth,
-        batch_size=plan.training.batch_size,
+        cases,
+        batch_size=training.batch_size,
         augmentation=plan.augmentation,
-        deviation=network.scaling.deviation,
+        deviation=network.recurrent.scaling.deviation,
         seed=seed,
     )
     return train(
-        network,
-        _loss(network, plan),
+        network.recurrent,
+        _loss(plan, len(cases.x)),
         sampler,
-        options=plan.training,
-        max_steps=plan.max_steps or scheduled_steps(len(x), plan.training.batch_size),
+        options=training,
+        max_steps=plan.max_steps or scheduled_steps(plan, len(cases.x)),
         seed=seed,
         folder=folder.path,
         resume=folder.resume,
@@ -163,24 +162,26 @@ def _train(
     )
 
 
-def _loss(network: LabelledNetwork, plan: LabelledPlan) -> Callable[[nn.Module, TrainingCases], Tensor]:
+def _loss(plan: LabelledPlan, cases: int) -> Callable[[nn.Module, TrainingCases], Tensor]:
     if plan.task == "regress":
-        deviation = network.target_deviation.clone()
 
         def squares(model: nn.Module, batch: TrainingCases) -> Tensor:
-            miss: Tensor = model(batch.x, batch.lengths) - batch.targets
-            return (miss / deviation.to(miss.device)).square().mean()
+            answers: Tensor = model(batch.x, batch.lengths) + batch.start
+            return (answers - batch.targets).square().mean()
 
         return squares
     weights = None if plan.class_weights is None else torch.tensor(plan.class_weights)
+    smoothing = plan.label_smoothing
+    if plan.architecture.recipe == "kernels":
+        smoothing = max(smoothing, plan.outputs / (cases + plan.outputs))
 
     def cross_entropy(model: nn.Module, batch: TrainingCases) -> Tensor:
-        logits = model(batch.x, batch.lengths)
+        logits = model(batch.x, batch.lengths) + batch.start
         return nn.functional.cross_entropy(
             logits,
             batch.targets,
             weight=None if weights is None else weights.to(logits),
-            label_smoothing=plan.label_smoothing,
+            label_smoothing=smoothing,
         )
 
     return cross_entropy

@@ -1,22 +1,20 @@
-"""The network of classifiers and regressors: scaled inputs, a recurrent stack, pooling, a linear head."""
+"""The network of classifiers and regressors: a recurrent part, and a linear part where the recipe has one."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gatestack.nn import GRU, LSTM, RNN, Stack
-from gatestack.tasks.labelled.fcn import ConvolutionBlocks, resampled
+from gatestack.errors import ArgumentError, check_whole
+from gatestack.tasks.labelled.linear import LinearPart
 from gatestack.tasks.labelled.options import Architecture
-from gatestack.tasks.labelled.pooling import Pool
 from gatestack.tasks.labelled.scaling import InputScaling
+from gatestack.tasks.labelled.trunks import SegmentTrunk, make_trunk
 
-__all__ = ["LabelledNetwork", "NetworkShape"]
-
-_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+__all__ = ["LabelledNetwork", "NetworkShape", "RecurrentPart"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +26,7 @@ class NetworkShape:
         outputs: K, classes or targets.
         widths: width of each recurrent layer, lowest first.
         steps: of the longest series of the training part.
+        typical_steps: of the median one.
         flags: whether the training part had missing values; then each feature has a channel that says where.
     """
 
@@ -35,6 +34,7 @@ class NetworkShape:
     outputs: int
     widths: tuple[int, ...]
     steps: int
+    typical_steps: int
     flags: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,12 +43,80 @@ class NetworkShape:
 
     @classmethod
     def from_dict(cls, sizes: dict[str, Any]) -> NetworkShape:
-        """Read what `to_dict` gave."""
-        return cls(**sizes | {"widths": tuple(sizes["widths"])})
+        """Read what `to_dict` gave.
+
+        Raises:
+            ArgumentError: a size is missing, unknown, or not a whole number of 1 or more.
+
+        Example:
+            >>> NetworkShape.from_dict({"features": 1})
+            Traceback (most recent call last):
+            gatestack.errors.ArgumentError: NetworkShape: there is no size 'outputs'
+        """
+        names = [field.name for field in fields(cls)]
+        for name in names:
+            if name not in sizes:
+                raise ArgumentError(f"there is no size {name!r}", where="NetworkShape")
+        for name in sizes:
+            if name not in names:
+                raise ArgumentError(f"the size {name!r} is not known", where="NetworkShape")
+        widths = sizes["widths"]
+        if not isinstance(widths, list | tuple) or not widths or not isinstance(sizes["flags"], bool):
+            raise ArgumentError(
+                f"widths={widths!r}, flags={sizes['flags']!r}",
+                where="NetworkShape",
+                expected="a list of widths, and True or False",
+            )
+        for name in ("features", "outputs", "steps", "typical_steps"):
+            check_whole(name, sizes[name], owner="NetworkShape")
+        for width in widths:
+            check_whole("widths", width, owner="NetworkShape")
+        return cls(**sizes | {"widths": tuple(widths)})
+
+
+class RecurrentPart(nn.Module):
+    """Scaled inputs, and what reads them: the part of the network that is trained by gradients.
+
+    Args:
+        shape: the sizes.
+        architecture: recipe, cell, pooling, and so on.
+    """
+
+    def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
+        super().__init__()
+        self.scaling = InputScaling(shape.features, architecture.scaling, flags=shape.flags)
+        self.trunk = make_trunk(
+            architecture,
+            shape.widths,
+            channels=self.scaling.channels,
+            flags=shape.features if shape.flags else 0,
+            steps=shape.typical_steps,
+            longest=shape.steps,
+            outputs=shape.outputs,
+        )
+
+    def fit(self, x: Tensor, lengths: Tensor, seed: int) -> Tensor:
+        """Fit what is not trained by gradients, and give the scaled steps of x (n, T, C)."""
+        self.scaling.fit(x, lengths)
+        scaled: Tensor = self.scaling(x, lengths)
+        if isinstance(self.trunk, SegmentTrunk):
+            self.trunk.reader.fit(scaled, lengths, seed)
+        return scaled
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Run a batch as in `LabelledNetwork` -> (N, K) logits or standardised targets."""
+        outputs: Tensor = self.trunk(self.scaling(x, lengths), lengths)
+        return outputs
 
 
 class LabelledNetwork(nn.Module):
     """From a batch of series to one row of outputs each: logits of K classes, or K targets in their unit.
+
+        outputs = linear part (x) + trust · recurrent part (x)   in the recipe "kernels"
+        outputs = recurrent part (x)                             in the others
+
+    The trust in the recurrent part grows with the number n of training cases, n / (n + 200): what it learnt
+    from tens of cases is as likely their noise.
 
     No row depends on the others of its batch, nor on how far the batch is padded. The whole network is in its
     `state_dict`, with what its scaling was fitted to.
@@ -58,21 +126,33 @@ class LabelledNetwork(nn.Module):
         architecture: recipe, cell, pooling, and so on.
 
     Example:
-        >>> shape = NetworkShape(features=2, outputs=3, widths=(4, 4), steps=9, flags=False)
+        >>> shape = NetworkShape(
+        ...     features=2, outputs=3, widths=(4, 4), steps=9, typical_steps=5, flags=False
+        ... )
         >>> network = LabelledNetwork(shape, Architecture())
         >>> network(torch.zeros(5, 9, 2), torch.tensor([9, 3, 1, 9, 2])).shape
         torch.Size([5, 3])
     """
 
+    trust: Tensor
     target_mean: Tensor
     target_deviation: Tensor
 
     def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
         super().__init__()
         self.shape, self.architecture = shape, architecture
-        self.scaling = InputScaling(shape.features, architecture.scaling, flags=shape.flags)
-        trunk = _FCNTrunk if architecture.recipe == "lstm-fcn" else _PlainTrunk
-        self.trunk: nn.Module = trunk(self.scaling.channels, shape, architecture)
+        self.recurrent = RecurrentPart(shape, architecture)
+        self.linear: LinearPart | None = None
+        if architecture.recipe == "kernels":
+            self.linear = LinearPart(
+                self.recurrent.scaling.channels,
+                flags=shape.features if shape.flags else 0,
+                steps=shape.typical_steps,
+                longest=shape.steps,
+                features=architecture.kernels,
+                outputs=shape.outputs,
+            )
+        self.register_buffer("trust", torch.ones(()))
         self.register_buffer("target_mean", torch.zeros(shape.outputs))
         self.register_buffer("target_deviation", torch.ones(shape.outputs))
 
@@ -86,64 +166,7 @@ class LabelledNetwork(nn.Module):
         Returns:
             (N, K) logits, or targets in the unit of the training part.
         """
-        outputs: Tensor = self.trunk(self.scaling(x, lengths), lengths)
+        outputs: Tensor = self.recurrent(x, lengths)
+        if self.linear is not None:
+            outputs = self.trust * outputs + self.linear(self.recurrent.scaling(x, lengths), lengths)
         return self.target_mean + self.target_deviation * outputs
-
-
-class _PlainTrunk(nn.Module):
-    """Stack, pooling, dropout, linear head."""
-
-    def __init__(self, channels: int, shape: NetworkShape, architecture: Architecture) -> None:
-        super().__init__()
-        self.stack = _make_stack(channels, shape, architecture)
-        self.pool = _make_pool(shape, architecture)
-        self.dropout = nn.Dropout(architecture.dropout)
-        self.head = nn.Linear(self.pool.output_size, shape.outputs)
-
-    def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
-        """Run (N, T, channels) -> (N, K)."""
-        hidden, _ = self.stack(steps, lengths=lengths)
-        outputs: Tensor = self.head(self.dropout(self.pool(hidden, lengths)))
-        return outputs
-
-
-class _FCNTrunk(nn.Module):
-    """LSTM-FCN: the stack reads one step per channel, each step the whole channel as a vector.
-
-    The paper calls this the dimension shuffle. As the vector has a fixed length, each series is read at
-    `shape.steps` points (`resampled`).
-    """
-
-    def __init__(self, channels: int, shape: NetworkShape, architecture: Architecture) -> None:
-        super().__init__()
-        self.steps = shape.steps
-        self.blocks = ConvolutionBlocks(channels)
-        self.stack = _make_stack(shape.steps, shape, architecture)
-        self.pool = _make_pool(shape, architecture)
-        self.dropout = nn.Dropout(architecture.dropout)
-        self.head = nn.Linear(self.blocks.output_size + self.pool.output_size, shape.outputs)
-
-    def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
-        """Run (N, T, channels) -> (N, K)."""
-        turned = resampled(steps, lengths, self.steps).transpose(1, 2)  # -> (N, channels, steps)
-        channels = torch.full_like(lengths, turned.shape[1])
-        hidden, _ = self.stack(turned.contiguous())
-        read = self.dropout(self.pool(hidden, channels))
-        outputs: Tensor = self.head(torch.cat([self.blocks(steps, lengths), read], dim=-1))
-        return outputs
-
-
-def _make_stack(channels: int, shape: NetworkShape, architecture: Architecture) -> Stack:
-    cell = _CELLS[architecture.cell]
-    deep = len(shape.widths) > 1
-    return Stack(
-        *(cell(width, bidirectional=architecture.bidirectional) for width in shape.widths),
-        input_size=channels,
-        dropout=architecture.dropout if deep else 0.0,
-        residual=architecture.residual and deep,
-    )
-
-
-def _make_pool(shape: NetworkShape, architecture: Architecture) -> Pool:
-    size = shape.widths[-1] * (2 if architecture.bidirectional else 1)
-    return Pool(architecture.pooling, size, bidirectional=architecture.bidirectional)

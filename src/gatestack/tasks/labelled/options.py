@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from gatestack.errors import ArgumentError, check_choice, check_share, nearest_name
+from gatestack.errors import ArgumentError, check_choice, check_share, check_whole, nearest_name
 
 __all__ = ["Architecture", "Augmentation", "Cell", "Pooling", "Recipe", "Scaling"]
 
-Recipe = Literal["plain", "lstm-fcn"]
+Recipe = Literal["kernels", "lstm-fcn", "plain"]
 Cell = Literal["lstm", "gru", "rnn"]
 Pooling = Literal["last", "mean", "max", "attention", "all"]
 Scaling = Literal["both", "series", "training"]
@@ -21,8 +21,10 @@ class Architecture:
     """What the network of a `Classifier` or `Regressor` is made of, beyond its depth and width.
 
     Args:
-        recipe: `"plain"` is a stack of recurrent layers that reads every step; `"lstm-fcn"` is a recurrent
-            stack beside three convolutions (Karim et al. 2017).
+        recipe: `"kernels"` starts from a linear model of how fixed kernels respond to a series, and its stack
+            of recurrent layers, which reads these responses segment by segment, learns what that lacks;
+            strong from tens of cases on. `"lstm-fcn"` is a recurrent stack beside three convolutions.
+            `"plain"` is a stack that reads every step.
         cell: `"lstm"`, `"gru"` or `"rnn"`.
         bidirectional: run every layer in both directions.
         pooling: what becomes of the stack's outputs: the `"last"` of each direction, their `"mean"`, their
@@ -33,6 +35,8 @@ class Architecture:
         residual: add the input of each layer but the lowest to its output; their widths must agree.
         scaling: what the network reads: each series in units of its own mean and deviation (`"series"`), in
             units of the training part (`"training"`), which keeps level and size, or `"both"`.
+        kernels: number of features of the linear model that is aimed at, 84 or more. Recipe "kernels" only.
+        segments: parts into which the stack's view of a series is cut, 1 or more. Recipe "kernels" only.
 
     Raises:
         ArgumentError: a value is outside its range.
@@ -43,16 +47,18 @@ class Architecture:
 
     Source:
         Karim, Majumdar, Darabi & Chen 2017, "LSTM Fully Convolutional Networks for Time Series
-        Classification" (lstm-fcn).
+        Classification" (lstm-fcn); Dempster, Schmidt & Webb 2021, "MiniRocket" (kernels).
     """
 
-    recipe: Recipe = "plain"
+    recipe: Recipe = "kernels"
     cell: Cell = "lstm"
     bidirectional: bool = True
     pooling: Pooling = "all"
-    dropout: float = 0.2
+    dropout: float = 0.3
     residual: bool = False
-    scaling: Scaling = "both"
+    scaling: Scaling = "training"
+    kernels: int = 10_000
+    segments: int = 32
 
     def __post_init__(self) -> None:
         choices = (("recipe", Recipe), ("cell", Cell), ("pooling", Pooling), ("scaling", Scaling))
@@ -65,6 +71,8 @@ class Architecture:
                     expected="True or False",
                 )
         check_share("dropout", self.dropout, owner="Architecture")
+        check_whole("kernels", self.kernels, owner="Architecture", least=84)
+        check_whole("segments", self.segments, owner="Architecture")
 
     def to_dict(self) -> dict[str, Any]:
         """Give the choices as JSON values."""

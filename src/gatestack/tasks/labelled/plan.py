@@ -9,13 +9,25 @@ from typing import Literal
 from gatestack.tasks.labelled.options import Architecture, Augmentation
 from gatestack.training import Training
 
-__all__ = ["LabelledPlan", "scheduled_steps"]
+__all__ = ["LabelledPlan", "recipe_training", "scheduled_steps"]
 
-# Every case is seen this often, within the bounds below: tens of cases need some hundred updates whatever
-# their number, and thousands of cases need fewer passes.
-_PASSES = 60
-_FEWEST_STEPS = 300
-_MOST_STEPS = 3000
+
+@dataclass(frozen=True)
+class _Schedule:
+    """What a recipe trains with where the user left it open: every case is drawn `passes` times."""
+
+    learning_rate: float
+    passes: int
+    fewest: int
+    most: int
+
+
+# Chosen by cross-validation on training parts: benchmarks/results/ucr_recipe.md.
+_SCHEDULES = {
+    "kernels": _Schedule(1e-3, 25, 10, 2000),
+    "lstm-fcn": _Schedule(2e-3, 60, 300, 3000),
+    "plain": _Schedule(3e-3, 60, 300, 3000),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +44,8 @@ class LabelledPlan:
         max_steps: updates of the weights; None for `scheduled_steps`.
         seeds: one network is trained for each, 0 or more.
         class_weights: (K,) weight of each class in the loss, above 0; None for 1 each. Classes only.
-        label_smoothing: share of each label that is spread over all classes, in [0, 1). Classes only.
+        label_smoothing: share of each label that is spread over all classes, in [0, 1). The recipe "kernels"
+            spreads at least K / (n + K), as its linear part does. Classes only.
         augmentation: of the training cases.
 
     Example:
@@ -53,12 +66,28 @@ class LabelledPlan:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
-def scheduled_steps(cases: int, batch_size: int) -> int:
-    """Give the number of updates for a number of training cases.
+def scheduled_steps(plan: LabelledPlan, cases: int) -> int:
+    """Give the number of updates for a number of training cases, where the plan leaves it open.
 
     Example:
-        >>> scheduled_steps(50, 32), scheduled_steps(1000, 32), scheduled_steps(10**6, 32)
-        (300, 1875, 3000)
+        >>> plan = LabelledPlan(task="classify", outputs=3, widths=(32,))
+        >>> scheduled_steps(plan, 50) < scheduled_steps(plan, 1000)
+        True
     """
-    passes = math.ceil(_PASSES * cases / min(batch_size, cases))
-    return min(max(passes, _FEWEST_STEPS), _MOST_STEPS)
+    schedule = _SCHEDULES[plan.architecture.recipe]
+    steps = math.ceil(schedule.passes * cases / min(plan.training.batch_size, cases))
+    return min(max(steps, schedule.fewest), schedule.most)
+
+
+def recipe_training(plan: LabelledPlan) -> Training:
+    """Give the plan's training, with the learning rate of the recipe where it is open.
+
+    Example:
+        >>> plan = LabelledPlan(task="classify", outputs=3, widths=(32,))
+        >>> plan.training.learning_rate, recipe_training(plan).learning_rate
+        (None, 0.001)
+    """
+    if plan.training.learning_rate is not None:
+        return plan.training
+    rate = _SCHEDULES[plan.architecture.recipe].learning_rate
+    return plan.training.model_copy(update={"learning_rate": rate})

@@ -21,12 +21,14 @@ class TrainingCases(NamedTuple):
     Attributes:
         x: (N, T, C) float32, NaN where a value is missing, zero in the padding.
         lengths: (N,) int64.
-        targets: (N,) int64 classes, or (N, K) float32.
+        targets: (N,) int64 classes, or (N, K) float32 standardised targets.
+        start: (N, K) float32, what the linear part says of each case without having seen it.
     """
 
     x: Tensor
     lengths: Tensor
     targets: Tensor
+    start: Tensor
 
 
 def gaps_marked(sequences: Sequences) -> tuple[Tensor, Tensor]:
@@ -46,9 +48,7 @@ class CaseSampler:
     """Draws the cases of a step: all cases in a new order, again and again, cut into batches.
 
     Args:
-        x: (n, T, C), as `gaps_marked` gives it.
-        lengths: (n,).
-        targets: (n,) or (n, K).
+        cases: all of them; `x` and `lengths` as `gaps_marked` gives them.
         batch_size: at most this many; n where there are fewer.
         augmentation: changes each case when it is drawn.
         deviation: (C,) of each feature in the training part, the unit of the jitter.
@@ -57,37 +57,34 @@ class CaseSampler:
 
     def __init__(
         self,
-        x: Tensor,
-        lengths: Tensor,
-        targets: Tensor,
+        cases: TrainingCases,
         *,
         batch_size: int,
         augmentation: Augmentation,
         deviation: Tensor,
         seed: int,
     ) -> None:
-        self.x, self.lengths, self.targets = x, lengths, targets
-        self.batch_size = min(batch_size, len(x))
+        self.cases, self.batch_size = cases, min(batch_size, len(cases.x))
         self.augmentation, self.deviation, self.seed = augmentation, deviation, seed
 
     def __call__(self, step: int) -> TrainingCases:
         """Give the batch of a step, from 0."""
         rows = torch.from_numpy(self.rows(step))
-        x, lengths = self.x[rows], self.lengths[rows]
+        x, lengths, targets, start = (part[rows] for part in self.cases)
         if self.augmentation.on:
             x, lengths = self._changed(x, lengths, np.random.default_rng((self.seed, step, 1)))
-        return TrainingCases(x[:, : int(lengths.max())], lengths, self.targets[rows])
+        return TrainingCases(x[:, : int(lengths.max())], lengths, targets, start)
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
         """Give the numbers of the cases of a step."""
-        cases = len(self.x)
+        cases = len(self.cases.x)
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         passes = places // cases
         orders = {int(p): self._order(int(p)) for p in np.unique(passes)}
         return np.array([orders[int(p)][k] for p, k in zip(passes, places % cases, strict=True)])
 
     def _order(self, number: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng((self.seed, number, 0)).permutation(len(self.x))
+        return np.random.default_rng((self.seed, number, 0)).permutation(len(self.cases.x))
 
     def _changed(self, x: Tensor, lengths: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         if self.augmentation.crop:

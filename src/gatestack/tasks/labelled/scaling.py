@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["InputScaling", "bridged", "real_steps"]
+__all__ = ["InputScaling", "bridged", "differences", "length_batches", "real_steps"]
+
+# Padded steps of a batch without gradients: what 84 kernels make of them then stays near the cache.
+_STEPS_AT_ONCE = 1 << 14
 
 # Of a feature's deviation in the training part. A series that varies less is taken for constant: in units of
 # its own deviation it would be rounding noise, blown up.
@@ -118,3 +123,27 @@ class InputScaling(nn.Module):
         if self.flags:
             parts.append(observed.to(standard.dtype))
         return torch.cat(parts, dim=-1)
+
+
+def differences(x: Tensor, lengths: Tensor) -> Tensor:
+    """Give the change of x (N, T, C) from the step before; zero at the first step and in the padding."""
+    change = nn.functional.pad(x[:, 1:] - x[:, :-1], (0, 0, 1, 0))
+    return change.masked_fill(~real_steps(x, lengths)[..., None], 0.0)
+
+
+def length_batches(
+    lengths: npt.NDArray[np.int64], padded_steps: int = _STEPS_AT_ONCE
+) -> list[npt.NDArray[np.int64]]:
+    """Sort rows by length and cut them into batches of at most so many padded steps, or of one row.
+
+    Example:
+        >>> [part.tolist() for part in length_batches(np.array([5, 1, 2, 9]), padded_steps=6)]
+        [[1, 2], [0], [3]]
+    """
+    order = np.argsort(lengths, kind="stable")  # neighbours of like length need little padding
+    parts, first = [], 0
+    for last in range(1, len(order) + 1):
+        if last == len(order) or (last - first + 1) * int(lengths[order[last]]) > padded_steps:
+            parts.append(order[first:last])
+            first = last
+    return parts
