@@ -106,3 +106,13 @@ def test_states_and_lengths_that_do_not_fit_are_refused():
         layer(x, (wrong, wrong))
     with pytest.raises(ArgumentError, match="lengths"):
         layer(x, lengths=torch.tensor([4, 1]))
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_a_batch_without_a_real_step_has_gradients_of_zero(sequences):
+    layer = small(return_sequences=sequences)
+    x = torch.full((2, 3, 2, 6, 5), torch.nan, dtype=torch.float64, requires_grad=True)
+    output, (h, c) = layer(x, lengths=[0, 0])
+    assert output.shape == ((2, 3, 3, 6, 5) if sequences else (2, 3, 6, 5))
+    found = torch.autograd.grad(output.sum() + h.sum() + c.sum(), [x, *layer.parameters()])
+    assert not any(gradient.any() for gradient in found)

@@ -91,7 +91,10 @@ def _run(
         state = (zeros, zeros)
     h, c = state
     if not rows.sizes:
-        return (x.new_zeros((rows.batch, rows.steps, channels, *space)) if sequences else h), h, c
+        # The results have gradients all the same, zero ones, so that training goes on over such a batch.
+        nothing = sum((t.flatten()[:0].sum() for t in (x, *weights) if t is not None), x.new_zeros(()))
+        h, c = h + nothing, c + nothing
+        return (nothing.expand(rows.batch, rows.steps, channels, *space).clone() if sequences else h), h, c
     steps = rows.taken(x)
     h, c = rows.sorted(h), rows.sorted(c)
     factors = None if factors is None else rows.sorted(factors)
