@@ -95,10 +95,8 @@ import torch
 from stacks import make_problem, make_spec, results
 from gatestack.kernels.library import load
 
-whose, threads = sys.argv[1], int(sys.argv[2])
-if whose == "own":
+if sys.argv[1] == "own":
     load().raw.gatestack_use_openmp(None)
-torch.set_num_threads(threads)
 problem = make_problem(make_spec("lstm", directions=2, size=19), 9, 60, dtype=torch.float32)
 
 def same():
@@ -108,35 +106,36 @@ def go_on():
     while not stop:
         problem.run()
 
-before = results(problem.run())
-stop = False
-thread = threading.Thread(target=go_on)  # so that forks come while a call is under way
-thread.start()
-for _ in range(8):
-    child = os.fork()
-    if child == 0:
-        try:
-            grandchild = os.fork()
-            fine = all([same() for _ in range(3)])
-            if grandchild == 0:
-                os._exit(not fine)
-            os._exit(not fine or os.waitpid(grandchild, 0)[1] != 0)
-        finally:
-            os._exit(1)
-    assert same()
-    assert os.waitpid(child, 0)[1] == 0
-stop = True
-thread.join()
+for threads in (1, 2):
+    torch.set_num_threads(threads)
+    before = results(problem.run())
+    stop = False
+    thread = threading.Thread(target=go_on)  # so that forks come while a call is under way
+    thread.start()
+    for _ in range(8):
+        child = os.fork()
+        if child == 0:
+            try:
+                grandchild = os.fork()
+                fine = all([same() for _ in range(3)])
+                if grandchild == 0:
+                    os._exit(not fine)
+                os._exit(not fine or os.waitpid(grandchild, 0)[1] != 0)
+            finally:
+                os._exit(1)
+        assert same()
+        assert os.waitpid(child, 0)[1] == 0
+    stop = True
+    thread.join()
 print("the same")
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_forked_process_computes_the_same(request: pytest.FixtureRequest, threads: int) -> None:
+def test_a_forked_process_computes_the_same(request: pytest.FixtureRequest) -> None:
     whose = "own" if "own threads" in request.node.callspec.id else "torch"
     done = subprocess.run(
-        [sys.executable, "-c", FORK, whose, str(threads)],
+        [sys.executable, "-c", FORK, whose],
         env=os.environ | {"GATESTACK_BACKEND": "native", "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
