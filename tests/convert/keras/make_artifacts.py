@@ -32,9 +32,13 @@ KEPT = {
     "keras": [
         "words.keras", "words.weights.h5", "lstm_options.keras", "gru_options.h5", "simple_rnn_options.h5",
         "bidirectional_options.h5", "conv_lstm_options.keras", "shapes_and_sums.h5", "functions.h5",
-        "stateful.h5", "bfloat16.h5",
+        "stateful.h5", "bfloat16.h5", "convolutions.h5", "images.h5", "averages.keras", "attention.h5",
+        "nested.h5", "cells.keras", "told_masks.keras", "masks.h5",
     ],
-    "tf_keras": ["lstm_options.keras", "bidirectional_parts.h5", "conv_lstm_options.h5"],
+    "tf_keras": [
+        "lstm_options.keras", "bidirectional_parts.h5", "conv_lstm_options.h5", "nested.keras", "masks.h5",
+        "cells.h5", "told_masks.h5",
+    ],
 }  # fmt: skip
 
 

@@ -21,7 +21,9 @@ def draw_inputs(model: Any, rows: int = 3) -> list[np.ndarray]:
     for tensor in model.inputs:
         shape = [size or STEPS for size in tensor.shape[1:]]
         rows = tensor.shape[0] or rows
-        if "int" in str(tensor.dtype):
+        if "bool" in str(tensor.dtype):
+            x = rng.random((rows, *shape)) < 0.6
+        elif "int" in str(tensor.dtype):
             x = rng.integers(1, 9, (rows, *shape))
             x[1, shape[0] // 2 :] = 0
             x[2, 1] = 0
@@ -43,6 +45,9 @@ def randomise(model: Any) -> None:
         name = getattr(weight, "path", weight.name)
         drawn.append(np.abs(values) + 0.5 if "variance" in name else values)
     model.set_weights(drawn)
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):  # Normalization computes with copies of its weights
+            layer.finalize_state()
 
 
 def words(keras: Any) -> Any:
@@ -213,6 +218,172 @@ def stateful(keras: Any) -> Any:
     )
 
 
+def convolutions(keras: Any) -> Any:
+    """Convolutions and pooling over time, masked and not, before recurrent layers."""
+    layers = keras.layers
+    x = keras.Input((STEPS, 4))
+    masked = layers.Masking()(x)
+    y = layers.Conv1D(6, 3, padding="causal", dilation_rate=2, activation="relu", groups=2)(x)
+    y = layers.MaxPooling1D(2)(layers.Conv1D(4, 4, padding="same", use_bias=False)(y))
+    outputs = [
+        layers.LSTM(3)(y),
+        layers.Conv1D(2, 3, strides=2, padding="same")(x),
+        layers.Conv1D(2, 2, strides=3)(x),
+        layers.AveragePooling1D(4, strides=3)(x),
+        layers.MaxPooling1D(3, strides=2, padding="same")(x),
+        layers.GlobalAveragePooling1D()(masked),
+        layers.GlobalAveragePooling1D(keepdims=True)(x),
+        layers.GlobalMaxPooling1D()(masked),
+    ]
+    return keras.Model(x, outputs)
+
+
+def images(keras: Any) -> Any:
+    """Convolutions around recurrent layers: on every frame before them, over all frames after them."""
+    layers = keras.layers
+    x = keras.Input((4, 7, 6, 2))
+    frames = layers.TimeDistributed(layers.Conv2D(3, (3, 2), strides=2, padding="same", activation="relu"))(x)
+    pooled = layers.TimeDistributed(layers.MaxPooling2D(2))(frames)
+    y = layers.ConvLSTM2D(2, 3, padding="same", return_sequences=True, activation="relu")(x)
+    both = layers.Bidirectional(layers.ConvLSTM2D(2, (2, 3), return_sequences=True), name="both")(x)
+    outputs = [
+        layers.GRU(3)(layers.TimeDistributed(layers.Flatten())(pooled)),
+        layers.Conv3D(1, 3, padding="same", activation="sigmoid")(layers.BatchNormalization()(y)),
+        both,
+        layers.Bidirectional(layers.ConvLSTM2D(2, 2, strides=2), merge_mode="sum")(both),
+        layers.LSTM(3)(layers.TimeDistributed(layers.GlobalAveragePooling2D())(frames)),
+        layers.GlobalMaxPooling3D()(y),
+        layers.AveragePooling3D((2, 3, 2), strides=(1, 2, 2))(y),
+    ]
+    return keras.Model(x, outputs)
+
+
+def averages(keras: Any) -> Any:
+    """Means of windows that reach over the edge, which Keras' torch backend divides by another number."""
+    layers = keras.layers
+    row, image = keras.Input((STEPS, 4)), keras.Input((5, 6, 2))
+    return keras.Model(
+        [row, image],
+        [
+            layers.AveragePooling1D(4, strides=3, padding="same")(row),
+            layers.AveragePooling2D((2, 3), strides=(1, 2), padding="same")(image),
+        ],
+    )
+
+
+def attention(keras: Any) -> Any:
+    """Attention between two sequences of words; features brought to a scale."""
+    layers = keras.layers
+    words, others = keras.Input((STEPS,), dtype="int32"), keras.Input((STEPS,), dtype="int32")
+    x = keras.Input((5, 3))
+    query = layers.GRU(4, return_sequences=True)(layers.Embedding(9, 4, mask_zero=True)(words))
+    value = layers.LSTM(4, return_sequences=True)(layers.Embedding(9, 4, mask_zero=True)(others))
+    scaled = layers.Normalization(name="scale")
+    scaled.adapt(np.random.default_rng(3).normal(2, 3, (20, 5, 3)).astype("float32"))
+    given = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0], name="given")
+    outputs = [
+        layers.GRU(3)(layers.Attention(name="dot")([query, value])),
+        layers.Attention(use_scale=True)([value, query, query]),
+        layers.Attention(score_mode="concat", use_scale=True)([query, value]),
+        layers.AdditiveAttention(name="additive")([query, value]),
+        layers.GlobalAveragePooling1D()(layers.AdditiveAttention(use_scale=False)([x, x])),
+        layers.LSTM(2)(scaled(x)),
+        given(layers.Rescaling(0.5, offset=-1.0)(x)),
+    ]
+    return keras.Model([words, others, x], outputs)
+
+
+def nested(keras: Any) -> Any:
+    """Models inside models: called twice, within each other, frozen, at every step."""
+    layers = keras.layers
+
+    def encoder(name: str) -> Any:
+        return keras.Sequential(
+            [
+                keras.Input((STEPS, 4)),
+                layers.LSTM(3, return_sequences=True),
+                layers.BatchNormalization(),
+                layers.Dense(2),
+            ],
+            name=name,
+        )
+
+    inside = keras.Input((STEPS, 4))
+    joined = layers.Concatenate()([encoder("deep")(inside), layers.Dense(3, activation="tanh")(inside)])
+    outer = keras.Model(inside, [layers.GRU(2)(joined), joined], name="outer")
+    frozen = keras.Sequential([keras.Input((2,)), layers.Dense(2, trainable=False), layers.Dense(3)])
+    step = keras.Sequential([keras.Input((2,)), layers.Dense(3), layers.BatchNormalization()])
+    a, b = keras.Input((STEPS, 4), name="one"), keras.Input((STEPS, 4), name="two")
+    masked = layers.Masking()(a)
+    whole, parts = outer(masked)
+    again, _ = outer(b)
+    return keras.Model(
+        [a, b],
+        [
+            whole,
+            again,
+            frozen(again),
+            layers.LSTM(2)(layers.TimeDistributed(step)(encoder("flat")(a))),
+            parts,
+        ],
+    )
+
+
+def cells(keras: Any) -> Any:
+    """RNN around a cell and around several, masked, with states out and in."""
+    layers = keras.layers
+    x = keras.Input((STEPS, 4))
+    masked = layers.Masking()(x)
+    many = [layers.LSTMCell(3), layers.GRUCell(2, reset_after=False), layers.SimpleRNNCell(2)]
+    y, *states = layers.RNN(many, return_sequences=True, return_state=True)(masked)
+    others = [layers.LSTMCell(3, activation="relu"), layers.LSTMCell(3)]
+    flat = []
+    for state in states:
+        flat += state if isinstance(state, list | tuple) else [state]
+    outputs = [
+        y,
+        *flat,
+        layers.RNN(layers.GRUCell(3), go_backwards=True)(masked),
+        layers.RNN(others)(x),
+        layers.Bidirectional(layers.RNN(layers.SimpleRNNCell(2)), merge_mode="mul")(x),
+    ]
+    return keras.Model(x, outputs)
+
+
+def masks(keras: Any) -> Any:
+    """Inputs whose masks differ joined in each way; zeros where the last step is not real."""
+    layers = keras.layers
+    a, b = keras.Input((STEPS, 4)), keras.Input((STEPS, 4))
+    one, two = layers.Masking()(a), layers.Masking()(layers.Reshape((STEPS, 4))(b))
+    zeros = {"zero_output_for_mask": True}
+    joined = [
+        layers.Add()([one, two]),
+        layers.Average()([one, two]),
+        layers.Multiply()([one, two]),
+        layers.Maximum()([one, two]),
+        layers.Minimum()([one, two, one]),
+        layers.Concatenate()([one, b]),
+    ]
+    shared = layers.LSTM(2)
+    outputs = [layers.LSTM(2)(layers.Concatenate()([one, two])), *(shared(each) for each in joined[:-1])]
+    outputs += [layers.LSTM(2)(joined[-1])]
+    outputs += [
+        layers.LSTM(3, **zeros)(one),
+        layers.GRU(3, go_backwards=True, **zeros)(one),
+        layers.Bidirectional(layers.GRU(2, **zeros))(one),
+        layers.LSTM(2, return_sequences=True, **zeros)(two),
+    ]
+    return keras.Model([a, b], outputs)
+
+
+def told_masks(keras: Any) -> Any:
+    """Real steps as an input of the model."""
+    layers = keras.layers
+    x, real = keras.Input((STEPS, 4)), keras.Input((STEPS,), dtype="bool")
+    y = layers.GRU(3, return_sequences=True)(x, mask=real)
+    return keras.Model([x, real], [y, layers.LSTM(2)(y)])
+
+
 def _typed(policy: str) -> Callable[[Any], Any]:
     def build(keras: Any) -> Any:
         layers = keras.layers
@@ -241,6 +412,14 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "shapes_and_sums": shapes_and_sums,
     "functions": functions,
     "stateful": stateful,
+    "convolutions": convolutions,
+    "images": images,
+    "averages": averages,
+    "attention": attention,
+    "nested": nested,
+    "cells": cells,
+    "masks": masks,
+    "told_masks": told_masks,
     "float64": _typed("float64"),
     "float16": _typed("float16"),
     "bfloat16": _typed("bfloat16"),

@@ -73,6 +73,15 @@ def refused(path: Path, reason: str, **options: Any) -> None:
     assert peak < 50e6
 
 
+def deep(levels: int) -> dict[str, Any]:
+    """Models inside models."""
+    inner = layer()
+    for _ in range(levels):
+        source = {"class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, 3]}}
+        inner = layer("Sequential", layers=[source, inner])
+    return inner
+
+
 def test_the_sound_model_is_read(tmp_path: Path) -> None:
     assert read_keras(write(tmp_path / "m.keras", model(layer()))).predict(np.ones((1, 3))).tolist() == [
         [0, 0]
@@ -90,7 +99,7 @@ CODE = {"class_name": "__lambda__", "config": {"value": "4wEAAAAA"}}
         (layer("TFSMLayer", filepath="/tmp/x"), "layer 'odd': a TFSMLayer .* from a path"),
         (layer("StringLookup", vocabulary="/etc/passwd"), "layer 'odd': a StringLookup .* vocabulary"),
         (layer("TextVectorization", vocabulary="http://x"), "layer 'odd': a TextVectorization .* vocabulary"),
-        (layer("Conv2D"), "layer 'odd': the layer 'Conv2D' is not one of those"),
+        (layer("Conv2DTranspose"), "layer 'odd': the layer 'Conv2DTranspose' is not one of those"),
         (
             {**layer(), "module": "os", "class_name": "system"},
             "layer 'odd': its class comes from the module 'os'",
@@ -104,7 +113,12 @@ CODE = {"class_name": "__lambda__", "config": {"value": "4wEAAAAA"}}
         (layer(activation="os.system"), "layer 'odd': its activation is 'os.system'"),
         (layer(dtype={"class_name": "Evil", "config": {}}), "layer 'odd': its dtype is a 'Evil'"),
         (layer(backdoor=1), "layer 'odd': it has the unknown setting 'backdoor'"),
-        (layer("Sequential", layers=[]), "layer 'odd': a Sequential layer is refused: a model inside"),
+        (layer("Sequential", layers=[]), "layer 'odd': the model was never built"),
+        (
+            layer("Bidirectional", layer={"class_name": "Sequential", "config": {"layers": []}}),
+            "layer 'odd'.*a Sequential layer is refused: a model is read as a layer of a model",
+        ),
+        (deep(18), "its models are nested more than 16 deep"),
         (layer(units=5), r"layer 'odd': the weight kernel has shape \(3, 2\) — expected \(3, 5\)"),
         (layer(units=2**30), r"layer 'odd': the weight kernel has shape \(3, 2\)"),
         (layer(use_bias=False), "layer 'odd'.*2 weights are stored — expected 1: kernel"),

@@ -30,7 +30,8 @@ from gatestack.errors import ArgumentError
 # Encoders hand states to decoders on masked steps there, of which Keras 3 takes no notice.
 WRITTEN = ["words", "gru_options", "simple_rnn_options", "bidirectional_options", "bidirectional_parts",
            "conv_lstm_options", "conv_lstm_other_ranks", "shapes_and_sums", "functions", "float64",
-           "lstm_options", "stateful"]  # fmt: skip
+           "lstm_options", "stateful", "convolutions", "images", "attention", "nested", "cells",
+           "masks"]  # fmt: skip
 
 
 def listed(found: Any) -> list[np.ndarray]:
@@ -38,7 +39,7 @@ def listed(found: Any) -> list[np.ndarray]:
     return [one.detach().numpy() if hasattr(one, "detach") else np.asarray(one) for one in many]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:__array__:DeprecationWarning")  # of Keras
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of Keras
 @pytest.mark.parametrize("name", WRITTEN)
 def test_keras_loads_what_we_write(name: str, tmp_path: Path) -> None:
     model = CASES[name](keras)
@@ -108,7 +109,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
 @pytest.mark.timeout(1200)
 def test_tensorflow_loads_what_we_write(tmp_path: Path) -> None:
     subprocess.run([str(peer("keras")), str(MAKE), str(tmp_path), "keras"], check=True)
-    for name in WRITTEN:
+    for name in (*WRITTEN, "averages"):
         path = tmp_path / f"keras_{name}.keras"
         network = read_keras(path)
         write_keras(network, path, batch_size=3 if name == "stateful" else None, overwrite=True)
@@ -128,7 +129,7 @@ def test_tensorflow_loads_what_we_write(tmp_path: Path) -> None:
         "print(worst)\n"
     )
     done = subprocess.run(
-        [str(peer("keras")), "-c", program, str(tmp_path), *WRITTEN],
+        [str(peer("keras")), "-c", program, str(tmp_path), *WRITTEN, "averages"],
         capture_output=True,
         text=True,
         check=False,

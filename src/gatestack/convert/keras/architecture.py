@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from gatestack.convert.keras.formulas import MASK_OPERATIONS, RealSteps, Reference
 from gatestack.errors import ModelFileError
 
-__all__ = ["Architecture", "Call", "KerasLayer", "RealSteps", "Reference", "damaged"]
+__all__ = ["Architecture", "Call", "KerasLayer", "Place", "damaged"]
 
 _OPERATIONS = "keras.src.ops."
-_MASK_OPERATIONS = ("NotEqual", "Any")
-
-
-class Reference(NamedTuple):
-    """One output of one call of a layer, as Keras writes it: [name, call, output]."""
-
-    layer: str
-    call: int
-    output: int
 
 
 @dataclass(frozen=True)
@@ -30,8 +22,8 @@ class Call:
         number: which of the calls of this layer it is, from 0.
         inputs: what it is called on; states that it starts from come last.
         states: how many of them are states given as such.
-        mask: the steps that it is told to take for real, where the file says so; otherwise those of its
-            first input.
+        masks: for each input, the steps that it is told to take for real, where the file says so; otherwise
+            they come with the inputs.
 
     Example:
         >>> Call("lstm", 0, (Reference("x", 0, 0),)).states
@@ -42,23 +34,29 @@ class Call:
     number: int
     inputs: tuple[Reference, ...]
     states: int = 0
-    mask: RealSteps | None = None
+    masks: tuple[RealSteps | None, ...] | None = None
 
 
-class RealSteps(NamedTuple):
-    """Which steps are real: where a tensor, or one of its features, is not a value.
+@dataclass(frozen=True)
+class Place:
+    """Where the weights of a layer are in a file.
 
-    tensor, output of a layer; value; features, whether the last axis is that of features, one of which must
-    differ, as Masking has it, or the tensor holds words, as Embedding has it.
+    Args:
+        owner: name of the layer of the outermost model that it is, or that it is inside of.
+        path: in a `.keras` file, such as "layers/lstm_1", or "layers/functional/layers/lstm".
+        within: what the paths of its own weights begin with and the file leaves out: "cell", of one of
+            several cells.
+        trainable: it, and each model that it is inside of, from the outermost.
 
     Example:
-        >>> RealSteps(Reference("x", 0, 0), 0.0, True).value
-        0.0
+        >>> Place("encoder", "layers/functional/layers/lstm", trainable=(True, True)).within
+        ''
     """
 
-    tensor: Reference
-    value: float
-    features: bool
+    owner: str = ""
+    path: str = ""
+    within: str = ""
+    trainable: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,9 @@ class KerasLayer:
     """A layer as the file has it.
 
     Args:
-        name: of the layer; no two are equal.
+        name: of the layer; no two are equal. That of a layer inside another model is "model/layer".
         data: class_name, module, registered_name, config.
+        place: where its weights are.
 
     Example:
         >>> KerasLayer("out", {"class_name": "Dense"}).kind
@@ -76,13 +75,14 @@ class KerasLayer:
 
     name: str
     data: dict[str, Any]
+    place: Place = Place()
 
     @property
     def is_operation(self) -> bool:
         """Whether it is a function and no layer."""
         module = self.data.get("module")
         if module is None:  # as in .h5 files, which tell no modules
-            return self.kind in _MASK_OPERATIONS
+            return self.kind in MASK_OPERATIONS and "trainable" not in self.data.get("config", {})
         return isinstance(module, str) and module.startswith(_OPERATIONS)
 
     @property
@@ -103,6 +103,7 @@ class Architecture:
         inputs: names of the layers that are inputs, in the order of the model.
         outputs: what the model gives.
         version: 2 or 3, of the Keras that wrote the file.
+        takes_states: of a layer of several cells: how many tensors of state each of them has.
 
     Example:
         >>> Architecture("m", [], [], [], [], 3).version
@@ -115,6 +116,7 @@ class Architecture:
     inputs: list[str]
     outputs: list[Reference]
     version: int = field(default=3)
+    takes_states: tuple[int, ...] = ()
 
 
 def damaged(what: str, where: str) -> ModelFileError:

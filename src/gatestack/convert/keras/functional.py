@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from gatestack.convert.keras.architecture import (
-    Architecture,
-    Call,
-    KerasLayer,
-    RealSteps,
-    Reference,
-    damaged,
-)
+from gatestack.convert.keras.architecture import Architecture, Call, KerasLayer, damaged
+from gatestack.convert.keras.formulas import MASK_OPERATIONS, RealSteps, Reference, formula
 from gatestack.errors import ModelFileError, quote_value
 
 __all__ = ["read_functional"]
 
 _MOST_CALLS = 10_000
-_WITHOUT_EFFECT = ("training", "mask", "constants")
+_WITHOUT_EFFECT = ("training", "mask", "constants", "use_causal_mask")
 
 
 def read_functional(
@@ -50,12 +45,32 @@ def read_functional(
         raise damaged(f"it has more than {_MOST_CALLS} calls of layers", where)
     inputs = _references(inner.get("input_layers"), where)
     outputs = _references(inner.get("output_layers"), where)
+    models = {layer.name for layer in layers if _counts_its_making(layer, version)}
+    outputs = [_without_making(one, models) for one in outputs]
+    if version < 3:
+        calls = [replace(c, inputs=tuple(_without_making(one, models) for one in c.inputs)) for c in calls]
     sources = [reference.layer for reference in inputs]
     kinds = {layer.name: layer.kind for layer in layers}
     if not inputs or not outputs or any(kinds.get(source) != "InputLayer" for source in sources):
         raise damaged("its inputs or its outputs are not among its layers", where)
     ordered = _ordered(calls, sources, outputs, where)
     return Architecture(name, layers, ordered, sources, outputs, version)
+
+
+def _counts_its_making(layer: KerasLayer, version: int) -> bool:
+    """Whether the first call of an inner model is that by which it was made.
+
+    Keras 3 counts it among the outputs of the model and nowhere else, and never that of a Sequential one.
+    """
+    if layer.kind in ("Functional", "Model"):
+        return True
+    inner = layer.data["config"].get("layers")
+    first = inner[0] if layer.kind == "Sequential" and isinstance(inner, list) and inner else None
+    return version < 3 and isinstance(first, dict) and first.get("class_name") == "InputLayer"
+
+
+def _without_making(reference: Reference, models: set[str]) -> Reference:
+    return reference._replace(call=reference.call - 1) if reference.layer in models else reference
 
 
 def _references(data: Any, where: str) -> list[Reference]:
@@ -77,33 +92,75 @@ def _reference(data: Any, where: str) -> Reference:
 
 
 def _masks(operations: list[KerasLayer], where: str) -> dict[str, RealSteps]:
-    """Find the operations by which Keras 3 writes a mask down: `x != value`, and `any` of that."""
+    """Find the formulas of the masks that Keras 3 has written down."""
     found: dict[str, RealSteps] = {}
-    sources: dict[str, Any] = {}
-    for layer in operations:
-        place = f"{where}, layer {quote_value(layer.name)}"
-        nodes = layer.data.get("inbound_nodes")
-        args = nodes[0].get("args") if isinstance(nodes, list) and len(nodes) == 1 else None
-        kind, config = layer.kind, layer.data["config"]
-        if kind == "NotEqual" and isinstance(args, list) and len(args) == 2 and type(args[1]) in (int, float):
-            found[layer.name] = RealSteps(_tensor(args[0], place), float(args[1]), False)
-        elif (
-            kind == "Any" and isinstance(args, list) and len(args) == 1
-            and config.get("axis") in (-1, [-1]) and not config.get("keepdims")
-        ):  # fmt: skip
-            sources[layer.name] = _tensor(args[0], place)
-        else:
-            raise ModelFileError(
-                f"the operation {quote_value(kind)} is not read",
-                where=place,
-                expected="layers",
-                hint="use a layer in its place (Add, Concatenate, …), and save again",
+    names = {layer.name for layer in operations}
+    waiting = operations
+    while waiting:
+        late = []
+        for layer in waiting:
+            place = f"{where}, layer {quote_value(layer.name)}"
+            operands = [_operand(one, found, names, place) for one in _operands(layer, place)]
+            if any(one is None for one in operands):
+                late.append(layer)
+            else:
+                found[layer.name] = _formula(layer, operands, place)
+        if len(late) == len(waiting):
+            raise damaged(
+                "it is computed of what is not there", f"{where}, layer {quote_value(late[0].name)}"
             )
-    for name, source in sources.items():
-        if source.layer not in found:
-            raise damaged("it is not made of a comparison", f"{where}, layer {quote_value(name)}")
-        found[name] = found[source.layer]._replace(features=True)
+        waiting = late
     return found
+
+
+def _operands(layer: KerasLayer, where: str) -> list[Any]:
+    """Give what an operation is called on; refuse one by which no mask is computed."""
+    nodes = layer.data.get("inbound_nodes")
+    node = nodes[0] if isinstance(nodes, list) and len(nodes) == 1 else None
+    args = node.get("args") if isinstance(node, dict) else None
+    if layer.kind not in MASK_OPERATIONS or not isinstance(args, list):
+        raise ModelFileError(
+            f"the operation {quote_value(layer.kind)} is not read",
+            where=where,
+            expected="layers",
+            hint="use a layer in its place (Add, Concatenate, …), and save again",
+        )
+    return list(_flat(args))
+
+
+def _operand(data: Any, found: dict[str, RealSteps], names: set[str], where: str) -> Any:
+    """Give a number, a formula, or an output of a layer; None for an operation that is not found yet."""
+    if type(data) in (int, float):
+        return float(data)
+    reference = _tensor(data, where)
+    return found.get(reference.layer) if reference.layer in names else reference
+
+
+def _formula(layer: KerasLayer, operands: list[Any], where: str) -> RealSteps:
+    """Give the formula of an operation."""
+    config, kinds = layer.data["config"], [type(one) for one in operands]
+    masks = all(kind is RealSteps for kind in kinds) and bool(kinds)
+    kind, last = layer.kind, config.get("axis") in (-1, [-1])
+    if kind == "NotEqual" and kinds == [Reference, float]:
+        return formula("differs", *operands)
+    if kind in ("ZerosLike", "OnesLike") and kinds == [Reference] and config.get("dtype") == "bool":
+        return formula("none" if kind == "ZerosLike" else "all", *operands)
+    if kind == "LogicalOr" and masks and len(kinds) == 2:
+        return formula("or", *operands)
+    if kind == "Concatenate" and masks and type(config.get("axis")) is int:
+        return formula("joined", config["axis"] % 3, *operands)  # of (batch, time, features)
+    if kind == "Any" and masks and len(kinds) == 1 and last and not config.get("keepdims"):
+        return formula("any", *operands)
+    if kind == "ExpandDims" and masks and len(kinds) == 1 and last:
+        return formula("wider", *operands)
+    if kind == "ConvertToTensor" and masks and len(kinds) == 1:
+        return formula("same", *operands)
+    raise ModelFileError(
+        f"the operation {quote_value(kind)} is not read but where Keras computes a mask by it",
+        where=where,
+        expected="layers",
+        hint="use a layer in its place (Add, Concatenate, …), and save again",
+    )
 
 
 def _read_call(layer: str, number: int, node: Any, masks: dict[str, RealSteps], where: str) -> Call:
@@ -114,12 +171,17 @@ def _read_call(layer: str, number: int, node: Any, masks: dict[str, RealSteps], 
     entries = [node] if node and isinstance(node[0], str) else node
     inputs = [_reference(entry, where) for entry in entries]
     states: list[Reference] = []
+    told: list[RealSteps | None] = []
     for entry in entries:
         options = entry[3] if len(entry) == 4 else {}
         if not isinstance(options, dict):
             raise damaged("a call of it is not readable", where)
+        mask = options.get("mask")
+        if isinstance(mask, list) and mask and isinstance(mask[0], str):
+            told.append(formula("given", _reference(mask, where)))
+            options = {**options, "mask": None}
         states += [_reference(state, where) for state in _states(options, where)]
-    return Call(layer, number, (*inputs, *states), len(states))
+    return Call(layer, number, (*inputs, *states), len(states), tuple(told) or None)
 
 
 def _new_call(layer: str, number: int, node: dict[str, Any], masks: dict[str, RealSteps], where: str) -> Call:
@@ -127,18 +189,24 @@ def _new_call(layer: str, number: int, node: dict[str, Any], masks: dict[str, Re
     if not isinstance(args, list) or not isinstance(options, dict):
         raise damaged("a call of it is not readable", where)
     mask = options.get("mask")
-    real = masks.get(_tensor(mask, where).layer) if mask is not None else None
-    if mask is not None and real is None:
-        raise ModelFileError("it is called with a mask that is not that of a layer", where=where)
+    listed = mask if isinstance(mask, list) else [mask]
+    real = tuple(None if one is None else _mask_of(_tensor(one, where), masks) for one in listed)
     options = {**options, "mask": None}
     inputs = [_tensor(one, where) for one in _flat(args)]
     states = [_tensor(one, where) for one in _flat(_states(options, where))]
-    return Call(layer, number, (*inputs, *states), len(states), real)
+    return Call(layer, number, (*inputs, *states), len(states), None if mask is None else real)
+
+
+def _mask_of(reference: Reference, masks: dict[str, RealSteps]) -> RealSteps:
+    """Give the formula of a mask, which may be an output of a layer by itself."""
+    return masks.get(reference.layer) or formula("given", reference)
 
 
 def _states(options: dict[str, Any], where: str) -> list[Any]:
     for key, value in options.items():
-        if key == "initial_state" or (key in _WITHOUT_EFFECT and value in (None, False, [])):
+        if key in ("initial_state", "return_attention_scores") or (
+            key in _WITHOUT_EFFECT and value in (None, False, [])
+        ):
             continue
         raise ModelFileError(
             f"it is called with {quote_value(key)}, which is not read here",

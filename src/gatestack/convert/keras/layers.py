@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from gatestack.convert.keras.functions import function_name
 from gatestack.convert.keras.settings import Settings
@@ -36,8 +37,6 @@ from gatestack.convert.layers import (
     NetworkLayer,
     Permute,
     PermuteOptions,
-    Pool,
-    PoolOptions,
     Repeat,
     RepeatOptions,
     Reshape,
@@ -234,20 +233,19 @@ def _repeat(entry: Entry) -> NetworkLayer:
 
 def _concatenate(entry: Entry) -> NetworkLayer:
     (axis,) = _axes(entry, "axis", most=1)
-    return Concatenate(ConcatenateOptions(axis=axis))
+    return Concatenate(ConcatenateOptions(axis=axis, masks=_masks(entry)))
 
 
-def _max_pool(entry: Entry) -> NetworkLayer:
-    entry.settings.only("keepdims", False)
-    entry.settings.only("data_format", None, "channels_last")
-    return Pool(PoolOptions(operation="max", axes=(1,)))
-
-
-def _combining(operation: str) -> ReadLayer:
-    def read(_: Entry) -> NetworkLayer:
-        return Combine(CombineOptions.model_validate({"operation": operation}))
+def _combining(operation: Any) -> ReadLayer:
+    def read(entry: Entry) -> NetworkLayer:
+        return Combine(CombineOptions(operation=operation, masks=_masks(entry)))
 
     return read
+
+
+def _masks(entry: Entry) -> Literal["any", "all"]:
+    """How the masks of several inputs become one: Keras 2 and 3 differ."""
+    return "any" if entry.version > 2 else "all"
 
 
 LAYERS: Mapping[str, ReadLayer] = {
@@ -268,7 +266,6 @@ LAYERS: Mapping[str, ReadLayer] = {
     "Permute": _permute,
     "RepeatVector": _repeat,
     "Concatenate": _concatenate,
-    "GlobalMaxPooling1D": _max_pool,
     "Add": _combining("add"),
     "Subtract": _combining("subtract"),
     "Multiply": _combining("multiply"),

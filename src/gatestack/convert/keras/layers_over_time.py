@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gatestack.convert.keras.functions import function_name
 from gatestack.convert.keras.layers import LAYERS, Entry, ReadLayer
+from gatestack.convert.keras.layers_of_images import IMAGE_LAYERS, is_channels_last, sizes_of
+from gatestack.convert.keras.layers_of_scale import SCALE_LAYERS
 from gatestack.convert.keras.settings import Settings
 from gatestack.convert.layers import (
     BidirectionalLayer,
@@ -26,6 +29,9 @@ __all__ = ["CELLS", "read_layer"]
 CELLS = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
 """Keras' class to our name of the cell."""
 
+_CELL_CLASSES = tuple(f"{name}Cell" for name in CELLS)
+_CONVOLVED = {"ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3}
+_BOTH_WAYS = (*CELLS, "RNN", *_CONVOLVED)
 _MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "average", None: "none"}
 _REASONS = {
     "Lambda": "it holds code of Python, which reading it would run",
@@ -34,9 +40,9 @@ _REASONS = {
     "TextVectorization": "it reads a vocabulary from a path",
     "StringLookup": "it reads a vocabulary from a path",
     "IntegerLookup": "it reads a vocabulary from a path",
-    "Sequential": "a model inside a model is not read yet",
-    "Functional": "a model inside a model is not read yet",
-    "Model": "a model inside a model is not read yet",
+    "Sequential": "a model is read as a layer of a model, and not inside another layer",
+    "Functional": "a model is read as a layer of a model, and not inside another layer",
+    "Model": "a model is read as a layer of a model, and not inside another layer",
 }
 _MODULES = ("keras.layers", "keras.src.layers.", "tf_keras.src.layers.", "keras.layers.", "keras.engine.")
 
@@ -59,7 +65,7 @@ def read_layer(data: Mapping[str, Any], entry: Entry, *, takes_state: bool = Fal
     """
     name = _class_name(data, entry.settings)
     try:
-        if name in CELLS:
+        if name in CELLS or name == "RNN":
             layer: NetworkLayer = RecurrentLayer(_recurrent(name, entry, takes_state))
         elif name == "Bidirectional":
             layer = _bidirectional(entry, takes_state)
@@ -73,9 +79,9 @@ def read_layer(data: Mapping[str, Any], entry: Entry, *, takes_state: bool = Fal
     return layer
 
 
-def _class_name(data: Mapping[str, Any], settings: Settings) -> str:
+def _class_name(data: Mapping[str, Any], settings: Settings, wanted: Sequence[str] = ()) -> str:
     name, module, registered = (data.get(key) for key in ("class_name", "module", "registered_name"))
-    known = [*CELLS, *_READERS, "Bidirectional", *LAYERS]
+    known = wanted or [*CELLS, "RNN", *_READERS, "Bidirectional", *LAYERS]
     if isinstance(name, str) and name in _REASONS:
         raise settings.refused(f"a {name} layer is refused: {_REASONS[name]}")
     if module is not None and not (isinstance(module, str) and module.startswith(_MODULES)):
@@ -93,6 +99,11 @@ def _class_name(data: Mapping[str, Any], settings: Settings) -> str:
 
 
 def _recurrent(name: str, entry: Entry, takes_state: bool) -> RecurrentOptions:
+    if name == "RNN":
+        cell_name, joined = _of_cell(entry)
+        options = _recurrent(cell_name, joined, takes_state)
+        joined.settings.finish()
+        return options
     settings, version = entry.settings, entry.version
     if len(entry.shapes[0]) != 2:
         raise settings.refused(
@@ -119,6 +130,17 @@ def _recurrent(name: str, entry: Entry, takes_state: bool) -> RecurrentOptions:
     )
 
 
+def _of_cell(entry: Entry) -> tuple[str, Entry]:
+    """Give the layer that RNN(cell) is, and its settings: those of the cell and those of the RNN."""
+    settings = entry.settings
+    cell = settings.take("cell")
+    inner = _inner(cell, entry)
+    name = _class_name(cell, inner.settings, _CELL_CLASSES)
+    plain = name.removesuffix("Cell")
+    joined = settings.joined(inner.settings, leave_out=("cell",))
+    return plain, Entry(joined, entry.shapes, entry.version)
+
+
 def _over_time(settings: Settings) -> dict[str, Any]:
     """Give what all layers over time share."""
     settings.only("time_major", False)
@@ -128,62 +150,48 @@ def _over_time(settings: Settings) -> dict[str, Any]:
         "return_sequences": settings.flag("return_sequences"),
         "return_state": settings.flag("return_state"),
         "reversed": settings.flag("go_backwards"),
-        "masked_output": "zero" if _zeros(settings) else "hold",
+        "masked_output": _masked_output(settings),
         "stateful": settings.flag("stateful"),
         "input_dropout": settings.number("dropout", 0.0),
         "recurrent_dropout": settings.number("recurrent_dropout", 0.0),
     }
 
 
-def _zeros(settings: Settings) -> bool:
-    """Whether masked steps give zero instead of the last output."""
-    zero = settings.flag("zero_output_for_mask")
-    if zero and not settings.flag("return_sequences"):
+def _masked_output(settings: Settings) -> str:
+    """What a masked step gives: the last output, or zero."""
+    if not settings.flag("zero_output_for_mask"):
+        return "hold"
+    return "zero" if settings.flag("return_sequences") else "zero_last"
+
+
+def _convolved(entry: Entry, dimensions: int) -> ConvLSTMOptions:
+    settings, version = entry.settings, entry.version
+    last = is_channels_last(settings)
+    shape = entry.shapes[0]
+    channels = shape[-1 if last else 1] if len(shape) == dimensions + 2 else None
+    if channels is None:
         raise settings.refused(
-            "zero_output_for_mask without return_sequences, which gives zero where the last step is masked"
+            f"its input has the shape (batch, {', '.join(map(str, shape))})",
+            expected=f"batch, time, {dimensions} axes of space, channels of known number",
         )
-    return zero
+    gates = "sigmoid" if version > 2 else "hard_sigmoid"
+    options = {
+        "channels": settings.whole("filters"),
+        "input_channels": channels,
+        "kernel_size": sizes_of(settings, "kernel_size", dimensions),
+        "stride": sizes_of(settings, "strides", dimensions),
+        "dilation": sizes_of(settings, "dilation_rate", dimensions),
+        "padding": settings.choice("padding", ("same", "valid"), "valid"),
+        "activation": function_name(settings, "activation", "tanh", version=version, cell=True),
+        "gate_activation": function_name(settings, "recurrent_activation", gates, version=version, cell=True),
+        "channels_last": last,
+        **_over_time(settings),
+    }
+    return ConvLSTMOptions.model_validate(options)
 
 
-def _convolved(dimensions: int) -> ReadLayer:
-    def read(entry: Entry) -> NetworkLayer:
-        settings, version = entry.settings, entry.version
-        form = settings.choice("data_format", ("channels_last", "channels_first"), "channels_last")
-        last = form == "channels_last"
-        shape = entry.shapes[0]
-        channels = shape[-1 if last else 1] if len(shape) == dimensions + 2 else None
-        if channels is None:
-            raise settings.refused(
-                f"its input has the shape (batch, {', '.join(map(str, shape))})",
-                expected=f"batch, time, {dimensions} axes of space, channels of known number",
-            )
-        gates = "sigmoid" if version > 2 else "hard_sigmoid"
-        options = {
-            "channels": settings.whole("filters"),
-            "input_channels": channels,
-            "kernel_size": _space(settings, "kernel_size", dimensions),
-            "stride": _space(settings, "strides", dimensions),
-            "dilation": _space(settings, "dilation_rate", dimensions),
-            "padding": settings.choice("padding", ("same", "valid"), "valid"),
-            "activation": function_name(settings, "activation", "tanh", version=version, cell=True),
-            "gate_activation": function_name(
-                settings, "recurrent_activation", gates, version=version, cell=True
-            ),
-            "channels_last": last,
-            **_over_time(settings),
-        }
-        return ConvLSTMLayer(ConvLSTMOptions.model_validate(options))
-
-    return read
-
-
-def _space(settings: Settings, key: str, dimensions: int) -> tuple[int, ...]:
-    if settings.take(key) is None:
-        return (1,) * dimensions
-    found = settings.wholes(key)
-    if len(found) != dimensions or min(found) < 1:
-        raise settings.refused(f"{key} is {list(found)}", expected=f"{dimensions} numbers of 1 or more")
-    return found
+def _conv_lstm(dimensions: int, entry: Entry) -> NetworkLayer:
+    return ConvLSTMLayer(_convolved(entry, dimensions))
 
 
 def _bidirectional(entry: Entry, takes_state: bool) -> NetworkLayer:
@@ -202,16 +210,26 @@ def _bidirectional(entry: Entry, takes_state: bool) -> NetworkLayer:
         # Keras sets it so for both, whatever they say: held outputs would be merged with the wrong steps.
         forward = forward.model_copy(update={"masked_output": "zero"})
         backward = backward.model_copy(update={"masked_output": "zero"})
+    elif entry.version < 3:  # and Keras 2 for neither otherwise
+        forward = forward.model_copy(update={"masked_output": "hold"})
+        backward = backward.model_copy(update={"masked_output": "hold"})
     options = {"forward": forward, "backward": backward, "merge": _MERGES[merge]}
     return BidirectionalLayer(BidirectionalOptions.model_validate(options))
 
 
-def _inner_recurrent(data: Any, entry: Entry, takes_state: bool) -> RecurrentOptions:
+def _inner_recurrent(data: Any, entry: Entry, takes_state: bool) -> RecurrentOptions | ConvLSTMOptions:
     inner = _inner(data, entry)
     name = _class_name(data, inner.settings)
-    if name not in CELLS:
-        raise inner.settings.refused(f"a {name} in both directions is not read", expected=", ".join(CELLS))
-    options = _recurrent(name, inner, takes_state)
+    if name not in _BOTH_WAYS:
+        raise inner.settings.refused(
+            f"a {name} in both directions is not read", expected=", ".join(_BOTH_WAYS)
+        )
+    if name in _CONVOLVED:
+        if takes_state:
+            raise inner.settings.refused(f"a {name} is called with states, which is not read")
+        options: RecurrentOptions | ConvLSTMOptions = _convolved(inner, _CONVOLVED[name])
+    else:
+        options = _recurrent(name, inner, takes_state)
     inner.settings.finish()
     return options
 
@@ -239,7 +257,7 @@ def _inner(data: Any, entry: Entry) -> Entry:
 
 _READERS: dict[str, ReadLayer] = {
     "TimeDistributed": _per_step,
-    "ConvLSTM1D": _convolved(1),
-    "ConvLSTM2D": _convolved(2),
-    "ConvLSTM3D": _convolved(3),
+    **{name: partial(_conv_lstm, dimensions) for name, dimensions in _CONVOLVED.items()},
+    **IMAGE_LAYERS,
+    **SCALE_LAYERS,
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatestack.convert.keras.architecture import Architecture, Call, KerasLayer, Reference, damaged
+from gatestack.convert.keras.architecture import Architecture, Call, KerasLayer, damaged
+from gatestack.convert.keras.formulas import Reference
 from gatestack.convert.keras.functional import read_functional
+from gatestack.convert.keras.nested import MODELS, expanded
 from gatestack.errors import ModelFileError, quote_value
 
 __all__ = ["read_architecture"]
 
 _MOST_LAYERS = 2000
-_MODELS = ("Functional", "Model")
 _MODEL_MODULES = ("keras", "keras.models", "keras.src.", "tf_keras", "keras.engine.")
 
 
@@ -32,11 +33,16 @@ def read_architecture(config: Any, where: str, *, version: int) -> Architecture:
         >>> read_architecture(config, "m.h5", version=2).outputs
         [Reference(layer='out', call=0, output=0)]
     """
+    model = _read_model(config, where, version)
+    return expanded(model, where, lambda inner, place: _read_model(inner, place, version))
+
+
+def _read_model(config: Any, where: str, version: int) -> Architecture:
+    """Read one model, with the models inside it as layers."""
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise damaged("it describes no model", where)
     kind, module, registered = (config.get(key) for key in ("class_name", "module", "registered_name"))
-    known = kind == "Sequential" or kind in _MODELS
-    if not known or registered not in (None, kind) or not _is_keras(module):
+    if kind not in MODELS or registered not in (None, kind) or not _is_keras(module):
         raise ModelFileError(
             f"the model is a {quote_value(registered or kind)} of {quote_value(module or 'no module')}",
             where=where,
@@ -93,6 +99,10 @@ def _sequential(
 def _missing_input(inner: dict[str, Any], layers: list[KerasLayer], where: str) -> KerasLayer:
     """Give the input that older files do not list: its shape stands with the first layer or the model."""
     first = layers[0].data["config"] if layers else {}
+    while isinstance(first.get("layers"), list) and first["layers"]:  # a model in the first place
+        inside = first["layers"][0]
+        first = inside.get("config") if isinstance(inside, dict) else None
+        first = first if isinstance(first, dict) else {}
     shape = first.get("batch_input_shape", first.get("batch_shape", inner.get("build_input_shape")))
     if shape is None:
         raise damaged("the model was never built: it says nothing about its input", where)

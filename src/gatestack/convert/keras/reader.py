@@ -12,7 +12,7 @@ from gatestack.convert.archive import read_archive
 from gatestack.convert.hdf5 import Hdf5Group, open_hdf5
 from gatestack.convert.keras.assemble import assemble
 from gatestack.convert.keras.model_config import read_architecture
-from gatestack.convert.keras.stores import ListedWeights, PathWeights, layer_paths
+from gatestack.convert.keras.stores import ListedWeights, PathWeights
 from gatestack.convert.network import Network
 from gatestack.errors import ModelFileError, quote_value
 from gatestack.runtime.strict_json import read_json
@@ -127,8 +127,7 @@ def _read_archive(stream: BinaryIO, where: str, limit: int) -> Network:
     architecture = read_architecture(config, where, version=version)
     weights = members.pop("model.weights.h5")
     root = open_hdf5(io.BytesIO(weights), f"{where}, member 'model.weights.h5'", max_bytes=limit)
-    paths = layer_paths([(layer.name, layer.kind) for layer in architecture.layers])
-    return assemble(architecture, PathWeights(root, paths), where)
+    return assemble(architecture, PathWeights(root), where)
 
 
 def _read_hdf5(root: Hdf5Group, where: str) -> Network:

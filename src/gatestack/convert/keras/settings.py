@@ -17,6 +17,7 @@ _SILENT = {
     "trainable", "batch_input_shape", "batch_shape", "input_length", "seed", "unroll", "implementation",
     "unit_forget_bias",
 }  # fmt: skip
+_OF_EACH = {"name", "trainable", "dtype"}
 _DTYPES = {
     "float32": "float32", "float64": "float64", "float16": "float32", "bfloat16": "float32",
     "mixed_float16": "float32", "mixed_bfloat16": "float32",
@@ -73,9 +74,9 @@ class Settings:
             raise self.refused(f"{key} is {quote_value(found)}", expected="true or false")
         return found
 
-    def wholes(self, key: str) -> tuple[int, ...]:
+    def wholes(self, key: str, default: int | None = None) -> tuple[int, ...]:
         """Give a list of whole numbers, or one as a list."""
-        found = self.take(key)
+        found = self.take(key, default)
         listed = found if isinstance(found, list) else [found]
         if len(listed) > 32 or not all(type(one) is int and abs(one) < 2**31 for one in listed):
             raise self.refused(f"{key} is {quote_value(found)}", expected="whole numbers")
@@ -95,6 +96,19 @@ class Settings:
                 f"{key} is {quote_value(self._data[key])}, which is not read here",
                 expected=" or ".join(str(one) for one in allowed),
             )
+
+    def joined(self, other: Settings, *, leave_out: Collection[str]) -> Settings:
+        """Give settings with the keys of both; those that each has of its own, such as its name, are these.
+
+        Both count as read: what is not known is found by `finish` of what is given here.
+        """
+        for one in (self, other):
+            one._used.update(one._data)
+        of_other = {key: value for key, value in other._data.items() if key not in _OF_EACH}
+        return Settings(
+            {**of_other, **{key: value for key, value in self._data.items() if key not in leave_out}},
+            other.where,
+        )
 
     @property
     def dtype(self) -> str:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from gatestack.convert.layers import (
+    Attention,
     BidirectionalLayer,
     Combine,
     Concatenate,
     ConvLSTMLayer,
+    Convolution,
     Dense,
     Embedding,
     Flatten,
+    MeanOverTime,
     NetworkLayer,
     Permute,
     PerStepLayer,
@@ -21,6 +24,7 @@ from gatestack.convert.layers import (
     RecurrentLayer,
     Repeat,
     Reshape,
+    WindowPool,
 )
 
 __all__ = ["Shape", "shapes_of"]
@@ -66,9 +70,12 @@ def shapes_of(layer: NetworkLayer, inputs: Sequence[Shape]) -> list[Shape]:
         return [_reshaped(layer, first)]
     if isinstance(layer, Permute):
         return [tuple(first[axis - 1] for axis in layer.options.axes[1:])]
-    if isinstance(layer, Pool):
-        kept = [size for axis, size in enumerate(first, start=1) if axis not in layer.options.axes]
-        return [tuple(kept)]
+    if isinstance(layer, Pool | MeanOverTime):
+        return [_pooled(layer, first)]
+    if isinstance(layer, Convolution | WindowPool):
+        return [_windows(layer, first)]
+    if isinstance(layer, Attention):
+        return [(*first[:-1], inputs[1][-1]), (*first[:-1], inputs[1][0])]
     if isinstance(layer, Concatenate):
         return [_concatenated(layer, inputs)]
     if isinstance(layer, Combine):
@@ -89,23 +96,59 @@ def _convolved(layer: ConvLSTMLayer, first: Shape) -> list[Shape]:
     if len(first) != len(ones) + 2:
         raise ValueError(f"its input is {first}, not {len(ones) + 2} axes beside the batch")
     before = first[1:-1] if options.channels_last else first[2:]
-    space: list[int | None] = []
-    for size, kernel, stride, dilation in zip(
-        before, options.kernel_size, options.stride or ones, options.dilation or ones, strict=True
-    ):
-        taken = size if size is None or options.padding == "same" else size - (kernel - 1) * dilation
-        if taken is not None and taken < 1:
-            raise ValueError(f"its kernel does not fit into the image, {before}")
-        space.append(None if taken is None else -(-taken // stride))
+    space = [
+        _out(size, kernel, stride, dilation, options.padding)
+        for size, kernel, stride, dilation in zip(
+            before, options.kernel_size, options.stride or ones, options.dilation or ones, strict=True
+        )
+    ]
     image: Shape = (*space, options.channels) if options.channels_last else (options.channels, *space)
     y = (first[0], *image) if options.return_sequences else image
     return [y, image, image] if options.return_state else [y]
 
 
+def _pooled(layer: Pool | MeanOverTime, first: Shape) -> Shape:
+    axes = (1,) if isinstance(layer, MeanOverTime) else layer.options.axes
+    every = [1 if axis in axes else size for axis, size in enumerate(first, start=1)]
+    return tuple(size for axis, size in enumerate(every, start=1) if layer.options.keep or axis not in axes)
+
+
+def _windows(layer: Convolution | WindowPool, first: Shape) -> Shape:
+    options = layer.options
+    convolves = isinstance(layer, Convolution)
+    size = options.kernel_size if convolves else options.size
+    ones = (1,) * len(size)
+    if len(first) != len(size) + 1:
+        raise ValueError(f"its input is {first}, not {len(size) + 1} axes beside the batch")
+    before, channels = (first[:-1], first[-1]) if options.channels_last else (first[1:], first[0])
+    space = [
+        _out(n, k, stride, dilation, options.padding)
+        for n, k, stride, dilation in zip(
+            before,
+            size,
+            options.stride or (ones if convolves else size),
+            (options.dilation if convolves else None) or ones,
+            strict=True,
+        )
+    ]
+    channels = options.channels if convolves else channels
+    return (*space, channels) if options.channels_last else (channels, *space)
+
+
+def _out(size: int | None, kernel: int, stride: int, dilation: int, padding: str) -> int | None:
+    """How many positions come out of a convolution or of windows."""
+    if size is None:
+        return None
+    left = size - (kernel - 1) * dilation if padding == "valid" else size
+    if left < 1:
+        raise ValueError(f"its kernel does not fit into {size} positions")
+    return -(-left // stride)
+
+
 def _bidirectional(layer: BidirectionalLayer, first: Shape) -> list[Shape]:
     options = layer.options
-    ahead, *states = _recurrent(layer.forward_layer, first)
-    back, *more = _recurrent(layer.backward_layer, first)
+    ahead, *states = shapes_of(layer.forward_layer, [first])
+    back, *more = shapes_of(layer.backward_layer, [first])
     if options.merge == "none":
         return [ahead, back, *states, *more]
     if options.merge == "concat":

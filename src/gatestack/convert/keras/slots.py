@@ -18,15 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.convert.layers import (
+    Attention,
     BatchNorm,
     BidirectionalLayer,
     ConvLSTMLayer,
+    Convolution,
     Dense,
     Embedding,
     LayerNorm,
     NetworkLayer,
     PerStepLayer,
     RecurrentLayer,
+    Standardise,
 )
 
 __all__ = ["Slot", "slots_of"]
@@ -46,6 +49,8 @@ class Slot:
         shape: in Keras.
         put: takes an array of this shape into our layer.
         get: gives it from there.
+        trained: by gradients. Default True.
+        whole: of whole numbers. Default False.
 
     Example:
         >>> from gatestack.convert.layers import DenseOptions
@@ -58,6 +63,8 @@ class Slot:
     shape: tuple[int, ...]
     put: Callable[[Array], None]
     get: Callable[[], Array]
+    trained: bool = True
+    whole: bool = False
 
 
 def slots_of(layer: NetworkLayer) -> list[Slot]:
@@ -93,6 +100,18 @@ def _slots(layer: NetworkLayer, path: str) -> Iterator[Slot]:
         yield _plain(path[:-1], "embeddings", layer.table.weight)
     elif isinstance(layer, BatchNorm | LayerNorm):
         yield from _norm(layer, path[:-1])
+    elif isinstance(layer, Convolution):
+        yield _convolution(path[:-1], "kernel", layer.conv.weight)
+        if layer.conv.bias is not None:
+            yield _plain(path[:-1], "bias", layer.conv.bias)
+    elif isinstance(layer, Attention):
+        for name, ours in (("scale", layer.scale), ("concat_score_weight", layer.weight)):
+            if ours is not None:
+                yield _plain(path[:-1], name, ours)
+    elif isinstance(layer, Standardise) and layer.options.mean is None:
+        yield _plain(path[:-1], "mean", layer.mean, trained=False)
+        yield _plain(path[:-1], "variance", layer.variance, trained=False)
+        yield _count(path[:-1])
 
 
 def _norm(layer: BatchNorm | LayerNorm, path: str) -> Iterator[Slot]:
@@ -104,7 +123,7 @@ def _norm(layer: BatchNorm | LayerNorm, path: str) -> Iterator[Slot]:
         for name in ("mean", "variance"):
             ours = layer.norm.running_mean if name == "mean" else layer.norm.running_var
             if ours is not None:
-                yield _plain(path, f"moving_{name}", ours)
+                yield _plain(path, f"moving_{name}", ours, trained=False)
 
 
 def _recurrent(layer: RecurrentLayer, path: str) -> Iterator[Slot]:
@@ -130,7 +149,7 @@ def _convolutional(layer: ConvLSTMLayer, path: str) -> Iterator[Slot]:
         yield _one_bias(path, biases, order)
 
 
-def _convolution(path: str, name: str, ours: nn.Parameter) -> Slot:
+def _convolution(path: str, name: str, ours: Tensor) -> Slot:
     """Make the slot of a kernel (out, in, *space) that Keras has as (*space, in, out)."""
     space = range(2, ours.dim())
     axes = (*space, 1, 0)
@@ -153,7 +172,7 @@ def _order(cell: str, hidden: int) -> Tensor:
 
 
 def _array(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return np.array(tensor.detach().cpu().numpy(), order="C")
 
 
 def _tensor(array: Array, like: Tensor) -> Tensor:
@@ -166,14 +185,20 @@ def _copy(ours: Tensor, value: Tensor) -> None:
     ours.copy_(value)
 
 
-def _plain(path: str, name: str, ours: Tensor) -> Slot:
+def _plain(path: str, name: str, ours: Tensor, *, trained: bool = True) -> Slot:
     return Slot(
         path,
         name,
         tuple(ours.shape),
         lambda array: _copy(ours, _tensor(array, ours)),
         lambda: _array(ours),
+        trained,
     )
+
+
+def _count(path: str) -> Slot:
+    """Make the slot of how many numbers Keras has seen, which changes nothing."""
+    return Slot(path, "count", (), lambda _: None, lambda: np.zeros((), np.int32), trained=False, whole=True)
 
 
 def _turned(path: str, name: str, ours: Tensor, order: Order | None = None) -> Slot:

@@ -11,13 +11,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gatestack.convert.keras.architecture import RealSteps, Reference
+from gatestack.convert.keras.formulas import RealSteps, Reference
 from gatestack.convert.keras.layer_writers import keras_class, keras_config, serialised
-from gatestack.convert.keras.masks import masks_after
+from gatestack.convert.keras.masks import masks_after, takes_mask
+from gatestack.convert.keras.order import Step, layer_order
 from gatestack.convert.keras.shapes import Shape, shapes_of
 from gatestack.convert.keras.slots import slots_of
 from gatestack.convert.keras.stores import layer_paths
-from gatestack.convert.layers import BidirectionalLayer, Combine, Concatenate, NetworkLayer, RecurrentLayer
+from gatestack.convert.layers import (
+    Attention,
+    BidirectionalLayer,
+    Combine,
+    Concatenate,
+    NetworkLayer,
+    RecurrentLayer,
+)
 from gatestack.convert.network import Network
 from gatestack.convert.ports import Node, Port
 from gatestack.errors import ArgumentError
@@ -104,8 +112,10 @@ class _Model:
         self._places: dict[str, tuple[str, int]] = {}
         self._entries: dict[str, dict[str, Any]] = {}
         self._layers: dict[str, NetworkLayer] = {}
-        self._kinds: list[tuple[str, str]] = []
+        self._kinds: dict[str, str] = {}
         self._masks: dict[tuple[str, int], RealSteps | None] = {}
+        self._calls: dict[tuple[str, int], list[Step]] = {}
+        self._read = {source for node in network.nodes for source in node.inputs} | {*network.outputs}
         names: dict[int, str] = {}
         for port in network.inputs:
             self._add_port(port)
@@ -119,6 +129,8 @@ class _Model:
                     expected=error.expected,
                     hint=error.hint,
                 ) from None
+        outputs = [self._history(source)[:2] for source in network.outputs]
+        self._order = layer_order(self._calls, outputs)
 
     def config(self) -> dict[str, Any]:
         network = self._network
@@ -128,7 +140,7 @@ class _Model:
             "config": {
                 "name": _free(network.name, ()),
                 "trainable": True,
-                "layers": list(self._entries.values()),
+                "layers": [self._entries[name] for name in self._order],
                 "input_layers": [[self._places[port.name][0], 0, 0] for port in network.inputs],
                 "output_layers": [list(self._history(source)) for source in network.outputs],
             },
@@ -137,9 +149,12 @@ class _Model:
 
     def weights(self, h5py: ModuleType) -> bytes:
         stream = io.BytesIO()
-        paths = layer_paths(self._kinds)
+        paths = layer_paths([(name, self._kinds[name]) for name in self._order])
         with h5py.File(stream, "w") as file:
-            for name, layer in self._layers.items():
+            for name in self._order:
+                if name not in self._layers:
+                    continue
+                layer = self._layers[name]
                 counts: dict[str, int] = {}
                 for slot in slots_of(layer):
                     number = counts[slot.path] = counts.get(slot.path, -1) + 1
@@ -157,8 +172,9 @@ class _Model:
         config = {"name": name, "batch_shape": [self._batch, *port.shape], "dtype": dtype}
         self._entries[name] = {**serialised("InputLayer", config), "name": name, "inbound_nodes": []}
         self._places[port.name] = (name, 0)
+        self._calls[name, 0] = []
         self._shapes[port.name] = [port.shape]
-        self._kinds.append((name, "InputLayer"))
+        self._kinds[name] = "InputLayer"
 
     def _add_node(self, node: Node, names: dict[int, str]) -> None:
         layer = node.layer
@@ -171,12 +187,12 @@ class _Model:
             config = {"name": name, "dtype": {**policy, "registered_name": None}, **config}
             self._entries[name] = {**serialised(kind, config), "name": name, "inbound_nodes": []}
             self._layers[name] = layer
-            self._kinds.append((name, kind))
+            self._kinds[name] = kind
         name = names[id(layer)]
         calls = self._entries[name]["inbound_nodes"]
         self._places[node.name] = (name, len(calls))
         self._hand_on(node)
-        calls.append(self._call(layer, node.inputs))
+        calls.append(self._call(node))
         try:
             self._shapes[node.name] = shapes_of(layer, shapes)
         except (ValueError, IndexError) as error:
@@ -197,13 +213,27 @@ class _Model:
                 "it is called with states and on steps of which a mask says that some are not real",
                 expected="one of both: Keras 3 takes no notice of the mask then",
             )
-        for output, mask in enumerate(masks_after(layer, Reference(node.name, 0, 0), masks)):
+        if isinstance(layer, Combine | Concatenate) and layer.options.masks == "all" and any(masks):
+            raise ArgumentError(
+                "a step of it is real where it is in all its inputs, as in Keras 2",
+                expected="masks='any', which is Keras 3",
+            )
+        sources = [Reference(*self._history(source)) for source in node.inputs]
+        for output, mask in enumerate(masks_after(layer, sources, masks)):
             self._masks[node.name, output] = mask
+        steps: list[Step] = [(source.layer, source.call) for source in sources]
+        if takes_mask(layer) and masks[0] is not None:
+            steps.append(masks[0])
+        self._calls[self._places[node.name]] = steps
 
-    def _call(self, layer: NetworkLayer, sources: tuple[str, ...]) -> dict[str, Any]:
-        tensors = [self._tensor(source) for source in sources]
+    def _call(self, node: Node) -> dict[str, Any]:
+        layer, tensors = node.layer, [self._tensor(source) for source in node.inputs]
         if isinstance(layer, Combine | Concatenate):
             return {"args": [tensors], "kwargs": {}}
+        if isinstance(layer, Attention):
+            # Its weights are an output only of a call that asks for them.
+            wanted = f"{node.name}:1" in self._read
+            return {"args": [tensors], "kwargs": {"return_attention_scores": True} if wanted else {}}
         if isinstance(layer, RecurrentLayer | BidirectionalLayer) and len(tensors) > 1:
             return {"args": tensors[:1], "kwargs": {"initial_state": tensors[1:]}}
         return {"args": tensors, "kwargs": {}}

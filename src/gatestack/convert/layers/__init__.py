@@ -11,11 +11,25 @@ Example:
 """
 
 from gatestack.convert.layers.activation import Activation, ActivationOptions
+from gatestack.convert.layers.attention import Attention, AttentionOptions
 from gatestack.convert.layers.base import LayerOptions, NetworkLayer, Signal
 from gatestack.convert.layers.bidirectional import BidirectionalLayer, BidirectionalOptions
 from gatestack.convert.layers.conv_lstm import ConvLSTMLayer, ConvLSTMOptions
+from gatestack.convert.layers.convolution import (
+    Convolution,
+    ConvolutionOptions,
+    WindowPool,
+    WindowPoolOptions,
+)
 from gatestack.convert.layers.dense import Dense, DenseOptions, Embedding, EmbeddingOptions
-from gatestack.convert.layers.dropout import Dropout, DropoutOptions, Masking, MaskingOptions
+from gatestack.convert.layers.dropout import (
+    Dropout,
+    DropoutOptions,
+    MaskBy,
+    MaskByOptions,
+    Masking,
+    MaskingOptions,
+)
 from gatestack.convert.layers.joining import (
     Combine,
     CombineOptions,
@@ -23,6 +37,8 @@ from gatestack.convert.layers.joining import (
     ConcatenateOptions,
     Constant,
     ConstantOptions,
+    MeanOverTime,
+    MeanOverTimeOptions,
     Pool,
     PoolOptions,
     Stacked,
@@ -33,6 +49,7 @@ from gatestack.convert.layers.norms import BatchNorm, BatchNormOptions, LayerNor
 from gatestack.convert.layers.operator import Operator, OperatorOptions
 from gatestack.convert.layers.per_step import PerStepLayer, PerStepOptions
 from gatestack.convert.layers.recurrent import RecurrentLayer, RecurrentOptions
+from gatestack.convert.layers.scaling import Rescale, RescaleOptions, Standardise, StandardiseOptions
 from gatestack.convert.layers.sequence import OverTime, OverTimeOptions
 from gatestack.convert.layers.shape import (
     Flatten,
@@ -56,6 +73,8 @@ from gatestack.convert.layers.shape import (
 __all__ = [
     "Activation",
     "ActivationOptions",
+    "Attention",
+    "AttentionOptions",
     "BatchNorm",
     "BatchNormOptions",
     "BidirectionalLayer",
@@ -68,6 +87,8 @@ __all__ = [
     "ConstantOptions",
     "ConvLSTMLayer",
     "ConvLSTMOptions",
+    "Convolution",
+    "ConvolutionOptions",
     "Dense",
     "DenseOptions",
     "Dropout",
@@ -79,8 +100,12 @@ __all__ = [
     "LayerNorm",
     "LayerNormOptions",
     "LayerOptions",
+    "MaskBy",
+    "MaskByOptions",
     "Masking",
     "MaskingOptions",
+    "MeanOverTime",
+    "MeanOverTimeOptions",
     "NetworkLayer",
     "Operator",
     "OperatorOptions",
@@ -96,6 +121,8 @@ __all__ = [
     "RecurrentOptions",
     "Repeat",
     "RepeatOptions",
+    "Rescale",
+    "RescaleOptions",
     "Reshape",
     "ReshapeOptions",
     "Signal",
@@ -105,9 +132,13 @@ __all__ = [
     "SqueezeOptions",
     "Stacked",
     "StackedOptions",
+    "Standardise",
+    "StandardiseOptions",
     "Take",
     "TakeOptions",
     "Unsqueeze",
     "UnsqueezeOptions",
+    "WindowPool",
+    "WindowPoolOptions",
     "layer_from_data",
 ]

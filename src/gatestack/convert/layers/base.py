@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
@@ -54,6 +54,11 @@ class LayerOptions(BaseModel):
                 super().__init__(**options)
             except ValidationError as error:
                 raise _explained(error, type(self)) from None
+
+    @classmethod
+    def model_validate(cls, obj: Any, **_: Any) -> Self:
+        """Make options of a mapping, as the constructor does: pydantic's own has an error of its own."""
+        return cls(**obj)
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """What `repr` shows: the options that are not their default."""

@@ -1,17 +1,18 @@
-"""Two recurrent layers over the same input, one from each end."""
+"""Two recurrent or convolutional LSTM layers over the same input, one from each end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
 
 from gatestack.convert.layers.base import LayerOptions, NetworkLayer, Signal
+from gatestack.convert.layers.conv_lstm import ConvLSTMLayer, ConvLSTMOptions
 from gatestack.convert.layers.recurrent import RecurrentLayer, RecurrentOptions
-from gatestack.convert.layers.sequence import last_or_zero
+from gatestack.convert.layers.sequence import final_output
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import StackSpec
 from gatestack.nn.checks import check_input
@@ -20,7 +21,7 @@ from gatestack.nn.steps import Steps
 
 __all__ = ["BidirectionalLayer", "BidirectionalOptions"]
 
-_SHARED = ("input_size", "return_sequences", "return_state", "stateful", "takes_lengths", "takes_state")
+_SHARED = ("return_sequences", "return_state", "stateful", "takes_lengths", "takes_state")
 
 
 Parts: TypeAlias = tuple[Tensor, ...] | None
@@ -30,28 +31,38 @@ class BidirectionalOptions(LayerOptions):
     """Options of `BidirectionalLayer`.
 
     Args:
-        forward: of the layer that reads from the start; not reversed.
-        backward: of the layer that reads from the end; reversed. Both have the same input size, and give and
-            take the same kinds of signals.
-        merge: how the outputs become one: "concat" (default), "sum", "mul", "average", or "none" for two.
+        forward: of the layer that reads from the start, recurrent or a convolutional LSTM; not reversed.
+        backward: of the layer that reads from the end, of the same kind; reversed. Both take the same input,
+            and give and take the same kinds of signals.
+        merge: how the outputs become one: "concat" (default; along the last axis), "sum", "mul", "average",
+            or "none" for two.
     """
 
-    forward: RecurrentOptions
-    backward: RecurrentOptions
+    forward: RecurrentOptions | ConvLSTMOptions
+    backward: RecurrentOptions | ConvLSTMOptions
     merge: Literal["concat", "sum", "mul", "average", "none"] = "concat"
 
     @model_validator(mode="after")
     def _fit_together(self) -> BidirectionalOptions:
         if self.forward.reversed or not self.backward.reversed:
             raise ValueError("a forward layer that is not reversed, and a backward layer that is")
+        if _taken(self.forward) != _taken(self.backward):
+            raise ValueError("layers of the same kind and input in both directions")
         for name in _SHARED:
             if getattr(self.forward, name) != getattr(self.backward, name):
                 raise ValueError(f"the same {name} in both directions")
         return self
 
 
+def _taken(options: RecurrentOptions | ConvLSTMOptions) -> tuple[object, ...]:
+    """Tell what a direction takes for x."""
+    if isinstance(options, RecurrentOptions):
+        return ("recurrent", options.input_size)
+    return ("conv_lstm", len(options.kernel_size), options.input_channels, options.channels_last)
+
+
 class BidirectionalLayer(NetworkLayer):
-    """Two recurrent layers over the same input, one from each end, their outputs merged.
+    """Two layers over the same input, one from each end, their outputs merged.
 
     Signals in: x (N, T, C); with `takes_lengths`, lengths (N,); with `takes_state`, the state of the forward
     layer, then that of the backward layer. Out: y (N, T, ·) in the order of time, or (N, ·) with the last
@@ -61,7 +72,7 @@ class BidirectionalLayer(NetworkLayer):
         options: see `BidirectionalOptions`.
 
     Attributes:
-        forward_layer: the `RecurrentLayer` that reads from the start.
+        forward_layer: the `RecurrentLayer` or `ConvLSTMLayer` that reads from the start.
         backward_layer: the one that reads from the end.
 
     Example:
@@ -76,8 +87,9 @@ class BidirectionalLayer(NetworkLayer):
 
     def __init__(self, options: BidirectionalOptions) -> None:
         super().__init__(options)
-        self.forward_layer = RecurrentLayer(options.forward)
-        self.backward_layer = RecurrentLayer(options.backward)
+        # A RecurrentLayer or a ConvLSTMLayer each; whoever looks inside knows by the options which.
+        self.forward_layer: Any = _made(options.forward)
+        self.backward_layer: Any = _made(options.backward)
 
     @property
     def inputs(self) -> range:
@@ -123,6 +135,8 @@ class BidirectionalLayer(NetworkLayer):
     def _together(self) -> bool:
         """Whether one call of the kernels computes both directions: the same plain cell, nothing drawn."""
         forward, backward = self.options.forward, self.options.backward
+        if not isinstance(forward, RecurrentOptions):
+            return False
         same = forward == backward.model_copy(
             update={"reversed": False, "bias": forward.bias, "reversed_output": forward.reversed_output}
         )
@@ -156,8 +170,9 @@ class BidirectionalLayer(NetworkLayer):
             ahead, back = result.output.chunk(2, dim=2)
         else:
             ahead, back = finals[0].unbind()
-            if self.options.forward.masked_output == "hold" and mask is not None:
-                ahead, back = last_or_zero(ahead, mask), last_or_zero(back, mask)
+            if mask is not None:
+                form = self.options.forward.masked_output
+                ahead, back = final_output(ahead, mask, form), final_output(back, mask.flip(1), form)
         return (ahead, back), (tuple(s[0] for s in finals), tuple(s[1] for s in finals))
 
     def _run_apart(
@@ -179,6 +194,10 @@ class BidirectionalLayer(NetworkLayer):
         if merge == "mul":
             return (ahead * back,)
         return (ahead + back,) if merge == "sum" else ((ahead + back) / 2,)
+
+
+def _made(options: RecurrentOptions | ConvLSTMOptions) -> RecurrentLayer | ConvLSTMLayer:
+    return RecurrentLayer(options) if isinstance(options, RecurrentOptions) else ConvLSTMLayer(options)
 
 
 def _started(core: Recurrent, x: Tensor, state: Parts) -> Parts:

@@ -10,7 +10,7 @@ from gatestack.convert.layers.base import Flag, LayerOptions, NetworkLayer, Numb
 from gatestack.convert.layers.sequence import Share
 from gatestack.nn import VariationalDropout
 
-__all__ = ["Dropout", "DropoutOptions", "Masking", "MaskingOptions"]
+__all__ = ["Dropout", "DropoutOptions", "MaskBy", "MaskByOptions", "Masking", "MaskingOptions"]
 
 
 class DropoutOptions(LayerOptions):
@@ -88,3 +88,40 @@ class Masking(NetworkLayer):
             raise self.refuse(f"x has shape {tuple(value.shape)}", "(batch, time, features)")
         real = (value != self.options.mask_value).any(dim=-1)
         return (Signal(value.masked_fill(~real[..., None], 0.0), real),)
+
+
+class MaskByOptions(LayerOptions):
+    """Options of `MaskBy`: there are none."""
+
+
+class MaskBy(NetworkLayer):
+    """Say by an input which steps are real: what Keras means by `layer(x, mask=steps)`.
+
+    Two signals in: x (N, T, …), and (N, T) of zeros and others; one out, x with the others as its real steps.
+
+    Args:
+        options: none.
+
+    Example:
+        >>> import torch
+        >>> x, steps = torch.ones(1, 2, 3), torch.tensor([[1, 0]])
+        >>> MaskBy(MaskByOptions()).run([Signal(x), Signal(steps)])[0].mask
+        tensor([[ True, False]])
+    """
+
+    kind = "mask_by"
+    Options = MaskByOptions
+
+    @property
+    def inputs(self) -> range:
+        """x, and which steps are real."""
+        return range(2, 3)
+
+    def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
+        """Give x (N, T, …) another mask."""
+        value, steps = signals[0].value, signals[1].value
+        if value.shape[:2] != steps.shape:
+            raise self.refuse(
+                f"x has shape {tuple(value.shape)}, its mask {tuple(steps.shape)}", "the same batch and time"
+            )
+        return (Signal(value, steps != 0),)

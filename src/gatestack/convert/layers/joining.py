@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from gatestack.convert.layers.base import Axis, Flag, LayerOptions, NetworkLayer, Signal, one_mask
 
 __all__ = [
-    "Combine", "CombineOptions", "Concatenate", "ConcatenateOptions", "Constant", "ConstantOptions", "Pool",
-    "PoolOptions", "Stacked", "StackedOptions",
+    "Combine", "CombineOptions", "Concatenate", "ConcatenateOptions", "Constant", "ConstantOptions",
+    "MeanOverTime", "MeanOverTimeOptions", "Pool", "PoolOptions", "Stacked", "StackedOptions",
 ]  # fmt: skip
 
 Extent = Annotated[int, Field(strict=True, ge=0, le=2**31)]
+Masks = Literal["any", "all"]
 _MANY = range(1, 10_000)
 _COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -44,18 +45,22 @@ class CombineOptions(LayerOptions):
 
     Args:
         operation: what is done, from the first input to the last.
+        masks: how the masks of the inputs become one; see `Combine`. Default "any".
     """
 
     operation: Literal[
         "add", "subtract", "multiply", "divide", "maximum", "minimum", "average", "power", "matrix_product"
     ]
+    masks: Masks = "any"
 
 
 class Combine(NetworkLayer):
     """Combine inputs element by element; their shapes are broadcast as in torch and ONNX.
 
-    Several signals in, one out; its mask is real where that of one input is, and None if one has none, as in
-    Keras.
+    Several signals in, one out. With masks="any", which is Keras 3, a step is real where it is in one of the
+    inputs, and there is no mask if one input has none; "multiply", "maximum" and "minimum" leave out an input
+    at its unreal steps, and a product is zero where no input is real. With masks="all", which is Keras 2, a
+    step is real where it is in all inputs that have masks, and nothing is left out.
 
     Args:
         options: the operation.
@@ -78,14 +83,21 @@ class Combine(NetworkLayer):
         """Combine tensors of shapes that can be broadcast."""
         operation = self.options.operation
         values = [signal.value for signal in signals]
+        masks = [signal.mask for signal in signals]
+        leaves_out = self.options.masks == "any" and any(mask is not None for mask in masks)
         try:
-            y = reduce(_COMBINED[operation], values)
+            if leaves_out and operation == "multiply":
+                y = _product(signals)
+            elif leaves_out and operation in ("maximum", "minimum"):
+                y = _extreme(signals, _COMBINED[operation])
+            else:
+                y = reduce(_COMBINED[operation], values)
         except RuntimeError:
             shapes = ", ".join(str(tuple(value.shape)) for value in values)
             raise self.refuse(f"the inputs have shapes {shapes}", "shapes that fit each other") from None
         if operation == "average":
             y = y / len(values)
-        return (Signal(y, one_mask([signal.mask for signal in signals])),)
+        return (Signal(y, one_mask(masks) if self.options.masks == "any" else _all_of(masks)),)
 
 
 class ConcatenateOptions(LayerOptions):
@@ -93,17 +105,19 @@ class ConcatenateOptions(LayerOptions):
 
     Args:
         axis: which grows. Default -1.
+        masks: how the masks of the inputs become one; see `Concatenate`. Default "any".
     """
 
     axis: Axis = -1
+    masks: Masks = "any"
 
 
 class Concatenate(NetworkLayer):
     """Put inputs side by side.
 
-    Several signals in, one out. Where one has a mask, so has the output, as in Keras: a step is real where it
-    is in one of the inputs, one without a mask being real everywhere; along axis 1, the masks one after
-    another.
+    Several signals in, one out. Where one has a mask, so has the output, as in Keras: with masks="any", which
+    is Keras 3, a step is real where it is in one of the inputs, with "all", which is Keras 2, where it is in
+    all; one without a mask is real everywhere. Along axis 1, the masks one after another.
 
     Args:
         options: the axis.
@@ -139,7 +153,9 @@ class Concatenate(NetworkLayer):
         axis, rank = self.options.axis, signals[0].value.dim()
         every = [_whole(signal) if signal.mask is None else signal.mask for signal in signals]
         place = axis % rank
-        return torch.cat(every, dim=place) if place < 2 else one_mask(every)
+        if place < 2:
+            return torch.cat(every, dim=place)
+        return one_mask(every) if self.options.masks == "any" else _all_of(every)
 
 
 class StackedOptions(LayerOptions):
@@ -221,6 +237,45 @@ class Pool(NetworkLayer):
         return (Signal(_POOLED[options.operation](value, dim=options.axes, keepdim=options.keep)),)
 
 
+class MeanOverTimeOptions(LayerOptions):
+    """Options of `MeanOverTime`.
+
+    Args:
+        keep: leave the time, with size 1. Default False.
+    """
+
+    keep: Flag = False
+
+
+class MeanOverTime(NetworkLayer):
+    """The mean of the real steps: Keras' GlobalAveragePooling1D.
+
+    One signal (N, T, …) in, one (N, …) out, without a mask. A row without a real step gives NaN, as in Keras.
+
+    Args:
+        options: whether the axis stays.
+
+    Example:
+        >>> x, mask = torch.tensor([[[1.0], [3.0], [8.0]]]), torch.tensor([[True, True, False]])
+        >>> MeanOverTime(MeanOverTimeOptions()).run([Signal(x, mask)])[0].value
+        tensor([[2.]])
+    """
+
+    kind = "mean_over_time"
+    Options = MeanOverTimeOptions
+
+    def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
+        """Average x (N, T, …)."""
+        value, mask = signals[0]
+        if value.dim() < 2:
+            raise self.refuse(f"x has shape {tuple(value.shape)}", "(batch, time, …)")
+        if mask is None:
+            return (Signal(value.mean(dim=1, keepdim=self.options.keep)),)
+        real = _spread(mask, value)
+        total = value.masked_fill(~real, 0.0).sum(dim=1, keepdim=self.options.keep)
+        return (Signal(total / real.sum(dim=1, keepdim=self.options.keep)),)
+
+
 class ConstantOptions(LayerOptions):
     """Options of `Constant`.
 
@@ -230,9 +285,7 @@ class ConstantOptions(LayerOptions):
         trainable: a parameter. Default False.
     """
 
-    shape: Annotated[
-        tuple[Annotated[int, Field(strict=True, ge=0, le=2**31)], ...], Field(max_length=32)
-    ] = ()
+    shape: Annotated[tuple[Extent, ...], Field(max_length=32)] = ()
     dtype: Literal["float32", "int64", "bool"] = "float32"
     trainable: Flag = False
 
@@ -270,6 +323,42 @@ class Constant(NetworkLayer):
     def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:  # noqa: ARG002 (there are none)
         """Give the tensor."""
         return (Signal(self.value),)
+
+
+def _spread(mask: Tensor, like: Tensor) -> Tensor:
+    """Give a mask (N, T) the axes of a tensor (N, T, …)."""
+    return mask.view(*mask.shape, *(1,) * (like.dim() - 2))
+
+
+def _all_of(masks: Sequence[Tensor | None]) -> Tensor | None:
+    given = [mask for mask in masks if mask is not None]
+    return reduce(torch.logical_and, given) if given else None
+
+
+def _product(signals: Sequence[Signal]) -> Tensor:
+    """Multiply; an input takes no part at its unreal steps, and where none is real the product is zero."""
+    factors = [
+        value if mask is None else value.masked_fill(~_spread(mask, value), 1.0) for value, mask in signals
+    ]
+    y, mask = reduce(torch.mul, factors), one_mask([signal.mask for signal in signals])
+    return y if mask is None else y.masked_fill(~_spread(mask, y), 0.0)
+
+
+def _extreme(signals: Sequence[Signal], operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Take the largest or the smallest; at a step that is real in one of two only, that one.
+
+    What has been found so far stands in for an input at its unreal steps, and the other way round, as long
+    as all inputs have masks.
+    """
+    found, real = signals[0]
+    for value, mask in signals[1:]:
+        if mask is not None:
+            value = torch.where(_spread(mask, value), value, found)
+        if real is not None:
+            found = torch.where(_spread(real, found), found, value)
+        real = None if mask is None or real is None else real | mask
+        found = operation(found, value)
+    return found
 
 
 def _whole(signal: Signal) -> Tensor:

@@ -6,16 +6,16 @@ Keras, torch and ONNX agree on the equations of a cell and differ in all of this
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from gatestack.convert.layers.base import Flag, LayerOptions, NetworkLayer, Signal
 from gatestack.nn import SequenceLayer, VariationalDropout
 
-__all__ = ["OverTime", "OverTimeOptions", "Share", "hold_last", "last_or_zero"]
+__all__ = ["OverTime", "OverTimeOptions", "Share", "final_output", "hold_last"]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -31,7 +31,9 @@ class OverTimeOptions(LayerOptions):
             step of the input comes first, as in Keras), or "time" (as in ONNX).
         masked_output: what a step that is not real gives: "zero" (default), or "hold", the output of the real
             step before it, and zero where there is none (as in Keras). Without `return_sequences`, "hold"
-            gives zero for a row without a real step, and "zero" its initial state.
+            gives zero for a row without a real step, and "zero" its initial state; "zero_last" gives zero
+            where the step that is processed last is not real (Keras' zero_output_for_mask), and is "zero"
+            with `return_sequences`. It knows masks, and no lengths.
         stateful: start from the state at which the last call ended. Default False.
         takes_lengths: the second signal is the real steps of each row, (N,) whole numbers. Default False.
         takes_state: the last signals are the state to start from. Default False.
@@ -43,12 +45,18 @@ class OverTimeOptions(LayerOptions):
     return_state: Flag = False
     reversed: Flag = False
     reversed_output: Literal["processing", "time"] = "processing"
-    masked_output: Literal["zero", "hold"] = "zero"
+    masked_output: Literal["zero", "hold", "zero_last"] = "zero"
     stateful: Flag = False
     takes_lengths: Flag = False
     takes_state: Flag = False
     input_dropout: Share = 0.0
     recurrent_dropout: Share = 0.0
+
+    @model_validator(mode="after")
+    def _knows_the_last_step(self) -> Self:
+        if self.masked_output == "zero_last" and self.takes_lengths:
+            raise ValueError("masks, and no lengths, where masked_output is 'zero_last'")
+        return self
 
 
 class OverTime(NetworkLayer):
@@ -133,8 +141,10 @@ class OverTime(NetworkLayer):
         state = (ended,) if isinstance(ended, Tensor) else tuple(ended)
         if options.stateful:
             self.kept = tuple(part.detach() for part in state)
-        if options.masked_output == "hold" and mask is not None:
-            y = hold_last(y, mask) if options.return_sequences else last_or_zero(y, mask)
+        if mask is not None and options.return_sequences:
+            y = hold_last(y, mask) if options.masked_output == "hold" else y
+        elif mask is not None:
+            y = final_output(y, mask, options.masked_output)
         if options.return_sequences and options.reversed and options.reversed_output == "time":
             y = y.flip(1)
         return self.out_of(y, options.return_sequences), tuple(self.out_of(s[0], False) for s in state)
@@ -186,15 +196,20 @@ def hold_last(y: Tensor, mask: Tensor) -> Tensor:
     return y.gather(1, place).masked_fill((last == 0).view(*last.shape, *ones), 0.0)
 
 
-def last_or_zero(y: Tensor, mask: Tensor) -> Tensor:
-    """Give zero for rows without a real step, and y elsewhere.
+def final_output(y: Tensor, mask: Tensor, masked_output: str) -> Tensor:
+    """Give zero for the rows for which `masked_output` wants it, and y elsewhere.
 
     Args:
         y: (N, …), the output of each row's last real step.
-        mask: (N, T) bool.
+        mask: (N, T) bool, in the order of processing.
+        masked_output: see `OverTimeOptions`.
 
     Example:
-        >>> last_or_zero(torch.ones(2, 1), torch.tensor([[True], [False]])).flatten().tolist()
-        [1.0, 0.0]
+        >>> mask = torch.tensor([[False, True], [True, False], [False, False]])
+        >>> [final_output(torch.ones(3), mask, one).tolist() for one in ("zero", "hold", "zero_last")]
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    return y.masked_fill(~mask.any(dim=1).view(-1, *(1,) * (y.dim() - 1)), 0.0)
+    if masked_output == "zero":
+        return y
+    kept = (mask if masked_output == "hold" else mask[:, -1:]).any(dim=1)
+    return y.masked_fill(~kept.view(-1, *(1,) * (y.dim() - 1)), 0.0)
