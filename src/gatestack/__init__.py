@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
     from gatestack.tasks import load
+    from gatestack.tasks.classify import Classifier
     from gatestack.tasks.forecast import Forecaster
+    from gatestack.tasks.regress import Regressor
     from gatestack.training import Training
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Classifier",
     "Forecaster",
+    "Regressor",
     "Training",
     "__version__",
     "accelerate",
@@ -44,7 +48,9 @@ __all__ = [
 
 # Where each public name lives; None marks a subpackage.
 _HOMES: dict[str, str | None] = {
+    "Classifier": "gatestack.tasks.classify",
     "Forecaster": "gatestack.tasks.forecast",
+    "Regressor": "gatestack.tasks.regress",
     "Training": "gatestack.training",
     "accelerate": "gatestack.compat",
     "compat": None,

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 # Kind in a model folder → the task that knows it.
-_HOMES = {"forecaster": "gatestack.tasks.forecast"}
+_HOMES = {
+    "classifier": "gatestack.tasks.classify",
+    "forecaster": "gatestack.tasks.forecast",
+    "regressor": "gatestack.tasks.regress",
+}
 
 
 def load(path: str | Path) -> Estimator | Network:
