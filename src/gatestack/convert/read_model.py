@@ -38,6 +38,8 @@ def read_model(path: str | os.PathLike[str]) -> Network:
         gatestack.errors.ArgumentError: model.pkl: the ending is '.pkl'...
     """
     ending = Path(path).suffix.lower()
+    if ending in (*WEIGHT_ENDINGS, ".pt2"):  # the second is refused there, with the reason
+        return network_of_weights(path)
     if ending not in ENDINGS:
         raise ArgumentError(
             f"the ending is {Path(path).suffix!r}",
@@ -47,8 +49,6 @@ def read_model(path: str | os.PathLike[str]) -> Network:
         )
     if ending == ".onnx":
         return read_onnx(path)
-    if ending in WEIGHT_ENDINGS:
-        return network_of_weights(path)
     from gatestack.convert.keras.reader import read_keras
 
     return read_keras(path)

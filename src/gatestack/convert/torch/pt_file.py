@@ -18,7 +18,7 @@ import torch
 
 from gatestack.errors import ModelFileError, quote_value
 
-__all__ = ["read_pt"]
+__all__ = ["program_refused", "read_pt"]
 
 _LEAST_TORCH = (2, 10)
 _MOST_MEMBERS = 20_000
@@ -100,7 +100,7 @@ def _check_archive(content: bytearray, where: str) -> None:
                 hint=_HOW,
             )
         if _PROGRAM.match(name):
-            raise _program(where)
+            raise program_refused(where)
         if not _KNOWN.fullmatch(name):
             raise ModelFileError(
                 f"it has a member {quote_value(name)}", where=where, expected="what torch.save writes"
@@ -158,7 +158,12 @@ def _unreadable(error: BaseException, where: str) -> ModelFileError:
     return _damaged(f"torch cannot read it: {first}", where)
 
 
-def _program(where: str) -> ModelFileError:
+def program_refused(where: str) -> ModelFileError:
+    """Make the error that says why a file of `torch.export` is not read.
+
+    Args:
+        where: its path.
+    """
     return ModelFileError(
         "a program of torch.export: a graph of single operations for one number of steps, no modules",
         where=where,

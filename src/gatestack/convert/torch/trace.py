@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ __all__ = ["Alone", "forward_parameters", "is_ours", "place_of", "traced"]
 _PACKING = (rnn.pack_padded_sequence, rnn.pad_packed_sequence)
 _OURS = Path(__file__).parents[2]
 _TORCHS = Path(torch.__file__).parent
-_FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+)')
 
 
 def traced(module: nn.Module, inputs: Sequence[str]) -> fx.Graph:
@@ -79,10 +77,18 @@ def place_of(node: fx.Node) -> str:
         'output'
     """
     called = f"module {node.target!r}" if node.op == "call_module" else node.name
-    frames = [found for found in _FRAME.finditer(node.stack_trace or "") if _users(found["file"])]
-    if not frames:
-        return called
-    return f"{called} ({Path(frames[-1]['file']).name}, line {frames[-1]['line']})"
+    file, line = node.meta.get("place", ("", 0))
+    return f"{called} ({file}, line {line})" if file else called
+
+
+def _users_line() -> tuple[str, int]:
+    """Give file and line of the code that is followed now; "" where it is torch's own."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not traced.__code__:
+        if _users(frame.f_code.co_filename):
+            return Path(frame.f_code.co_filename).name, frame.f_lineno
+        frame = frame.f_back
+    return "", 0
 
 
 def _users(file: str) -> bool:
@@ -138,12 +144,17 @@ class _Tracer(fx.Tracer):
 
     def __init__(self, inputs: Sequence[str]) -> None:
         super().__init__(autowrap_functions=_PACKING)
-        self.record_stack_traces = True
         self._inputs = inputs
 
     def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
         """Stop at recurrent modules, drop-ins and subclasses included, and at layers of ours."""
         return is_ours(module) or super().is_leaf_module(module, module_qualified_name)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Note the line of the user's code with each node."""
+        node = super().create_node(*args, **kwargs)
+        node.meta["place"] = _users_line()
+        return node
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gatestack.convert.bounded_read import read_bounded
 from gatestack.convert.network import Network
 from gatestack.convert.torch.from_torch import from_torch
-from gatestack.convert.torch.pt_file import read_pt
+from gatestack.convert.torch.pt_file import program_refused, read_pt
 from gatestack.errors import ArgumentError, ModelFileError, nearest_name, quote_value
 from gatestack.runtime.tensor_file import decode_tensors
 
@@ -118,6 +118,8 @@ def read_state_dict(path: str | os.PathLike[str], *, max_bytes: int = _MAX_BYTES
         gatestack.errors.ArgumentError: weights.bin: the ending is '.bin'...
     """
     file, where = Path(path), os.fspath(path)
+    if file.suffix.lower() == ".pt2":
+        raise program_refused(where)
     if file.suffix.lower() not in WEIGHT_ENDINGS:
         raise ArgumentError(
             f"the ending is {file.suffix!r}",
