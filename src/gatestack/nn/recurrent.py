@@ -117,6 +117,12 @@ class Recurrent(SequenceLayer):
             self.build(input_size)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        found = self._buffers["_like"]  # past torch's look-up, which is slow
+        return self._like.dtype if found is None else found.dtype
+
+    @property
     def num_directions(self) -> int:
         """D: 2 when bidirectional, else 1."""
         return 2 if self.bidirectional else 1

@@ -285,13 +285,13 @@ class Stack(SequenceLayer):
     def _cut(self, layers: list[SequenceLayer]) -> tuple[Between, list[Run]]:
         """Cut the stack into runs, anew where something that matters has changed."""
         training = self.training
-        dtypes = [layer._like.dtype for layer in layers if isinstance(layer, Recurrent)]
+        dtypes = [layer.dtype for layer in layers if isinstance(layer, Recurrent)]
         apart = tuple(
             [
                 not isinstance(layer, Recurrent)
                 or layer.input_size is None
                 or layer.training != training
-                or layer._like.dtype != dtypes[0]
+                or layer.dtype != dtypes[0]
                 or has_hooks(layer)
                 for layer in layers
             ]

@@ -40,7 +40,7 @@ def make_stepper(layers: Sequence[SequenceLayer], *, residual: bool, streams: in
             expected="one direction",
             hint="the reverse direction starts at the last step, which a stream has not seen yet",
         )
-    dtypes = sorted({str(layer._like.dtype).removeprefix("torch.") for layer in inside})
+    dtypes = sorted({str(layer.dtype).removeprefix("torch.") for layer in inside})
     if len(dtypes) > 1:
         raise ArgumentError(
             f"layers of {' and '.join(dtypes)}", where="Stack", expected="one dtype for all layers"
