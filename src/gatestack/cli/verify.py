@@ -41,9 +41,10 @@ def verify(
       gatestack verify weather.onnx
 
     The vectors stand beside the file, in PATH.proof.safetensors, or in the folder. An .onnx file is run in
-    ONNX Runtime, a .keras file by our own reader, a folder for torch in torch, its model.py only if it is
-    the source that Gatestack writes. Exit code 1: an answer is further from its vector than
-    the tolerance allows, or the file is not the one that was exported; 2: the file cannot be read.
+    ONNX Runtime, a .keras file in Keras where it is installed and otherwise by our own reader, a folder for
+    torch in torch, if its model.py is the source that Gatestack writes. Exit code 1: an answer is further
+    from its vector than the tolerance allows, or the file is not the one that was exported; 2: the file
+    cannot be read.
     """
     from gatestack.convert.verify import verify as replay
     from gatestack.tasks import load

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Verification", "verify"]
 
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]
-
-FOLDER_TOLERANCE = 1e-4
-"""Of what a model folder gives today against what it gave when it was saved, maybe on another processor."""
+Inputs = Sequence[Mapping[str, Array]]
+Replayed = tuple[str, Sequence[Mapping[str, Array]], bytes]  # runner, answers, bytes of the file
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,10 @@ def verify(
     """Replay the test vectors of an exported file, or of a model folder, and compare.
 
     An `.onnx` file is checked (`gatestack.convert.onnx.safe_read`) and run in ONNX Runtime; a `.keras` file
-    and a model folder are read and computed by Gatestack; a folder of torch is computed by torch, out of
-    source that is written again and compared with its `model.py`: what another wrote there never runs.
+    is run in Keras where that is installed (on the backend that KERAS_BACKEND names, else torch's), otherwise
+    by our own reader; both in a process of their own. A model folder is computed by Gatestack; a folder of
+    torch by torch, out of source that is written again and compared with its `model.py`: what another wrote
+    there never runs.
 
     Args:
         path: the file, with its `<path>.proof.safetensors` beside it, a model folder, or a folder that was
@@ -115,30 +116,36 @@ def verify(
             expected="'.onnx', '.keras', or a model folder",
         )
     proof = read_proof(file)
-    runner, run, content = _onnx(file) if file.suffix == ".onnx" else _keras(file)
+    inputs = [vector.inputs for vector in proof.vectors]
+    runner, answers, content = (_onnx if file.suffix == ".onnx" else _keras)(file, inputs)
     changed = hashlib.sha256(content).hexdigest() != proof.sha256
-    return _replayed(file, proof, runner, run, changed and not allow_changed)
+    return _replayed(file, proof, runner, answers, changed and not allow_changed)
 
 
-def _onnx(file: Path) -> tuple[str, Run, bytes]:
-    from gatestack.convert.onnx.assemble import need_onnx
+def _onnx(file: Path, inputs: Inputs) -> Replayed:
+    from gatestack.convert.onnx.replay import answers_of_onnx_runtime
     from gatestack.convert.onnx.safe_read import read_checked
-    from gatestack.convert.onnx.session import open_graph
 
     checked = read_checked(file)
     # As it was checked: with all data inside, so that ONNX Runtime opens no other file.
-    run = open_graph(checked.model.SerializeToString(), where=str(file))
-    return f"ONNX Runtime {need_onnx('onnxruntime').__version__}", run, checked.content
+    content = checked.model.SerializeToString()
+    runner, answers = answers_of_onnx_runtime(content, inputs, where=str(file))
+    return runner, answers, checked.content
 
 
-def _keras(file: Path) -> tuple[str, Run, bytes]:
+def _keras(file: Path, inputs: Inputs) -> Replayed:
     from gatestack.convert.bounded_read import read_bounded
     from gatestack.convert.export import run_network
-    from gatestack.convert.keras import read_keras
+    from gatestack.convert.keras.reader import read_keras_stream
+    from gatestack.convert.keras.replay import answers_of_keras, keras_is_installed
 
-    network = read_keras(file)
     content = bytes(read_bounded(file, 2**30, "export it again"))
-    return "Gatestack's reader of Keras files", lambda inputs: run_network(network, inputs), content
+    if keras_is_installed():
+        runner, answers = answers_of_keras(content, inputs, where=str(file))
+        return runner, answers, content
+    network = read_keras_stream(io.BytesIO(content), str(file))
+    runner = "Gatestack's reader of Keras files (Keras is not installed)"
+    return runner, [run_network(network, one) for one in inputs], content
 
 
 def _verified_torch(folder: Path, allow_changed: bool) -> Verification:
@@ -147,13 +154,15 @@ def _verified_torch(folder: Path, allow_changed: bool) -> Verification:
     from gatestack.convert.torch.folder import read_torch_folder
 
     read = read_torch_folder(folder)
+    answers = [read.run(vector.inputs) for vector in read.proof.vectors]
     changed = read.changed and not allow_changed
-    return _replayed(folder, read.proof, f"torch {torch.__version__}", read.run, changed)
+    return _replayed(folder, read.proof, f"torch {torch.__version__}", answers, changed)
 
 
-def _replayed(file: Path, proof: Proof, runner: str, run: Run, changed: bool) -> Verification:
+def _replayed(
+    file: Path, proof: Proof, runner: str, answers: Sequence[Mapping[str, Array]], changed: bool
+) -> Verification:
     names = list(proof.vectors[0].outputs)
-    answers = [run(vector.inputs) for vector in proof.vectors]
     missing = sorted({name for answer in answers for name in names if name not in answer})
     if missing:
         raise ModelFileError(
@@ -186,7 +195,7 @@ def _replayed(file: Path, proof: Proof, runner: str, run: Run, changed: bool) ->
 def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verification:
     from importlib.metadata import version
 
-    from gatestack.convert.network_folder import KIND
+    from gatestack.convert.network_folder import KIND, TOLERANCE
     from gatestack.runtime.model_folder import read_model_folder
 
     read = read_model_folder(folder)
@@ -202,8 +211,8 @@ def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verifi
     differences: dict[str, Difference] = {}
     for name, saved in read.proof.items():
         if name in today:
-            differences[name] = compare([saved], [today[name]], FOLDER_TOLERANCE)
-    return Verification(folder, f"Gatestack {version('gatestack')}", differences, FOLDER_TOLERANCE, 1)
+            differences[name] = compare([saved], [today[name]], TOLERANCE)
+    return Verification(folder, f"Gatestack {version('gatestack')}", differences, TOLERANCE, 1)
 
 
 def _network_today(folder: ModelFolder) -> dict[str, Array]:
