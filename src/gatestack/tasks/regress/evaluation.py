@@ -130,10 +130,11 @@ def _sentence(skill: Mapping[str, Skill], count: int, folds: int | None) -> str:
     )
     if found.low is None or found.high is None:
         return f"{start}; there are too few cases for an interval."
-    # A share by which the error is lower, as the sentence says it: minus is higher.
-    interval = f"(95 % interval: {100 * found.low:+.1f} to {100 * found.high:+.1f} % lower)"
+    low, high = 100 * found.low, 100 * found.high
     if found.low > 0:
-        return f"{start} {interval}."
+        return f"{start} (95 % interval: {low:.1f} to {high:.1f} % lower)."
     if found.high < 0:
+        interval = f"(95 % interval: {-high:.1f} to {-low:.1f} % higher)"
         return f"The model loses: {start[0].lower()}{start[1:]} {interval}. Use the baseline."
+    interval = f"(95 % interval: {-low:.1f} % higher to {high:.1f} % lower)"
     return f"{start}, but the two cannot be told apart {interval}."
