@@ -120,7 +120,8 @@ CODE = {"class_name": "__lambda__", "config": {"value": "4wEAAAAA"}}
         ),
         (deep(18), "its models are nested more than 16 deep"),
         (layer(units=5), r"layer 'odd': the weight kernel has shape \(3, 2\) — expected \(3, 5\)"),
-        (layer(units=2**30), r"layer 'odd': the weight kernel has shape \(3, 2\)"),
+        (layer(units=2**23), r"layer 'odd': the weight kernel has shape \(3, 2\)"),
+        (layer(units=2**30), "layer 'odd': one row of it has 1073741824 numbers"),
         (layer(use_bias=False), "layer 'odd'.*2 weights are stored — expected 1: kernel"),
         (layer("LSTM", units=2), "layer 'odd': its input has 2 axes"),
         (layer("LayerNormalization"), "layer 'odd'.*0 weights are stored — expected 2: gamma, beta"),
@@ -128,6 +129,56 @@ CODE = {"class_name": "__lambda__", "config": {"value": "4wEAAAAA"}}
 )
 def test_a_layer_that_is_not_plain_is_refused(odd: dict[str, Any], reason: str, tmp_path: Path) -> None:
     refused(write(tmp_path / "m.keras", model(odd)), reason)
+
+
+LSTM = ("LSTM", {"units": 2, "return_sequences": True})
+TIMES = layer("RepeatVector", name="times", n=4)
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [
+        (
+            [TIMES, layer(LSTM[0], **LSTM[1], dropout=7)],
+            "layer 'odd': input_dropout is '7.0' — expected less",
+        ),
+        ([TIMES, layer(LSTM[0], **LSTM[1], recurrent_dropout=-1)], "layer 'odd': recurrent_dropout is"),
+        ([layer("Dropout", rate=1.5)], "layer 'odd': rate is '1.5' — expected less than 1"),
+        ([layer("Dropout", rate=10**400)], "layer 'odd': rate is .* — expected a number below"),
+        ([layer("BatchNormalization", epsilon=0)], "layer 'odd': epsilon is '0.0'"),
+        ([layer("BatchNormalization", momentum=-1)], "layer 'odd': momentum is"),
+        ([layer("RepeatVector", n=10**9)], "layer 'odd': one row of it has 3000000000 numbers"),
+        ([layer("RepeatVector", n=10**30)], "layer 'odd': n is .* — expected a whole number from 1 to"),
+        ([TIMES, layer("Conv1D", filters=2, kernel_size=5)], "layer 'odd': its kernel does not fit"),
+        ([TIMES, layer("Conv1D", filters=2, kernel_size=[0])], "layer 'odd': kernel_size is"),
+        ([TIMES, layer("Conv1D", filters=3, kernel_size=1, groups=2)], "layer 'odd'.* divided by groups"),
+        ([TIMES, layer("Conv1D", filters=2, kernel_size=1, groups="x")], "layer 'odd': groups is"),
+        ([TIMES, layer("MaxPooling1D", pool_size=9)], "layer 'odd': its kernel does not fit"),
+        ([TIMES, layer("Attention")], "layer 'odd': its inputs are"),
+        ([layer("Normalization", mean=[1, 2], variance=[1, 2])], "layer 'odd': mean is"),
+        ([layer("Rescaling", scale=[1, 2])], "layer 'odd': scale is"),
+        ([TIMES, layer("RNN", cell=3)], "layer 'odd': it holds no layer"),
+        ([TIMES, layer("RNN", cell=layer("Lambda"))], "in it a Lambda: a Lambda layer is refused"),
+        (
+            [TIMES, layer("RNN", cell=layer("StackedRNNCells", cells=[layer("LSTM")]))],
+            "layer 'odd': its cells are",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(layers: Any, reason: str, tmp_path: Path) -> None:
+    refused(write(tmp_path / "m.keras", model(*layers)), reason)
+
+
+def test_a_layer_called_on_nothing_is_refused(tmp_path: Path) -> None:
+    source = {**layer("InputLayer", name="x", batch_shape=[None, 3]), "name": "x", "inbound_nodes": []}
+    dense = {**layer(), "name": "odd", "inbound_nodes": [{"args": [], "kwargs": {}}]}
+    inner = {"name": "m", "layers": [source, dense], "input_layers": ["x", 0, 0]}
+    config = {
+        "module": "keras",
+        "class_name": "Functional",
+        "config": {**inner, "output_layers": ["odd", 0, 0]},
+    }
+    refused(write(tmp_path / "m.keras", config), "layer 'odd': it is called on nothing")
 
 
 @pytest.mark.parametrize(

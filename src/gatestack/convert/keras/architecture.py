@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gatestack.convert.keras.formulas import MASK_OPERATIONS, RealSteps, Reference
@@ -115,7 +115,7 @@ class Architecture:
     calls: list[Call]
     inputs: list[str]
     outputs: list[Reference]
-    version: int = field(default=3)
+    version: int = 3
     takes_states: tuple[int, ...] = ()
 
 

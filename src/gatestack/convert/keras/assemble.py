@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -34,6 +35,7 @@ _Planned: TypeAlias = tuple[str, str, NetworkLayer, tuple[str, ...]]
 # Beside what the file stores, a layer may have weights that stand still (a bias of zero). A layer that would
 # have many more than are stored is not what the file says.
 _UNSTORED = 2**20
+_MOST_OF_A_ROW = 2**24
 
 
 def assemble(architecture: Architecture, store: WeightStore, where: str) -> Network:
@@ -103,6 +105,7 @@ class _Assembly:
                 f"its dtype is {quote_value(dtype)}", expected="one of " + ", ".join(_PORTS)
             )
         self._shapes[name, 0] = [tuple(sizes)]
+        _check_row(self._shapes[name, 0], settings)
         return Port(name, tuple(sizes), kind)
 
     def _planned(self, call: Call) -> list[_Planned]:
@@ -112,9 +115,10 @@ class _Assembly:
         shapes = [self._shape(reference, settings) for reference in call.inputs]
         empty = self._empty_layer(layer, settings, shapes)
         try:
-            self._shapes[call.layer, call.number] = shapes_of(empty, shapes)
+            found = self._shapes[call.layer, call.number] = shapes_of(empty, shapes)
         except (ValueError, IndexError) as error:
             raise settings.refused(str(error) or "its input has too few axes") from None
+        _check_row(found, settings)
         name, inputs = _name(call.layer, call.number), [self._written(source) for source in call.inputs]
         masks = [self._masks.get(source) for source in call.inputs]
         before: list[_Planned] = []
@@ -212,6 +216,16 @@ class _Assembly:
 def _name(layer: str, number: int) -> str:
     """Name a node: that of its layer, which may be called several times."""
     return f"{layer}/call_{number}" if number else layer
+
+
+def _check_row(shapes: Sequence[Shape], settings: Settings) -> None:
+    """Refuse what would give very much for one row: a short file can ask for that."""
+    for shape in shapes:
+        count = math.prod(size for size in shape if size is not None)
+        if count > _MOST_OF_A_ROW:
+            raise settings.refused(
+                f"one row of it has {count} numbers, the shape {shape}", expected=f"at most {_MOST_OF_A_ROW}"
+            )
 
 
 def _is_size(value: Any) -> bool:

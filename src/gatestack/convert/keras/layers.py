@@ -149,7 +149,6 @@ def _elu(entry: Entry) -> NetworkLayer:
 
 def _softmax(entry: Entry) -> NetworkLayer:
     entry.settings.only("axis", -1, [-1])
-    entry.settings.take("axis")
     return Activation(ActivationOptions(function="softmax"))
 
 

@@ -64,6 +64,8 @@ def read_layer(data: Mapping[str, Any], entry: Entry, *, takes_state: bool = Fal
         3
     """
     name = _class_name(data, entry.settings)
+    if not entry.shapes:
+        raise entry.settings.refused("it is called on nothing", expected="one input or more")
     try:
         if name in CELLS or name == "RNN":
             layer: NetworkLayer = RecurrentLayer(_recurrent(name, entry, takes_state))

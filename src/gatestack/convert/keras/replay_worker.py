@@ -1,9 +1,9 @@
-"""Runs a `.keras` file in Keras; started by `replay.py` in a process of its own, without Gatestack.
+"""Runs a `.keras` file in Keras; started by `gatestack.convert.child`, without Gatestack.
 
-    python -P replay_worker.py FOLDER CALLS
+    python -P replay_worker.py FOLDER FILE CALLS MEMORY
 
-In FOLDER are `model.keras` and for each call `in0.npz`, … with `input.0`, `input.1`, …; `out0.npz`, … with
-`output.0`, … are written. The last line on stdout is Keras with its version and backend.
+Inputs are called `input.0`, `input.1`, …, outputs `output.0`, …. There is no limit of memory: Keras' backends
+take address space far beyond what they use.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 __all__ = ["main"]
 
 
-def main(folder: Path, calls: int) -> None:
+def main(folder: Path, file: str, calls: int) -> None:
     """Load the model and compute each call."""
     import keras
 
-    model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
+    model = keras.models.load_model(folder / file, compile=False, safe_mode=True)
     for number in range(calls):
         with np.load(folder / f"in{number}.npz", allow_pickle=False) as stored:
             inputs = [stored[f"input.{place}"] for place in range(len(stored))]
@@ -32,4 +32,4 @@ def main(folder: Path, calls: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

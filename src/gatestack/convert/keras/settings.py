@@ -17,6 +17,7 @@ _SILENT = {
     "trainable", "batch_input_shape", "batch_shape", "input_length", "seed", "unroll", "implementation",
     "unit_forget_bias",
 }  # fmt: skip
+_LARGEST = 1e38  # of float32, and of those that are whole: Python turns no larger ones into floats
 _OF_EACH = {"name", "trainable", "dtype"}
 _DTYPES = {
     "float32": "float32", "float64": "float64", "float16": "float32", "bfloat16": "float32",
@@ -57,14 +58,14 @@ class Settings:
         """Give a whole number of at least 1, which must be there."""
         found = self.take(key)
         if type(found) is not int or not 1 <= found < 2**31:
-            raise self.refused(f"{key} is {quote_value(found)}", expected="a whole number of 1 or more")
+            raise self.refused(f"{key} is {quote_value(found)}", expected="a whole number from 1 to 2³¹ − 1")
         return found
 
     def number(self, key: str, default: float) -> float:
         """Give a number."""
         found = self.take(key, default)
-        if type(found) not in (int, float):
-            raise self.refused(f"{key} is {quote_value(found)}", expected="a number")
+        if type(found) not in (int, float) or not abs(found) < _LARGEST:
+            raise self.refused(f"{key} is {quote_value(found)}", expected="a number below 1e38")
         return float(found)
 
     def flag(self, key: str, default: bool = False) -> bool:
