@@ -6,14 +6,13 @@ a column and a row. Each operator is asked, before it runs, how large its output
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from gatestack.convert.ports import NetworkLike
 from gatestack.errors import ArgumentError
@@ -53,18 +52,18 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operator if its output can be afforded."""
         given = dict(kwargs or {})
-        if not func.is_view and math.prod(_factors((args, given))) > _SMALL:
+        if func.is_view:
+            return func(*args, **given)
+        if _bound(args) * _bound(given.values()) > _SMALL:
             self._take(_described(func, args, given))
             return func(*args, **given)
         found = func(*args, **given)
-        if not func.is_view:
-            self._take(found)
+        self._take(found)
         return found
 
     def _take(self, outputs: Any) -> None:
-        self.made_bytes += sum(
-            one.numel() * one.element_size() for one in tree_leaves(outputs) if isinstance(one, Tensor)
-        )
+        every = outputs if isinstance(outputs, tuple | list) else (outputs,)
+        self.made_bytes += sum(one.numel() * one.element_size() for one in every if isinstance(one, Tensor))
         if self.made_bytes > self.limit_bytes:
             raise ArgumentError(
                 f"it would make {self.made_bytes} bytes of numbers", expected=f"at most {self.limit_bytes}"
@@ -82,13 +81,17 @@ def budget_of(network: NetworkLike, arrays: Sequence[Any]) -> Budget:
     return Budget(_LEAST_BYTES + _TIMES * (weights + sum(array.nbytes for array in arrays)))
 
 
-def _factors(given: Any) -> Iterator[int]:
-    """Give numbers whose product no output of an operator exceeds: sizes of tensors, and whole numbers."""
-    for one in tree_leaves(given):
+def _bound(given: Iterable[Any]) -> int:
+    """Give a number that the elements of an operator's output do not exceed."""
+    found = 1
+    for one in given:
         if isinstance(one, Tensor):
-            yield max(one.numel(), 1)
+            found *= max(one.numel(), 1)
+        elif isinstance(one, tuple | list):
+            found *= _bound(one)
         elif isinstance(one, int) and not isinstance(one, bool):
-            yield abs(one) + 2  # paddings are added on both sides, not multiplied
+            found *= abs(one) + 2  # paddings are added on both sides, not multiplied
+    return found
 
 
 def _described(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

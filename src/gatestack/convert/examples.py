@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gatestack.convert.answers import answers_of
 from gatestack.convert.layers import Embedding, Masking, OverTime
 from gatestack.convert.layers.bidirectional import BidirectionalLayer
+from gatestack.convert.own.layer import OwnLayer
 from gatestack.convert.ports import NetworkLike, Port
 from gatestack.errors import ArgumentError
+from gatestack.nn.states import leaves
 
 __all__ = ["draw_examples", "draw_inputs"]
 
@@ -42,7 +46,11 @@ def draw_inputs(network: NetworkLike, *, rows: int, steps: int, seed: int = 0) -
         [(2, 5, 3)]
     """
     random = np.random.default_rng(seed)
-    return [_drawn(network, port, rows, steps, random) for port in network.inputs]
+    drawn = {port.name: _drawn(network, port, rows, steps, random) for port in network.inputs}
+    for node in network.nodes:
+        if isinstance(node.layer, OwnLayer) and all(name in drawn for name in node.inputs):
+            drawn |= _states(node.layer, node.inputs, drawn, random)
+    return list(drawn.values())
 
 
 def draw_examples(network: NetworkLike, *, rows: int = 3) -> list[npt.NDArray[Any]]:
@@ -78,6 +86,24 @@ def draw_examples(network: NetworkLike, *, rows: int = 3) -> list[npt.NDArray[An
     )
 
 
+def _states(
+    layer: OwnLayer,
+    inputs: Sequence[str],
+    drawn: Mapping[str, npt.NDArray[Any]],
+    random: np.random.Generator,
+) -> dict[str, npt.NDArray[Any]]:
+    """Draw states of the sizes that follow from x, which of a convolution are others than those of x."""
+    names = inputs[len(inputs) - layer.state_count :] if len(inputs) == layer.inputs[-1] else ()
+    try:
+        start = leaves(layer.inner.start(torch.from_numpy(drawn[inputs[0]])))
+    except (ArgumentError, RuntimeError):
+        return {}  # x is too small for the layer, which says so when it is computed
+    return {
+        name: random.standard_normal(tuple(part.shape), np.float32)
+        for name, part in zip(names, start, strict=False)
+    }
+
+
 def _drawn(
     network: NetworkLike, port: Port, rows: int, steps: int, random: np.random.Generator
 ) -> npt.NDArray[Any]:
@@ -95,8 +121,9 @@ def _drawn(
         if isinstance(reader.layer, Embedding):
             highest = min(highest if least else 2**62, reader.layer.options.vocabulary_size)
             least = 1
-        elif isinstance(reader.layer, OverTime | BidirectionalLayer):
-            return random.integers(1, steps + 1, shape)
+        elif isinstance(reader.layer, OverTime | BidirectionalLayer | OwnLayer):
+            flags = isinstance(reader.layer, OwnLayer) and port.name != reader.inputs[1]
+            return random.integers(0, 2, shape) if flags else random.integers(1, steps + 1, shape)
     array = random.integers(0, highest, shape)
     if least and array.ndim > 1:
         array[1::2, -(shape[1] // 2) :] = 0

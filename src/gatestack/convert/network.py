@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from gatestack.convert.layers.base import Signal
 from gatestack.convert.network_data import network_from_data, network_to_data
 from gatestack.convert.network_folder import load_network, save_network
+from gatestack.convert.own import layer as _own_layer
 from gatestack.convert.ports import Node, Port
 from gatestack.errors import ArgumentError, ModelFileError, nearest_name
 
 __all__ = ["Network"]
+
+_KINDS = (_own_layer,)  # imported so that files may hold them
 
 
 class Network(nn.Module):

@@ -16,7 +16,7 @@ from gatestack.convert.layers.made import layer_from_data
 from gatestack.convert.ports import NetworkLike, Node, Port, PortType
 from gatestack.errors import ArgumentError, ModelFileError, quote_value
 
-__all__ = ["NetworkParts", "network_from_data", "network_to_data"]
+__all__ = ["NetworkParts", "empty_weights", "network_from_data", "network_to_data"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=1000)]
 _Axis = Annotated[int, Field(strict=True, ge=0)]
@@ -105,14 +105,9 @@ def network_from_data(model: Mapping[str, Any], weights: Mapping[str, npt.NDArra
     Raises:
         ModelFileError: what is wrong, and in which node or weight.
     """
-    try:
-        read = _Network.model_validate(model)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelFileError(f"{place}: {problem['msg']}", where=_MODEL) from None
+    read = _read(model)
     layers = _empty_layers(read)
-    wanted = {f"{name}/{key}": tensor for name, layer in layers.items() for key, tensor in _tensors(layer)}
+    wanted = _weights_of(layers)
     _check_weights(wanted, weights)
     for name, layer in layers.items():
         _fill(layer, {key: weights[f"{name}/{key}"] for key, _ in _tensors(layer)})
@@ -122,6 +117,34 @@ def network_from_data(model: Mapping[str, Any], weights: Mapping[str, npt.NDArra
         raise ModelFileError(str(error), where=_MODEL) from None
     nodes = [Node(n.name, layers[n.shares or n.name], tuple(n.inputs)) for n in read.nodes]
     return NetworkParts(inputs, nodes, read.outputs, read.name)
+
+
+def empty_weights(model: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Say which weights a network has, without memory for them.
+
+    Args:
+        model: JSON values, as `network_to_data` gives them.
+
+    Returns:
+        "node/parameter" to a tensor that has a shape and a dtype, and no numbers.
+
+    Raises:
+        ModelFileError: what is wrong, and in which node.
+    """
+    return _weights_of(_empty_layers(_read(model)))
+
+
+def _read(model: Mapping[str, Any]) -> _Network:
+    try:
+        return _Network.model_validate(model)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise ModelFileError(f"{place}: {problem['msg']}", where=_MODEL) from None
+
+
+def _weights_of(layers: Mapping[str, NetworkLayer]) -> dict[str, torch.Tensor]:
+    return {f"{name}/{key}": tensor for name, layer in layers.items() for key, tensor in _tensors(layer)}
 
 
 def _empty_layers(read: _Network) -> dict[str, NetworkLayer]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from layer_runs import session, shake
 
-from gatestack.convert import Network, Node, Port
+from gatestack.convert import Network, Node, Port, read_onnx
 from gatestack.convert import layers as kinds
 from gatestack.convert.keras import read_keras
 from gatestack.convert.layers import NetworkLayer, layer_from_data
@@ -46,8 +46,12 @@ def chain(port: Port, *made: NetworkLayer) -> Network:
 
 
 def compared(network: Network, folder: Path, *feeds: Sequence[np.ndarray]) -> None:
-    """Export, then compare on other inputs than the export's."""
-    run = session(str(export_onnx(network, folder / "n.onnx").path))
+    """Export, then compare on other inputs than the export's; read the file, which is the same network."""
+    exported = export_onnx(network, folder / "n.onnx")
+    run = session(str(exported.path))
+    again = read_onnx(exported.path)
+    network.reset_state()
+    assert again.to_data()[0] == network.to_data()[0]
     for arrays in feeds:
         network.reset_state()
         wanted = network.predict(*arrays)
@@ -56,6 +60,13 @@ def compared(network: Network, folder: Path, *feeds: Sequence[np.ndarray]) -> No
         for one, other in zip(wanted if isinstance(wanted, tuple) else (wanted,), found, strict=True):
             assert one.shape == other.shape
             np.testing.assert_allclose(one, other, atol=TOLERANCE, rtol=TOLERANCE)
+        back = again.predict(*arrays)
+        for one, other in zip(
+            wanted if isinstance(wanted, tuple) else (wanted,),
+            back if isinstance(back, tuple) else (back,),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-5)
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:

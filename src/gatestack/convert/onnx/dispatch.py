@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import TypeAlias
 
+import numpy as np
 from torch import nn
 
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
@@ -21,6 +22,7 @@ __all__ = [
     "emit_layer",
     "initial",
     "mapped",
+    "started",
     "state_leaves",
     "suffixed",
 ]
@@ -122,6 +124,13 @@ def mapped(
     if not isinstance(parts, tuple) or len(parts) != len(tree):
         raise ArgumentError("the state is nested otherwise than the layer", expected=f"{len(tree)} parts")
     return tuple(mapped(leaf, part, function) for leaf, part in zip(tree, parts, strict=True))
+
+
+def started(b: GraphBuilder, leaf: Leaf, given: Value, fresh: Value) -> Value:
+    """Give the initial state of a leaf to the rows (N,) bool that are fresh, what was given to the others."""
+    start = np.zeros((1, 1, 1), np.float32) if leaf.trained is None else leaf.trained[:, None, :]
+    new = b.op("Unsqueeze", fresh, b.ints(0, *range(2, len(leaf.shape))))
+    return b.op("Where", new, b.weight("initial_" + leaf.name, start, channel_axes=start.ndim), given)
 
 
 def initial(b: GraphBuilder, ragged: Ragged, leaf: Leaf, given: Value | None) -> Value:

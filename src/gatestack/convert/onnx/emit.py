@@ -12,7 +12,7 @@ from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import Output, StateValues, emit_layer, mapped, state_leaves
 from gatestack.convert.onnx.ragged import enter
 
-__all__ = ["emit_sequence_layer"]
+__all__ = ["emit_sequence_layer", "state_leaves"]
 
 _CASES = (_cells, _containers, _conv_lstm, _recurrent)  # imported so that they register what they know
 

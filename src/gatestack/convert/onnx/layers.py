@@ -15,29 +15,33 @@ Where there are several layers, their place follows: `h_in_l1`, `c_out_l0_revers
 from __future__ import annotations
 
 import copy
-
-import numpy as np
+from collections.abc import Sequence
 
 from gatestack.convert.onnx.builder import GraphBuilder, Value
-from gatestack.convert.onnx.dispatch import Leaf, mapped, state_leaves
+from gatestack.convert.onnx.described import described, network_around
+from gatestack.convert.onnx.dispatch import Leaf, mapped, started, state_leaves
 from gatestack.convert.onnx.emit import emit_sequence_layer
 from gatestack.convert.onnx.layer_vectors import draw_vectors, flat, input_form, state_name
 from gatestack.convert.onnx.parts import OnnxParts
 from gatestack.convert.onnx.recurrent import array
+from gatestack.convert.proof import ProofVector
 from gatestack.nn import SequenceLayer, Stateful
 
 __all__ = ["layer_graph", "state_name"]
 
 
-def layer_graph(layer: SequenceLayer, b: GraphBuilder) -> OnnxParts:
+def layer_graph(
+    layer: SequenceLayer, b: GraphBuilder, vectors: Sequence[ProofVector] | None = None
+) -> OnnxParts:
     """Build the graph of a layer, and its test vectors.
 
     Args:
         layer: built, float32; its mode and its device do not matter.
         b: an empty builder.
+        vectors: of a layer of the same options; None draws numbers, lengths of all kinds, states.
 
     Returns:
-        The test vectors: random numbers, lengths of all kinds, random states.
+        The test vectors.
 
     Raises:
         ArgumentError: the layer is not built, is not of float32, or has no ONNX.
@@ -56,7 +60,8 @@ def layer_graph(layer: SequenceLayer, b: GraphBuilder) -> OnnxParts:
     tree = state_leaves(model)
     leaves = list(flat(tree))
     trained = any(leaf.trained is not None for leaf in leaves)
-    vectors = draw_vectors(model, form, tree)
+    if vectors is None:
+        vectors = draw_vectors(model, form, tree)
     x = b.input("x", form.dtype, ("batch", "time", *form.axes))
     lengths = b.input("lengths", "int64", ("batch",))
     fresh = b.input("fresh", "bool", ("batch",)) if trained else None
@@ -67,7 +72,7 @@ def layer_graph(layer: SequenceLayer, b: GraphBuilder) -> OnnxParts:
         shapes = [vector.outputs[name].shape for vector in vectors]
         b.output(value, name, _axes(name, shapes, sequences=model.return_sequences))
     mapped(tree, state, lambda leaf, value: _state_output(b, leaf, value))
-    return OnnxParts(vectors)
+    return OnnxParts(vectors, metadata=described(network_around(model, b.inputs), graph="layer"))
 
 
 def _bare(layer: SequenceLayer) -> SequenceLayer:
@@ -87,11 +92,7 @@ def _axes(name: str, shapes: list[tuple[int, ...]], *, sequences: bool) -> tuple
 
 def _state_input(b: GraphBuilder, leaf: Leaf, fresh: Value | None) -> Value:
     given = b.input(state_name(leaf.name, "in"), "float32", leaf.shape)
-    if fresh is None:
-        return given
-    start = np.zeros((1, 1, 1), np.float32) if leaf.trained is None else leaf.trained[:, None, :]
-    new = b.op("Unsqueeze", fresh, b.ints(0, *range(2, len(leaf.shape))))
-    return b.op("Where", new, b.weight("initial_" + leaf.name, start, channel_axes=start.ndim), given)
+    return given if fresh is None else started(b, leaf, given, fresh)
 
 
 def _state_output(b: GraphBuilder, leaf: Leaf, value: Value | None) -> Value:

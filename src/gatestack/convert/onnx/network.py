@@ -21,6 +21,7 @@ from gatestack.convert.onnx import network_layers as _layers
 from gatestack.convert.onnx import network_moves as _moves
 from gatestack.convert.onnx import network_time as _time
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
+from gatestack.convert.onnx.described import described
 from gatestack.convert.onnx.network_signals import GraphSignal, Kept, run_network_layer
 from gatestack.convert.onnx.parts import OnnxParts
 from gatestack.convert.onnx.recurrent import array
@@ -28,7 +29,7 @@ from gatestack.convert.ports import Port
 from gatestack.convert.proof import ProofVector
 from gatestack.errors import ArgumentError
 
-__all__ = ["network_graph"]
+__all__ = ["DrawnCall", "draw_calls", "network_graph"]
 
 _CASES = (_layers, _moves, _time)  # imported so that they register what they know
 
@@ -36,12 +37,13 @@ _SIZES = ((1, 1), (2, 5), (3, 9), (1, 12), (2, 33), (1, 34))  # rows, and sizes 
 _WANTED = 4
 
 
-def network_graph(network: Network, b: GraphBuilder) -> OnnxParts:
+def network_graph(network: Network, b: GraphBuilder, drawn: Sequence[DrawnCall] | None = None) -> OnnxParts:
     """Build the graph of a network, and its test vectors.
 
     Args:
         network: of float32; its mode and its device do not matter.
         b: an empty builder.
+        drawn: calls of a network of the same options, see `draw_calls`; None draws them.
 
     Returns:
         The test vectors.
@@ -63,8 +65,8 @@ def network_graph(network: Network, b: GraphBuilder) -> OnnxParts:
     for parameter in model.parameters():
         if parameter.is_floating_point():
             array(parameter)  # refuses other kinds of numbers
-    places = _stateful(model)
-    drawn = _draw(model, places)
+    if drawn is None:
+        drawn = draw_calls(model)
     model.reset_state()
     signals = _ports(model, b, drawn[0].inputs)
     given = {
@@ -82,11 +84,13 @@ def network_graph(network: Network, b: GraphBuilder) -> OnnxParts:
     for place, parts in drawn[0].kept.items():
         for name, value, part in zip(_names(place, "out", len(parts)), kept.ended[place], parts, strict=True):
             b.output(value, name, (1, "batch", *part.shape[2:]))
-    return OnnxParts([one.vector(model) for one in drawn])
+    model.reset_state()
+    metadata = described(model, graph="network")
+    return OnnxParts([one.vector(model) for one in drawn], metadata=metadata)
 
 
-class _Drawn:
-    """Inputs of a network, states of its stateful layers, and what it computes."""
+class DrawnCall:
+    """Inputs of a network, states of its stateful layers, and what it computes; see `draw_calls`."""
 
     def __init__(self, model: Network, places: dict[str, OverTime], rows: int, steps: int) -> None:
         self.rows, self.steps = rows, steps
@@ -116,14 +120,30 @@ class _Drawn:
         return ProofVector(inputs, {name: np.ascontiguousarray(part) for name, part in outputs.items()})
 
 
-def _draw(model: Network, places: dict[str, OverTime]) -> list[_Drawn]:
-    """Draw inputs of several sizes; one that cannot be computed, such as too small an image, is left out."""
-    drawn: list[_Drawn] = []
+def draw_calls(model: Network) -> list[DrawnCall]:
+    """Draw inputs of several sizes; one that cannot be computed, such as too small an image, is left out.
+
+    Args:
+        model: in eval mode, on the CPU.
+
+    Raises:
+        ArgumentError: fewer than two can be computed.
+
+    Example:
+        >>> from gatestack.convert import Network, Node, Port
+        >>> from gatestack.convert.layers import Dense, DenseOptions
+        >>> dense = Dense(DenseOptions(units=2, input_size=3))
+        >>> calls = draw_calls(Network([Port("x", (3,))], [Node("out", dense, ("x",))], ["out"]))
+        >>> [call.inputs[0].shape for call in calls]
+        [(1, 3), (2, 3), (3, 3), (1, 3)]
+    """
+    places = _stateful(model)
+    drawn: list[DrawnCall] = []
     problem = ""
     for rows, steps in _SIZES:
         if len(drawn) < _WANTED:
             try:
-                drawn.append(_Drawn(model, places, rows, steps))
+                drawn.append(DrawnCall(model, places, rows, steps))
             except (ArgumentError, RuntimeError) as error:
                 problem = problem or str(error).splitlines()[0]
     if len(drawn) < 2:
@@ -212,7 +232,7 @@ def _port_axes(model: Network, port: Port) -> tuple[int | str, ...]:
     return tuple(axes)
 
 
-def _axes(name: str, arrays: list[Array], drawn: list[_Drawn]) -> tuple[int | str, ...]:
+def _axes(name: str, arrays: list[Array], drawn: Sequence[DrawnCall]) -> tuple[int | str, ...]:
     """Say which axes of an output are open: those that are not the same for every vector."""
     axes: list[int | str] = []
     for place, sizes in enumerate(zip(*[one.shape for one in arrays], strict=True)):

@@ -8,10 +8,12 @@ import numpy as np
 
 from gatestack.convert.layers import BidirectionalLayer, ConvLSTMLayer, OverTime
 from gatestack.convert.onnx.builder import GraphBuilder, Value
-from gatestack.convert.onnx.dispatch import StateValues, state_leaves
+from gatestack.convert.onnx.dispatch import StateValues, mapped, started, state_leaves
 from gatestack.convert.onnx.emit import emit_sequence_layer
+from gatestack.convert.onnx.layer_vectors import flat
 from gatestack.convert.onnx.network_signals import Emitted, GraphSignal, Kept, emit_network_layer, flipped
 from gatestack.convert.onnx.ragged import front_order, gathered, real_steps
+from gatestack.convert.own.layer import OwnLayer
 
 __all__: list[str] = []
 
@@ -54,6 +56,27 @@ def _(layer: BidirectionalLayer, b: GraphBuilder, signals: Signals, kept: Kept, 
             outputs = [b.op("Mul", outputs[0], b.number(0.5))]
     states = (*ended, *back_ended) if one.return_state else ()
     return [*((y, passed) for y in outputs), *((part, None) for part in states)]
+
+
+@emit_network_layer.register(OwnLayer)
+def _(layer: OwnLayer, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
+    x, *rest = signals
+    values = [signal.value for signal in rest]
+    lengths = values.pop(0) if values else None
+    tree = state_leaves(layer.inner)
+    state: StateValues = None
+    if values:
+        if layer.trained:
+            fresh = b.op("Not", b.op("Equal", values.pop(0), b.constant(np.int64(0))))
+            leaves = list(flat(tree))
+            values = [started(b, *pair, fresh) for pair in zip(leaves, values, strict=True)]
+        parts = iter(values)
+        state = mapped(tree, None, lambda leaf, given: next(parts))  # noqa: ARG005
+    y, ended = emit_sequence_layer(
+        b, layer.inner, x.value, lengths=lengths, mask=x.mask, state=state, rank=x.rank
+    )
+    passed = x.mask if layer.inner.return_sequences else None
+    return [*((one, passed) for one in flat(y)), *((part, None) for part in flat(ended))]
 
 
 def _core(

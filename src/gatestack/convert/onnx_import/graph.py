@@ -22,6 +22,11 @@ __all__ = ["GraphReader", "NodeReader"]
 
 Array = npt.NDArray[Any]
 
+_INSTEAD = (
+    "export the recurrent layers as LSTM, GRU or RNN operators, as torch.onnx.export does with nn.LSTM; "
+    "or read the model itself: a .keras file with read_keras, a module with from_torch"
+)
+
 
 class NodeReader:
     """A node of the graph.
@@ -29,6 +34,7 @@ class NodeReader:
     Args:
         proto: the node.
         where: file, name and operator, for messages.
+        hint: what to do where it has a graph inside.
 
     Attributes:
         operator, domain, inputs, outputs: as they stand there; "" for what is left out.
@@ -36,7 +42,7 @@ class NodeReader:
         name: of the node; its operator where it has none.
     """
 
-    def __init__(self, proto: NodeProto, where: str) -> None:
+    def __init__(self, proto: NodeProto, where: str, hint: str) -> None:
         helper = need_onnx("onnx.helper")
         numpy_helper = need_onnx("onnx.numpy_helper")
         self.operator: str = proto.op_type
@@ -59,6 +65,7 @@ class NodeReader:
                     f"the attribute {quote_value(attribute.name)} is a graph",
                     where=where,
                     expected="a node without a graph inside: no Scan, Loop or If",
+                    hint=hint,
                 )
             elif isinstance(value, bytes):
                 value = value.decode(errors="replace")
@@ -82,6 +89,7 @@ class GraphReader:
         model: checked.
         shapes: of the values, where they are known.
         path: of the file.
+        changed: why the graph is not that of the network which the file describes.
 
     Attributes:
         nodes: of the graph, in order.
@@ -93,7 +101,9 @@ class GraphReader:
         uses: how many nodes and outputs read a value.
     """
 
-    def __init__(self, model: ModelProto, shapes: dict[str, Any], path: str) -> None:
+    def __init__(
+        self, model: ModelProto, shapes: dict[str, Any], path: str, changed: str | None = None
+    ) -> None:
         numpy_helper = need_onnx("onnx.numpy_helper")
         graph = model.graph
         self.path = path
@@ -104,7 +114,9 @@ class GraphReader:
             for one in graph.initializer
         }
         self.nodes = [
-            NodeReader(node, f"{path}, node {quote_value(node.name or number)} ({node.op_type})")
+            NodeReader(
+                node, f"{path}, node {quote_value(node.name or number)} ({node.op_type})", changed or _INSTEAD
+            )
             for number, node in enumerate(graph.node)
         ]
         self.values: dict[str, str] = {}

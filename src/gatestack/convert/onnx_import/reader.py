@@ -11,10 +11,11 @@ import torch
 from gatestack.convert.layers.operator import computed
 from gatestack.convert.layers.operator_table import OPERATORS
 from gatestack.convert.network import Network
-from gatestack.convert.onnx.safe_read import MAX_ONNX_BYTES, read_checked
+from gatestack.convert.onnx.safe_read import MAX_ONNX_BYTES, CheckedModel, read_checked
 from gatestack.convert.onnx_import.graph import GraphReader, NodeReader
 from gatestack.convert.onnx_import.layers import LAYERS
 from gatestack.convert.onnx_import.moves import MOVES
+from gatestack.convert.onnx_import.own_files import NotOursError, own_network
 from gatestack.convert.onnx_import.ports import read_ports
 from gatestack.convert.onnx_import.recurrent import import_recurrent
 from gatestack.convert.simplified import simplified
@@ -66,8 +67,17 @@ def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MAX_ONNX_BYTES) 
         ['x', 'lengths', 'h_in', 'c_in']
     """
     checked = read_checked(path, max_bytes=max_bytes)
+    try:
+        found = own_network(checked.model)
+    except NotOursError as error:
+        return _read_graph(checked, path, f"Gatestack exported it, but not as it is: {error}")
+    return found or _read_graph(checked, path, None)
+
+
+def _read_graph(checked: CheckedModel, path: str | os.PathLike[str], changed: str | None) -> Network:
+    """Read the nodes of a graph one by one; `changed` says why it is not the network that it describes."""
     graph = checked.model.graph
-    reader = GraphReader(checked.model, checked.shapes, str(path))
+    reader = GraphReader(checked.model, checked.shapes, str(path), changed)
     ports = read_ports(graph, str(path))
     reader.begin(ports)
     for node in reader.nodes:
