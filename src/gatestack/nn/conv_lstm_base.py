@@ -71,7 +71,11 @@ class ConvLSTM(SequenceLayer):
         ArgumentError: a value outside its range; at a call, a shape, dtype or device that does not fit.
 
     Note:
-        Keras draws recurrent dropout for each gate on its own; here one mask serves all four.
+        Keras draws recurrent dropout for each gate on its own; here one mask serves all four, as in the other
+        layers. `gatestack.compat.keras.ConvLSTM2D` draws as Keras does.
+
+        Under `torch.compile` a layer is torch's operators, in one graph; with lengths or a mask the graph
+        breaks in front of it, because which steps are real is not known before the call.
 
     Example:
         >>> import torch
