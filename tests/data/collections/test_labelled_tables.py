@@ -83,7 +83,9 @@ BAD: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "column 'label'",
         "Regressor",
     ),
-    "text as target": (WIDE, {"kind": "numbers"}, "label", "'up'"),
+    "text as target": (WIDE, {"kind": "numbers"}, "line 2, column 'label'", "'up'"),
+    "text as target of a case": (LONG, {"kind": "numbers"}, "line 2, column 'label'", "'a'"),
+    "target missing": ("target,t\n1,1\n,2\n", {"kind": "numbers"}, "line 3, column 'target'", "missing"),
     "nothing but labels": ("label\na\nb\n", {}, "a.csv", "no column is left"),
 }
 

@@ -80,7 +80,7 @@ def from_table(
         sequences, first = _long(frame, values, used, names, source)
     if label is None:
         return LabelledSequences(sequences, source=source, columns=used)
-    return _labelled(sequences, frame[label].gather(first), first, kind, used, source)
+    return _labelled(sequences, frame[label], first, kind, used, source)
 
 
 def _find(
@@ -177,17 +177,22 @@ def _labelled(
     columns: LabelColumns,
     source: str,
 ) -> LabelledSequences:
-    if label.null_count():
-        row = int(rows[int(label.is_null().arg_true()[0])])
+    if kind == "numbers":
+        written = np.empty(len(label))
+        write_number_column(label, written, source=source, role="target")
+        targets = written[rows]
+        missing = np.isnan(targets)
+    else:
+        label = label.gather(rows)
+        missing = label.is_null().to_numpy()
+    if missing.any():
+        row = int(rows[int(np.argmax(missing))])
         raise DataError(
-            "the label is missing", where=row_place(source, row, label.name)[0], hint="leave the case out"
+            f"the {'label' if kind == 'classes' else 'target value'} is missing",
+            where=row_place(source, row, label.name)[0],
+            hint="leave the case out",
         )
     if kind == "numbers":
-        targets = np.empty(len(label))
-        write_number_column(label, targets, source=None, role="target")
-        if np.isnan(targets).any():
-            row = int(rows[int(np.argmax(np.isnan(targets)))])
-            raise DataError("the target value is missing", where=row_place(source, row, label.name)[0])
         return LabelledSequences(sequences, targets=targets, source=source, columns=columns)
     if label.dtype.is_float() and not (label == label.round()).all():
         raise DataError(
