@@ -10,7 +10,17 @@ import torch
 from composed import COMPOSED, FORWARD, N, T, close, random_state
 
 from gatestack.errors import ArgumentError
-from gatestack.nn import LSTM
+from gatestack.nn import (
+    GRU,
+    LSTM,
+    RNN,
+    ConvLSTM2D,
+    DeepTransitionCell,
+    GRUCell,
+    Loop,
+    LSTMCell,
+    RNNCell,
+)
 from gatestack.nn.states import leaves, mapped
 from gatestack.nn.steps import Steps
 
@@ -241,3 +251,26 @@ def test_a_layer_that_forgets_lengths_is_seen(monkeypatch, name) -> None:
     for check in (check_lengths_are_truncation, check_masks_leave_steps_out):
         with pytest.raises(AssertionError):
             check(name)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_weights_are_drawn_in_half_precision_too(dtype: torch.dtype) -> None:
+    """torch has no decomposition with which to draw orthogonal matrices in these."""
+    layers = [kind(8, 3, dtype=dtype) for kind in (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)]
+    layers += [DeepTransitionCell(8, 2, 3, dtype=dtype), ConvLSTM2D(2, 3).to(dtype).build(1)]
+    for layer in layers:
+        assert {parameter.dtype for parameter in layer.parameters()} == {dtype}
+    block = layers[0].weight_hh_l0[:8].float()
+    torch.testing.assert_close(block @ block.T, torch.eye(8), rtol=0, atol=0.02)  # 2⁻⁸ in each number
+
+
+@pytest.mark.parametrize("given", [torch.float64, torch.int64], ids=str)
+def test_autocast_converts_no_other_numbers_than_floats_of_32_bits_and_less(given: torch.dtype) -> None:
+    x = torch.zeros(2, 3, 4).to(given)
+    with torch.autocast("cpu", torch.bfloat16):
+        for layer in (LSTM(5, 4), Loop(GRUCell(5, 4)), Loop(DeepTransitionCell(5, 2, 4))):
+            with pytest.raises(ArgumentError, match="expected float32"):
+                layer(x)
+            assert layer(x.bfloat16())[0].dtype == torch.bfloat16
+        with pytest.raises(ArgumentError, match="expected float64"):
+            LSTM(5, 4, dtype=torch.float64)(x.float())

@@ -22,6 +22,8 @@ __all__ = [
     "read_tensor",
 ]
 
+_CAST = {torch.float32, torch.bfloat16, torch.float16}  # what autocast converts
+
 
 def check_tensor(x: object, owner: str) -> Tensor:
     """Refuse an x that is no tensor."""
@@ -79,7 +81,8 @@ def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
         raise ArgumentError(
             f"{what} is on {x.device}", where=owner, expected=f"{like.device}, where the parameters are"
         )
-    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
+    cast = torch.is_autocast_enabled(x.device.type) and {x.dtype, like.dtype} <= _CAST
+    if x.dtype != like.dtype and not cast:
         raise ArgumentError(
             f"{what} has dtype {_name(x.dtype)}",
             where=owner,

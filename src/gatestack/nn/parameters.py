@@ -112,7 +112,10 @@ def draw_parameter(name: str, parameter: Tensor, gates: int) -> None:
     """
     if name.startswith("weight_hh"):
         for block in parameter.chunk(gates):
-            nn.init.orthogonal_(block)
+            if parameter.dtype in (torch.bfloat16, torch.float16):  # torch has no QR decomposition for these
+                block.copy_(nn.init.orthogonal_(torch.empty_like(block, dtype=torch.float32)))
+            else:
+                nn.init.orthogonal_(block)
     elif name.startswith("weight"):
         for block in parameter.chunk(gates if name.startswith("weight_ih") else 1):
             nn.init.xavier_uniform_(block)
