@@ -33,7 +33,7 @@ found = {
 waves = np.sin(np.arange(30) * np.linspace(0.2, 2, 24)[:, None])
 names = np.arange(24) // 12
 model = Classifier(layers=1, hidden_size=4, max_steps=5).fit(waves, names)
-found["minirocket"] = model.evaluate(waves, names, minirocket=True).scores.to_dicts()[-1]
+found["minirocket"] = model.evaluate(waves + 0.01, names, minirocket=True).scores.to_dicts()[-1]
 print(json.dumps(found))
 """
 

@@ -39,7 +39,8 @@ def test_a_saved_classifier_answers_with_the_same_bits(tmp_path: Path, labels: A
     assert np.array_equal(loaded.predict_proba(series), model.predict_proba(series))
     assert np.array_equal(loaded.predict(series), model.predict(series))
     assert loaded.classes_.dtype.kind == model.classes_.dtype.kind
-    assert loaded.evaluate(series, y).scores.equals(model.evaluate(series, y).scores)
+    later, _ = waves(8, seed=1)
+    assert loaded.evaluate(later, y).scores.equals(model.evaluate(later, y).scores)
 
 
 def test_a_saved_regressor_answers_with_the_same_bits(tmp_path: Path) -> None:
@@ -48,7 +49,8 @@ def test_a_saved_regressor_answers_with_the_same_bits(tmp_path: Path) -> None:
     loaded = Regressor.load(model.save(tmp_path / "model"))
     assert np.array_equal(loaded.predict(X), model.predict(X))
     assert loaded.n_features_in_ == X.shape[1]
-    assert loaded.evaluate(X, y).scores.equals(model.evaluate(X, y).scores)
+    later, truth = sizes(seed=1)
+    assert loaded.evaluate(later, truth).scores.equals(model.evaluate(later, truth).scores)
 
 
 def test_parameters_come_back_and_fit_the_same_model_again(tmp_path: Path) -> None:
@@ -79,7 +81,9 @@ def test_names_columns_and_keys_come_back(tmp_path: Path) -> None:
     # A path is read with the columns of the fit.
     assert np.array_equal(loaded.predict_proba(tmp_path / "long.csv"), model.predict_proba(data))
     assert loaded.predict_frame(tmp_path / "long.csv")["case"].to_list() == list("012345")
-    assert loaded.evaluate(tmp_path / "long.csv").cases == 6
+    later = (tmp_path / "long.csv").read_text().replace("0,0,0,a", "0,0,9,a")
+    (tmp_path / "later.csv").write_text(later)
+    assert loaded.evaluate(tmp_path / "later.csv").cases == 6
 
 
 def test_a_classifier_is_no_regressor(saved: Path) -> None:

@@ -133,12 +133,10 @@ def test_cases_are_resampled_over_their_gaps() -> None:
     ]
 
 
-def test_the_nearest_neighbour_is_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_neighbour_is_the_nearest() -> None:
     random = np.random.default_rng(0)
     known, asked = random.normal(size=(9, 4, 2)), random.normal(size=(7, 4, 2))
     want = [int(np.argmin([np.linalg.norm(case - other) for other in known])) for case in asked]
-    assert nearest_neighbours(known, asked).tolist() == want
-    monkeypatch.setattr("gatestack.tasks.labelled.baselines._DISTANCES_AT_ONCE", 1)
     assert nearest_neighbours(known, asked).tolist() == want
 
 
@@ -173,7 +171,7 @@ def test_minirocket_without_aeon_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
     series, names = waves(6)
     model = small_classifier().fit(series, names)
     with pytest.raises(ArgumentError, match="pip install aeon"):
-        model.evaluate(series, names, minirocket=True)
+        model.evaluate(*waves(6, seed=1), minirocket=True)
 
 
 def test_minirocket_gets_channels_first_and_enough_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +246,18 @@ def test_a_class_that_the_fit_has_not_seen_cannot_be_scored() -> None:
         model.evaluate(series[:2], ["slow", "still"])
     with pytest.raises(DataError, match="no truth"):
         model.evaluate(series)
+
+
+def test_a_score_on_the_cases_of_the_fit_is_refused() -> None:
+    series, names = waves(8)
+    model = small_classifier().fit(series, names)
+    with pytest.raises(DataError, match="all cases were in the fit") as caught:
+        model.evaluate(series[:4], names[:4])
+    assert "cross_validate" in str(caught.value)
+    later, truth = waves(4, seed=1)
+    mixed = model.evaluate([*series[:3], *later], [*names[:3], *truth])
+    assert mixed.sentence.endswith("Note: 3 of the 7 cases were in the fit too.")
+    assert "in the fit" not in model.evaluate(later, truth).sentence
 
 
 def test_text_of_a_file_and_numbers_of_an_array_name_the_same_class(tmp_path: Any) -> None:

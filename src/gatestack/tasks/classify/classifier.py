@@ -176,7 +176,8 @@ class Classifier(ClassifierMixin, LabelledEstimator):
             minirocket: run MiniRocket too; needs aeon or sktime.
 
         Raises:
-            DataError: the data does not fit, or holds a class that the fit has not seen.
+            DataError: the data does not fit, holds a class that the fit has not seen, or all its cases were
+            in the fit.
             ArgumentError: neither aeon nor sktime is installed.
         """
         found: ClassificationEvaluation = self._evaluate(data, y, minirocket)  # type: ignore[assignment]

@@ -36,8 +36,6 @@ BASELINES: dict[str, dict[str, str]] = {
 }
 """Task → name and meaning of each baseline; `minirocket` is run on request."""
 
-_DISTANCES_AT_ONCE = 1 << 22
-
 
 def baseline_answers(
     training: Sequences,
@@ -130,15 +128,13 @@ def nearest_neighbours(training: Floats, cases: Floats) -> npt.NDArray[np.int64]
         cases: (m, steps, features).
 
     Returns:
-        (m,) places in `training`; of equal distances the first.
+        (m,) places in `training`.
     """
+    from sklearn.metrics import pairwise_distances_argmin
+
     known, asked = training.reshape(len(training), -1), cases.reshape(len(cases), -1)
-    at_once = max(1, _DISTANCES_AT_ONCE // max(1, known.size))
-    nearest = [
-        ((known[None] - asked[first : first + at_once, None]) ** 2).sum(axis=-1).argmin(axis=1)
-        for first in range(0, len(asked), at_once)
-    ]
-    return np.concatenate(nearest) if nearest else np.zeros(0, np.int64)
+    nearest: npt.NDArray[np.int64] = pairwise_distances_argmin(asked, known)
+    return nearest
 
 
 def summary_statistics(sequences: Sequences) -> Floats:

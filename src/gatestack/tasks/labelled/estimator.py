@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from gatestack.tasks.labelled.inputs import (
     read_for_predict,
     read_scored,
 )
+from gatestack.tasks.labelled.overlap import count_seen
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.training import RunFolder
 
@@ -129,10 +131,23 @@ class LabelledEstimator(Estimator):
         read = read_scored(self, data, y, flat=fitted.flat, columns=fitted.columns, kind=self._targets)
         check_like_fit(read.sequences, fitted.training, type(self).__name__)
         truth = self._answers(read)
+        seen, owner = count_seen(fitted.training, read.sequences), type(self).__name__
+        if seen == len(truth):
+            raise DataError(
+                "all cases were in the fit: a score on them would say nothing",
+                where=read.source,
+                expected="cases that the fit did not see",
+                hint=f"{owner}.cross_validate (--folds) scores on the cases of the fit, each unseen",
+            )
         baselines = baseline_answers(
             fitted.training, fitted.answers, read.sequences, classes=fitted.classes, minirocket=minirocket
         )
-        return self._evaluation(truth, self._own_answers(fitted, read.sequences), baselines, None)
+        found = self._evaluation(truth, self._own_answers(fitted, read.sequences), baselines, None)
+        if not seen:
+            return found
+        leak = f" Note: {seen} of the {len(truth)} cases were in the fit too."
+        marked: Evaluation = replace(found, sentence=found.sentence + leak)  # type: ignore[type-var]
+        return marked
 
     def _cross_validate(
         self, X: Any, y: Any, folds: int, minirocket: bool, run: RunFolder | None

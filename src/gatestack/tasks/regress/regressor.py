@@ -139,7 +139,7 @@ class Regressor(RegressorMixin, LabelledEstimator):
             minirocket: run MiniRocket too; needs aeon or sktime.
 
         Raises:
-            DataError: the data does not fit.
+            DataError: the data does not fit, or all its cases were in the fit.
             ArgumentError: neither aeon nor sktime is installed.
         """
         found: RegressionEvaluation = self._evaluate(data, y, minirocket)  # type: ignore[assignment]
