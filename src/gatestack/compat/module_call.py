@@ -19,11 +19,11 @@ from gatestack.kernels.backend import choose_backend, say_once
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import DirectionWeights, StackResult
 from gatestack.nn.recurrent import draw_seed
+from gatestack.nn.runs import MOST_LAYERS
 
 __all__ = ["run_module"]
 
 _UNDER_AUTOCAST = (torch.float32, torch.bfloat16)
-_MOST_LAYERS = 64  # of one call of the kernels
 
 # What torch takes for hx: (h, c), or h alone.
 _HX: dict[str, tuple[type, ...]] = {
@@ -164,8 +164,8 @@ def _why_not(module: nn.RNNBase, given: Any, hx: Any, weights: Sequence[Any]) ->
         return ""
     if choose_backend(x) == "torch":
         return ""
-    if module.num_layers > _MOST_LAYERS:
-        return f"it has {module.num_layers} layers and the kernels take {_MOST_LAYERS}"
+    if module.num_layers > MOST_LAYERS:
+        return f"it has {module.num_layers} layers and the kernels take {MOST_LAYERS}"
     if module.training and module.dropout == 1 and module.num_layers > 1:
         return "the dropout between its layers is 1"
     return None
