@@ -246,3 +246,12 @@ def test_a_case_alone_is_a_case_in_a_batch() -> None:
         network = fit_members(data, classes, plan)[0].network
         alone = np.concatenate([run_members([network], data[i : i + 1])[0] for i in range(len(data))])
         np.testing.assert_allclose(alone, run_members([network], data)[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_preparing_beforehand_changes_nothing(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, classes = waves()
+    plan = replace(PLAN, architecture=Architecture(recipe=recipe))
+    beforehand = outputs(plan, data, classes)
+    monkeypatch.setattr("gatestack.tasks.labelled.fitting._MOST_PREPARED_CASES", 0)
+    np.testing.assert_allclose(outputs(plan, data, classes), beforehand, rtol=1e-3, atol=1e-4)

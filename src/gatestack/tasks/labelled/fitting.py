@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.data.sequences import Sequences
-from gatestack.tasks.labelled.network import LabelledNetwork, NetworkShape
+from gatestack.tasks.labelled.network import LabelledNetwork, NetworkShape, RecurrentPart
 from gatestack.tasks.labelled.plan import LabelledPlan, recipe_training, scheduled_steps
 from gatestack.tasks.labelled.sampler import CaseSampler, TrainingCases, gaps_marked
 from gatestack.tasks.labelled.scaling import length_batches
@@ -23,6 +23,8 @@ __all__ = ["Member", "fit_members", "run_members"]
 
 _NO_FOLDER = RunFolder()
 _CASES_OF_HALF_TRUST = 200
+# Cases that are prepared once and kept, 130 kB each in the recipe "kernels"; of more, each batch anew.
+_MOST_PREPARED_CASES = 4000
 
 
 @dataclass(frozen=True)
@@ -142,17 +144,23 @@ def _train(
     network: LabelledNetwork, plan: LabelledPlan, cases: TrainingCases, seed: int, folder: RunFolder
 ) -> TrainingRecord:
     training = recipe_training(plan)
+    recurrent = copy.deepcopy(network.recurrent)  # the trunk may be on another device while it is trained
+    beforehand = not plan.augmentation.on and len(cases.x) <= _MOST_PREPARED_CASES
     sampler = CaseSampler(
-        cases,
+        prepared(recurrent, cases) if beforehand else cases,
         batch_size=training.batch_size,
         augmentation=plan.augmentation,
-        deviation=network.recurrent.scaling.deviation,
+        deviation=recurrent.scaling.deviation,
         seed=seed,
     )
+
+    def draw(step: int) -> TrainingCases:
+        return sampler(step) if beforehand else prepared(recurrent, sampler(step))
+
     return train(
-        network.recurrent,
+        network.recurrent.trunk,
         _loss(plan, len(cases.x)),
-        sampler,
+        draw,
         options=training,
         max_steps=plan.max_steps or scheduled_steps(plan, len(cases.x)),
         seed=seed,
@@ -160,6 +168,24 @@ def _train(
         resume=folder.resume,
         progress=folder.progress,
     )
+
+
+@torch.no_grad()
+def prepared(recurrent: RecurrentPart, cases: TrainingCases) -> TrainingCases:
+    """Give the cases as the trunk reads them."""
+    parts = length_batches(cases.lengths.numpy())
+    order = torch.from_numpy(np.concatenate(parts))
+    read = [recurrent.prepare(*_cut(cases, torch.from_numpy(part))) for part in parts]
+    longest = max(x.shape[1] for x, _ in read)
+    x = torch.cat([nn.functional.pad(x, (0, 0, 0, longest - x.shape[1])) for x, _ in read])
+    lengths = torch.cat([lengths for _, lengths in read])
+    back = order.argsort()
+    return TrainingCases(x[back], lengths[back], cases.targets, cases.start)
+
+
+def _cut(cases: TrainingCases, rows: Tensor) -> tuple[Tensor, Tensor]:
+    lengths = cases.lengths[rows]
+    return cases.x[rows, : int(lengths.max())], lengths
 
 
 def _loss(plan: LabelledPlan, cases: int) -> Callable[[nn.Module, TrainingCases], Tensor]:

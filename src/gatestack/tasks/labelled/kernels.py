@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatestack.tasks.labelled.scaling import real_steps
-
-__all__ = ["FixedKernels", "kernel_dilations", "segment_edges", "segment_means"]
+__all__ = ["FixedKernels", "kernel_dilations", "segment_averaging", "segment_edges"]
 
 _TAPS = 9
 _KERNELS = 84  # as many ways to choose 3 of 9 taps
@@ -110,15 +108,14 @@ class FixedKernels(nn.Module):
         Returns:
             (N, S, F), zero in the segments that a short row lacks.
         """
-        real = real_steps(x, lengths)[:, None]  # -> (N, 1, T)
-        edges = segment_edges(lengths, segments)
+        averaging = segment_averaging(x, lengths, segments)
         parts = []
         for number in range(len(self.dilations)):
-            responses = self._responses(x, number).masked_fill(~real, -torch.inf)
+            responses = self._responses(x, number)
             for level in range(self.thresholds.shape[2]):
                 above = responses > self.thresholds[number, :, level, None]
-                parts.append(segment_means(above.to(x.dtype), edges))  # -> (N, S, 84)
-        return torch.cat(parts, dim=-1)
+                parts.append(above.to(x.dtype) @ averaging)  # -> (N, 84, S)
+        return torch.cat(parts, dim=1).transpose(1, 2)
 
     def _responses(self, x: Tensor, number: int) -> Tensor:
         dilation, (_, steps, channels) = self.dilations[number], x.shape
@@ -144,11 +141,17 @@ def segment_edges(lengths: Tensor, segments: int) -> Tensor:
     return number * lengths[:, None] // parts
 
 
-def segment_means(y: Tensor, edges: Tensor) -> Tensor:
-    """Mean of y (N, F, T), zero in the padding, over each segment -> (N, S, F)."""
-    sizes = edges.diff(dim=1).clamp(min=1)[:, None].to(y.dtype)
-    if edges.shape[1] == 2:
-        return (y.sum(dim=2, keepdim=True) / sizes).transpose(1, 2)
-    total = nn.functional.pad(y.cumsum(dim=2), (1, 0))
-    at = total.gather(2, edges[:, None].expand(-1, y.shape[1], -1).to(y.device))
-    return (at.diff(dim=2) / sizes).transpose(1, 2)
+def segment_averaging(x: Tensor, lengths: Tensor, segments: int) -> Tensor:
+    """Give the matrices that average the steps of x (N, T, …) over segments -> (N, T, S).
+
+    Example:
+        >>> segment_averaging(torch.zeros(1, 4, 1), torch.tensor([3]), 2)
+        tensor([[[1.0000, 0.0000],
+                 [0.0000, 0.5000],
+                 [0.0000, 0.5000],
+                 [0.0000, 0.0000]]])
+    """
+    edges = segment_edges(lengths, segments).to(x.device)
+    place = torch.arange(x.shape[1], device=x.device)[:, None]
+    inside = (edges[:, None, :-1] <= place) & (place < edges[:, None, 1:])  # -> (N, T, S)
+    return inside.to(x.dtype) / edges.diff(dim=1).clamp(min=1).to(x.dtype)[:, None]

@@ -75,7 +75,7 @@ class NetworkShape:
 
 
 class RecurrentPart(nn.Module):
-    """Scaled inputs, and what reads them: the part of the network that is trained by gradients.
+    """Scaled inputs, and the trunk that reads them: what is trained by gradients is in the trunk.
 
     Args:
         shape: the sizes.
@@ -103,9 +103,13 @@ class RecurrentPart(nn.Module):
             self.trunk.reader.fit(scaled, lengths, seed)
         return scaled
 
+    def prepare(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what the trunk reads of a batch, and the length of each row of that."""
+        return self.trunk.prepare(self.scaling(x, lengths), lengths)
+
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Run a batch as in `LabelledNetwork` -> (N, K) logits or standardised targets."""
-        outputs: Tensor = self.trunk(self.scaling(x, lengths), lengths)
+        outputs: Tensor = self.trunk(*self.prepare(x, lengths))
         return outputs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatestack.tasks.labelled.kernels import FixedKernels, segment_edges, segment_means
+from gatestack.tasks.labelled.kernels import FixedKernels, segment_averaging
 from gatestack.tasks.labelled.scaling import differences, length_batches
 
 __all__ = ["SegmentReader"]
@@ -65,7 +65,7 @@ class SegmentReader(nn.Module):
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for part in length_batches(lengths.numpy()):
             some = torch.from_numpy(part)
-            told, parts = self._told(x[some, : int(lengths[some].max())], lengths[some])
+            told, parts = self.tell(x[some, : int(lengths[some].max())], lengths[some])
             seen = told[torch.arange(told.shape[1]) < parts[:, None]].double()
             count, total, squares = count + len(seen), total + seen.sum(0), squares + seen.square().sum(0)
         mean = total / count
@@ -74,20 +74,27 @@ class SegmentReader(nn.Module):
         # what hardly varies says nothing, and in units of its deviation would be noise
         self.unit.copy_((1 / deviation).masked_fill(deviation < 1e-4, 0.0))
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Read x (N, T, channels) -> (N, S, size) and the number of segments of each row (N,)."""
-        told, parts = self._told(x, lengths)
-        scaled = self.dropout((told - self.mean) * self.unit)
-        return self.project(scaled).tanh(), parts
+    def forward(self, told: Tensor) -> Tensor:
+        """Put what `tell` gave, (N, S, F), into vectors (N, S, size)."""
+        vectors: Tensor = self.project(self.dropout((told - self.mean) * self.unit)).tanh()
+        return vectors
 
-    def _told(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        values, edges = x[..., : self.read], segment_edges(lengths, self.segments)
+    def tell(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Give shares and means of each segment of x (N, T, channels).
+
+        Nothing in it is trained.
+
+        Returns:
+            (N, S', F) with S' the most segments that a row has, and the number of each row, (N,).
+        """
+        values, parts = x[..., : self.read], lengths.clamp(max=self.segments)
+        most = int(parts.max())
         told = torch.cat(
             [
-                self.of_values(values, lengths, self.segments),
-                self.of_differences(differences(values, lengths), lengths, self.segments),
-                segment_means(x.transpose(1, 2), edges),
+                self.of_values(values, lengths, most),
+                self.of_differences(differences(values, lengths), lengths, most),
+                segment_averaging(x, lengths, most).transpose(1, 2) @ x,
             ],
             dim=-1,
         )
-        return told, lengths.clamp(max=self.segments)
+        return told, parts

@@ -1,4 +1,8 @@
-"""What reads the scaled steps of a series: one module per recipe."""
+"""What reads the scaled steps of a series: one module per recipe.
+
+Each has two halves. `prepare` gives what does not change in training, so that it can be done beforehand;
+`forward`, the trained half, reads that.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +70,10 @@ class PlainTrunk(nn.Module):
         self.dropout = nn.Dropout(architecture.dropout)
         self.head = nn.Linear(self.pool.output_size, outputs)
 
+    def prepare(self, steps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the steps as they are."""
+        return steps, lengths
+
     def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
         """Run (N, T, channels) -> (N, K)."""
         hidden, _ = self.stack(steps, lengths=lengths)
@@ -92,9 +100,13 @@ class SegmentTrunk(nn.Module):
         nn.init.zeros_(self.over_segments.head.weight)
         nn.init.zeros_(self.over_segments.head.bias)
 
-    def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
-        """Run (N, T, channels) -> (N, K)."""
-        outputs: Tensor = self.over_segments(*self.reader(steps, lengths))
+    def prepare(self, steps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the segments of (N, T, channels), and how many there are."""
+        return self.reader.tell(steps, lengths)
+
+    def forward(self, told: Tensor, segments: Tensor) -> Tensor:
+        """Run what `prepare` gave -> (N, K)."""
+        outputs: Tensor = self.over_segments(self.reader(told), segments)
         return outputs
 
 
@@ -130,6 +142,10 @@ class FCNTrunk(nn.Module):
         self.pool = _make_pool(widths, architecture)
         self.dropout = nn.Dropout(architecture.dropout)
         self.head = nn.Linear(self.blocks.output_size + self.pool.output_size, outputs)
+
+    def prepare(self, steps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the steps as they are."""
+        return steps, lengths
 
     def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
         """Run (N, T, channels) -> (N, K)."""
