@@ -309,7 +309,8 @@ class Halved(torch.nn.Module):
         ),
         (
             lambda: Stack(ConvLSTM2D(2, 3), LSTM(4))(torch.zeros(N, T, C, 4, 3)),
-            r"Stack, layer 1, LSTM: x has shape \(4, 6, 2, 4, 3\) — expected \(batch, time, 2\)",
+            r"Stack, layer 1, LSTM: x has shape \(4, 6, 2, 4, 3\) — expected \(batch, time, 2\)"
+            r"(.|\n)*PerStep\(torch.nn.Flatten",
         ),
         (
             lambda: Stack(GRU(4), GRU(4))(X, (None, torch.zeros(1, N, 3))),

@@ -68,6 +68,8 @@ def check_input(x: object, input_size: int | None, like: Tensor, owner: str) -> 
                 "a recurrent layer reads a sequence of vectors for each row: x[:, :, None] makes "
                 "(batch, time, 1), and a layer below must return sequences"
             )
+        elif x.dim() > 3:
+            hint = "a PerStep(torch.nn.Flatten()) below makes a vector of what a step holds"
         raise ArgumentError(
             f"x has shape {tuple(x.shape)}", where=owner, expected=f"(batch, time, {width})", hint=hint
         )
