@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from gatestack.convert.onnx.steps import activated
 from gatestack.errors import ArgumentError
 from gatestack.nn import ConvLSTM
 
-__all__: list[str] = []
+__all__ = ["filled_up"]
 
 
 @state_leaves.register(ConvLSTM)
@@ -78,7 +79,7 @@ def _convolved(layer: ConvLSTM, b: GraphBuilder, x: Value) -> Value:
     """Convolve all steps of x (N, T, C, space) -> (N, T, 4F, space)."""
     images = b.op("Reshape", x, b.op("Concat", b.ints(-1), b.op("Shape", x, start=2), axis=0))
     if layer.padding == "same":
-        images = _padded(layer, b, images)
+        images = filled_up(b, images, layer.kernel_size, layer.stride, layer.dilation)
     wide = b.op(
         "Conv",
         images,
@@ -92,22 +93,43 @@ def _convolved(layer: ConvLSTM, b: GraphBuilder, x: Value) -> Value:
     return b.op("Reshape", wide, shape)
 
 
-def _padded(layer: ConvLSTM, b: GraphBuilder, images: Value) -> Value:
-    """Pad (N·T, C, space) as TensorFlow does: as much as the output needs, the odd one at the end.
+def filled_up(
+    b: GraphBuilder,
+    images: Value,
+    size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    *,
+    causal: bool = False,
+    fill: float = 0.0,
+) -> Value:
+    """Pad images (N, C, space) as TensorFlow does: as much as the output needs, the odd one at the end.
 
     ONNX' own `auto_pad` cannot be had together with a dilation.
+
+    Args:
+        b: the graph.
+        images: of so many dimensions of space as there are sizes.
+        size: of the window.
+        stride: from one window to the next.
+        dilation: from one position in the window to the next.
+        causal: so much before the images that no position sees a later one, and nothing after them.
+        fill: what stands there.
     """
-    stride = b.ints(*layer.stride)
-    reach = b.ints(*((k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)))
-    size = b.op("Shape", images, start=2)
+    steps = b.ints(*stride)
+    reach = b.ints(*((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)))
+    space = b.op("Shape", images, start=2)
     one, nothing = b.ints(1), b.ints(0)
-    steps = b.op("Div", b.op("Sub", size, one), stride)  # ceil(size / stride) − 1
-    needed = b.op("Sub", b.op("Add", b.op("Mul", steps, stride), reach), size)
-    total = b.op("Max", needed, nothing)
-    before = b.op("Div", total, b.ints(2))
-    after = b.op("Sub", total, before)
+    if causal:
+        before, after = b.op("Sub", reach, one), b.ints(*[0] * len(size))
+    else:
+        last = b.op("Mul", b.op("Div", b.op("Sub", space, one), steps), steps)  # where the last window begins
+        total = b.op("Max", b.op("Sub", b.op("Add", last, reach), space), nothing)
+        before = b.op("Div", total, b.ints(2))
+        after = b.op("Sub", total, before)
     both = b.ints(0, 0)
-    return b.op("Pad", images, b.op("Concat", both, before, both, after, axis=0))
+    pads = b.op("Concat", both, before, both, after, axis=0)
+    return b.op("Pad", images, pads) if fill == 0 else b.op("Pad", images, pads, b.number(fill))
 
 
 def _peepholes(layer: ConvLSTM) -> list[Array]:

@@ -17,9 +17,12 @@ import torch
 from gatestack.convert.examples import draw_inputs
 from gatestack.convert.layers import BidirectionalLayer, OverTime, Signal
 from gatestack.convert.network import Network
+from gatestack.convert.onnx import network_attention as _attention
+from gatestack.convert.onnx import network_joints as _joints
 from gatestack.convert.onnx import network_layers as _layers
 from gatestack.convert.onnx import network_moves as _moves
 from gatestack.convert.onnx import network_time as _time
+from gatestack.convert.onnx import network_windows as _windows
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
 from gatestack.convert.onnx.described import described
 from gatestack.convert.onnx.network_signals import GraphSignal, Kept, run_network_layer
@@ -31,7 +34,14 @@ from gatestack.errors import ArgumentError
 
 __all__ = ["DrawnCall", "draw_calls", "network_graph"]
 
-_CASES = (_layers, _moves, _time)  # imported so that they register what they know
+_CASES = (
+    _attention,
+    _joints,
+    _layers,
+    _moves,
+    _time,
+    _windows,
+)  # imported so that they register what they know
 
 _SIZES = ((1, 1), (2, 5), (3, 9), (1, 12), (2, 33), (1, 34))  # rows, and sizes of free axes
 _WANTED = 4

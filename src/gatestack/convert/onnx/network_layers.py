@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import numpy as np
 
 from gatestack.convert.layers import (
     Activation,
     BatchNorm,
-    Combine,
-    Concatenate,
     Constant,
     Dense,
     Dropout,
     Embedding,
     LayerNorm,
+    MaskBy,
     Masking,
+    MeanOverTime,
     Operator,
     PerStepLayer,
     Pool,
-    Stacked,
+    Rescale,
+    Standardise,
 )
 from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import GraphBuilder, Value
@@ -39,17 +39,7 @@ __all__: list[str] = []
 
 Signals = Sequence[GraphSignal]
 
-_COMBINED = {
-    "add": "Add",
-    "subtract": "Sub",
-    "multiply": "Mul",
-    "divide": "Div",
-    "maximum": "Max",
-    "minimum": "Min",
-    "average": "Add",
-    "power": "Pow",
-    "matrix_product": "MatMul",
-}
+_SMALLEST = 1e-7  # Keras' epsilon of Normalization
 
 
 @emit_network_layer.register(Dense)
@@ -88,6 +78,46 @@ def _(layer: Masking, b: GraphBuilder, signals: Signals, kept: Kept, place: str)
     return [(b.op("Where", b.op("Unsqueeze", real, last), x, b.number(0)), real)]
 
 
+@emit_network_layer.register(MaskBy)
+def _(layer: MaskBy, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
+    steps = b.op("Cast", signals[1].value, to=9)  # BOOL: all but zero
+    return [(signals[0].value, steps)]
+
+
+@emit_network_layer.register(Rescale)
+def _(layer: Rescale, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
+    scaled = b.op("Mul", signals[0].value, b.number(layer.options.scale))
+    return [(b.op("Add", scaled, b.number(layer.options.offset)), signals[0].mask)]
+
+
+@emit_network_layer.register(Standardise)
+def _(layer: Standardise, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
+    places = [axis % signals[0].rank for axis in layer.options.axes]
+    sizes = dict(zip(places, layer.options.shape, strict=True))
+    shape = [sizes.get(axis, 1) for axis in range(signals[0].rank)]
+    mean, variance = (
+        b.weight(name, array(part).reshape(shape), channel_axes=len(shape))
+        for name, part in (("mean", layer.mean), ("variance", layer.variance))
+    )
+    deviation = b.op("Max", b.op("Sqrt", variance), b.number(_SMALLEST))
+    if layer.options.invert:
+        return [(b.op("Add", b.op("Mul", signals[0].value, deviation), mean), signals[0].mask)]
+    return [(b.op("Div", b.op("Sub", signals[0].value, mean), deviation), signals[0].mask)]
+
+
+@emit_network_layer.register(MeanOverTime)
+def _(layer: MeanOverTime, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
+    (x, mask), keep, time = (signals[0].value, signals[0].mask), int(layer.options.keep), b.ints(1)
+    if mask is None:
+        count = b.op("Cast", b.size(x, 1), to=1)  # FLOAT
+    else:
+        rank = signals[0].rank
+        real = mask if rank == 2 else b.op("Unsqueeze", mask, b.ints(*range(2, rank)))
+        x = b.op("Where", real, x, b.number(0))
+        count = b.op("ReduceSum", b.op("Cast", real, to=1), time, keepdims=keep)
+    return [(b.op("Div", b.op("ReduceSum", x, time, keepdims=keep), count), None)]
+
+
 @emit_network_layer.register(LayerNorm)
 def _(layer: LayerNorm, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
     return [(emit_module(layer.norm, b, signals[0].value), signals[0].mask)]
@@ -113,33 +143,6 @@ def _(layer: PerStepLayer, b: GraphBuilder, signals: Signals, kept: Kept, place:
     (y,) = run_network_layer(layer.layer, b, [inner], kept, f"{place}_inner")
     shape = b.op("Concat", b.op("Shape", x, start=0, end=2), b.op("Shape", y.value, start=1), axis=0)
     return [(b.op("Reshape", y.value, shape), mask)]
-
-
-@emit_network_layer.register(Combine)
-def _(layer: Combine, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
-    operation = layer.options.operation
-    y = reduce(lambda one, other: b.op(_COMBINED[operation], one, other), [one.value for one in signals])
-    if operation == "average":
-        y = b.op("Div", y, b.number(len(signals)))
-    masks = [signal.mask for signal in signals]
-    return [(y, None if None in masks else _any_of(b, [mask for mask in masks if mask is not None]))]
-
-
-@emit_network_layer.register(Concatenate)
-def _(layer: Concatenate, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
-    axis = layer.options.axis % signals[0].rank
-    y = b.op("Concat", *[signal.value for signal in signals], axis=axis)
-    if all(signal.mask is None for signal in signals):
-        return [(y, None)]
-    masks = [_whole(b, signal.value) if signal.mask is None else signal.mask for signal in signals]
-    return [(y, b.op("Concat", *masks, axis=axis) if axis < 2 else _any_of(b, masks))]
-
-
-@emit_network_layer.register(Stacked)
-def _(layer: Stacked, b: GraphBuilder, signals: Signals, kept: Kept, place: str) -> list[Emitted]:  # noqa: ARG001
-    axis = layer.options.axis % (signals[0].rank + 1)
-    parts = [b.op("Unsqueeze", signal.value, b.ints(axis)) for signal in signals]
-    return [(b.op("Concat", *parts, axis=axis), None)]
 
 
 @emit_network_layer.register(Pool)
@@ -184,12 +187,3 @@ def _kind(value: object) -> type[np.generic]:
     if isinstance(value, bool):
         return np.bool_
     return np.int64 if isinstance(value, int) else np.float32
-
-
-def _any_of(b: GraphBuilder, masks: list[Value]) -> Value:
-    return reduce(lambda one, other: b.op("Or", one, other), masks)
-
-
-def _whole(b: GraphBuilder, x: Value) -> Value:
-    """Give a mask (N, T) in which every step of x is real."""
-    return b.op("ConstantOfShape", b.op("Shape", x, start=0, end=2), value=np.ones(1, np.bool_))

@@ -18,6 +18,7 @@ from gatestack.convert.own.layer import OwnLayer
 __all__: list[str] = []
 
 Signals = Sequence[GraphSignal]
+_END = 2**63 - 1  # what ONNX takes for "to the end"
 Ended = tuple[Value, tuple[Value, ...]]
 
 
@@ -103,8 +104,12 @@ def _core(
         raise RuntimeError("one direction gave two outputs")
     ended = tuple(part for part in (final if isinstance(final, tuple) else (final,)) if isinstance(part, str))
     kept.ended[place] = ended
-    if options.masked_output == "hold" and mask is not None:
-        y = _held(b, y, mask, rank) if options.return_sequences else _zero_without_steps(b, y, mask, rank - 1)
+    if mask is not None and options.return_sequences:
+        y = _held(b, y, mask, rank) if options.masked_output == "hold" else y
+    elif mask is not None and options.masked_output != "zero":
+        last = options.masked_output == "zero_last"
+        counted = b.op("Slice", mask, b.ints(-1), b.ints(_END), b.ints(1)) if last else mask
+        y = _zero_without_steps(b, y, counted, rank - 1)
     if options.return_sequences and options.reversed and options.reversed_output == "time":
         y = flipped(b, y)
     rows = tuple(b.op("Squeeze", part, b.ints(0)) for part in ended)
