@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatestack as gs
-from gatestack.convert import Port
+from gatestack.convert import Port, export_onnx
 from gatestack.convert.torch import from_torch, to_torch
 from gatestack.errors import ArgumentError
 
@@ -166,12 +167,49 @@ def test_code_as_it_is_written_goes_both_ways(kind: type[Base], ports: list[Port
     assert tree.training, "the module is left in its mode"
 
 
+@pytest.mark.parametrize(
+    ("kind", "ports"),
+    [
+        pytest.param(kind, ports, marks=[] if kind in (Masked, SortedRows) else pytest.mark.slow)
+        for kind, ports in WRITTEN
+    ],
+)
+def test_code_as_it_is_written_goes_on_to_onnx(
+    kind: type[Base], ports: list[Port] | None, tmp_path: Path
+) -> None:
+    export_onnx(from_torch(kind(), ports), tmp_path / "m.onnx")  # it replays the file itself
+
+
 def test_a_tutorial_state_of_zeros_is_no_input() -> None:
     network = from_torch(ZeroStates())
     assert [port.name for port in network.inputs] == ["x"]
     assert not any(
         node.layer.options.forward.takes_state for node in network.nodes if node.layer.kind == "bidirectional"
     )
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_last_step_is_all_that_is_kept_where_it_may(bidirectional: bool) -> None:
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(3, 4, num_layers=2, batch_first=True, bidirectional=bidirectional)
+            self.out = nn.Linear(8 if bidirectional else 4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.lstm(x)[0][:, -1])
+
+    kinds = [node.layer.kind for node in from_torch(Classifier()).nodes]
+    # From the end, the last step of the sequence is the first that is read.
+    expected = ["bidirectional", "bidirectional", "take"] if bidirectional else ["recurrent", "recurrent"]
+    assert kinds == [*expected, "dense"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where torch.compile is imported
+def test_wrappers_are_looked_into() -> None:
+    tree = ZeroStates()
+    assert from_torch(nn.DataParallel(tree)).name == "ZeroStates"
+    assert from_torch(torch.compile(tree)).name == "ZeroStates"
 
 
 def test_a_shared_module_becomes_one_layer() -> None:

@@ -18,6 +18,7 @@ from gatestack.convert.simplified import simplified
 from gatestack.convert.torch.draw import Drawer
 from gatestack.convert.torch.functions import FUNCTIONS
 from gatestack.convert.torch.indexing import read_index
+from gatestack.convert.torch.last_step import with_last_steps
 from gatestack.convert.torch.modules import read_module
 from gatestack.convert.torch.moves import MOVES
 from gatestack.convert.torch.packing import read_pack, read_pad
@@ -84,6 +85,7 @@ def from_torch(module: nn.Module, inputs: Sequence[Port] | None = None) -> Netwo
         raise ArgumentError(
             f"it is of type {type(module).__name__}", where="from_torch", expected="a torch.nn.Module"
         )
+    module = _unwrapped(module)
     dtype = _dtype(module)
     tree = Alone.of(module) if _is_leaf(module) else module
     with _evaluated(tree):
@@ -97,10 +99,19 @@ def from_torch(module: nn.Module, inputs: Sequence[Port] | None = None) -> Netwo
             tree, dtype, (_run(tree, graph, drawer, *sizes[0]), _run(tree, graph, drawer, *sizes[1]))
         )
         outputs = _read(reader, graph, given)
-        network = Network(given, reader.made, outputs, name=type(module).__name__)
-        made = simplified(network).to(dtype).eval()
+        network = simplified(Network(given, reader.made, outputs, name=type(tree).__name__))
+        nodes, outputs = with_last_steps(network.nodes, network.outputs)
+        made = Network(given, nodes, outputs, name=network.name).to(dtype).eval()
         prove(tree, made, drawer)
     return made
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Give what torch.compile and data-parallel wrappers hold."""
+    inner = getattr(module, "_orig_mod", None)
+    if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = module.module
+    return inner if isinstance(inner, nn.Module) else module
 
 
 def _drop_unread(graph: fx.Graph) -> None:

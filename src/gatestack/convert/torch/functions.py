@@ -32,6 +32,8 @@ __all__ = ["FUNCTIONS", "activation"]
 
 Reader = Callable[..., Any]
 
+_INT64 = 7  # ONNX' number, which the operator Cast takes
+
 # Without arguments of their own; torch's name to ours.
 _PLAIN = {
     "abs": "abs", "erf": "erf", "exp": "exponential", "hardsigmoid": "hard_sigmoid", "hardswish": "hard_silu",
@@ -121,9 +123,11 @@ def _hardtanh(
 
 def _clamp(reader: TreeReader, x: Any, min: Any = None, max: Any = None) -> str:  # noqa: A002 (torch's names)
     wire = reader.wire(x)
+    floats = wire.dtype.is_floating_point
+    least, most = (-math.inf, math.inf) if floats else (-(2**63), 2**63 - 1)
     bounds = [
-        reader.name(-math.inf if min is None else min, wire.dtype),
-        reader.name(math.inf if max is None else max, wire.dtype),
+        reader.name(least if min is None else min, wire.dtype),
+        reader.name(most if max is None else max, wire.dtype),
     ]
     return reader.operate("Clip", [wire.name, *bounds])
 
@@ -141,9 +145,17 @@ def _joined(operation: str, name: str) -> Reader:
         if name in ("truediv", "div") and like is not None and not like.is_floating_point:
             like = reader.dtype
         inputs = [reader.name(a, like), reader.name(b, like)]
+        for place, (value, other) in enumerate(((a, b), (b, a))):
+            # torch converts whole numbers that meet floats by itself, ONNX does not.
+            if _is_whole(value) and isinstance(other, Wire) and other.dtype.is_floating_point:
+                inputs[place] = reader.operate("CastLike", [inputs[place], other.name])
         return reader.add(Combine(CombineOptions.model_validate({"operation": operation})), inputs)
 
     return read
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Wire) and not value.dtype.is_floating_point
 
 
 def _add(reader: TreeReader, a: Any, b: Any, alpha: float = 1) -> Any:
@@ -212,9 +224,12 @@ def _pooled(operation: str) -> Reader:
 
 
 def _pool(reader: TreeReader, wire: Wire, operation: str, dim: Any, keep: bool) -> str:
+    name = wire.name
+    if wire.dtype == torch.bool:  # how many are true
+        name = reader.operate("Cast", [name], to=_INT64)
     axes = range(wire.rank) if dim is None else dim if isinstance(dim, Sequence) else [dim]
     options = PoolOptions.model_validate({"operation": operation, "axes": tuple(axes), "keep": keep})
-    return reader.add(Pool(options), [wire.name])
+    return reader.add(Pool(options), [name])
 
 
 def _extreme(operation: str) -> Reader:

@@ -76,6 +76,11 @@ def _cast(writer: SourceWriter, node: Node) -> str:
     return x if writer.is_size(node.inputs[0]) else f"{x}.{_TYPES[to]}()"
 
 
+def _cast_like(writer: SourceWriter, node: Node) -> str:
+    x, like = (writer.value(one) for one in node.inputs)
+    return f"{x}.to({like}.dtype)"
+
+
 def _clip(writer: SourceWriter, node: Node) -> str:
     x, low, high = node.inputs
     return f"{writer.value(x)}.clamp({writer.operand(low)}, {writer.operand(high)})"
@@ -144,6 +149,7 @@ def _not(writer: SourceWriter, node: Node) -> str:
 _WRITTEN: dict[str, Write] = {
     "ArgMax": _argmax,
     "Cast": _cast,
+    "CastLike": _cast_like,
     "Clip": _clip,
     "ConstantOfShape": _zeros,
     "CumSum": _cumsum,
