@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from protocol.ucr_page import DEFAULT, LINEAR, PUBLISHED, _ranks, ucr_page
+from ucr import with_and_without_stack
+
+from gatestack.data import Sequences
+from gatestack.tasks.labelled import LabelledPlan, fit_members, run_members
 
 
 def row(problem: str, model: str, accuracy: float, seed: int = 0) -> dict[str, Any]:
@@ -56,3 +61,12 @@ def test_published_numbers_are_shares() -> None:
     for numbers in PUBLISHED.values():
         assert all(0.4 < value <= 1 for value in numbers.values())
     assert PUBLISHED["TWIESN"]["JapaneseVowels"] == pytest.approx(0.965)
+
+
+def test_the_linear_part_is_taken_from_the_network_it_belongs_to() -> None:
+    waves = Sequences.from_arrays([np.sin(np.arange(20) * (0.3 + case % 2)) for case in range(12)])
+    plan = LabelledPlan(task="classify", outputs=2, widths=(4,), max_steps=20)
+    network = fit_members(waves, np.arange(12) % 2, plan)[0].network
+    whole, alone = with_and_without_stack(network, waves)
+    np.testing.assert_allclose(whole, run_members([network], waves)[0], rtol=1e-9)
+    assert not np.allclose(whole, alone, rtol=1e-6)

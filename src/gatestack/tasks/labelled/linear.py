@@ -116,7 +116,8 @@ class LinearPart(nn.Module):
         roots = np.sqrt(np.repeat(self.sizes, self.sizes))
         varies = deviation > 1e-6 * (1 + np.abs(mean))
         unit = np.where(varies, 1 / (np.where(varies, deviation, 1.0) * roots), 0.0)
-        features = (features - mean) * unit
+        features -= mean  # in place: there may be hundreds of megabytes
+        features *= unit
         groups = [features[:, : self.sizes[0]], features[:, self.sizes[0] :]]
         if targets.ndim == 1:
             classes = targets.numpy()
