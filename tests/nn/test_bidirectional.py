@@ -286,6 +286,10 @@ SHARED = GRU(2)
             )(X),
             r"merge='sum' of outputs \(4, 6, 2\) and \(4, 6, 4\)",
         ),
+        (
+            lambda: Bidirectional(ConvLSTM2D(2, 3), ConvLSTM2D(2, 3, stride=2))(torch.zeros(N, T, C, 4, 4)),
+            r"\(4, 6, 2, 4, 4\) and \(4, 6, 2, 2, 2\) side by side — expected shapes that differ in the feat",
+        ),
         (lambda: Stack(Bidirectional(GRU(2), merge=None), GRU(2)), "layer 0 has merge=None"),
         (
             lambda: Stack(GRU(2), Bidirectional(GRU(2), merge=None), residual=True),

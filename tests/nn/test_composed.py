@@ -320,6 +320,10 @@ class Halved(torch.nn.Module):
             lambda: ShortcutStack(GRU(4), GRU(4))(X, (None, torch.zeros(1, N, 3))),
             "ShortcutStack, layer 1, GRU: state h has shape",
         ),
+        (
+            lambda: ShortcutStack(ConvLSTM2D(2, 3, stride=2), ConvLSTM2D(2, 3))(torch.zeros(N, T, C, 4, 3)),
+            r"ShortcutStack, layer 1: \(4, 6, 2, 2, 2\) and \(4, 6, 3, 4, 3\) side by side",
+        ),
         (lambda: Stack(LSTM(4, 3), LSTM(4, 7)), "layer 1 was built for input_size 7 — expected 4, the feat"),
         (lambda: Stack(both(), GRU(4)), "layer 0 has merge=None"),
         (lambda: Stack(GRU(4), both(), residual=True), "the last layer has merge=None"),

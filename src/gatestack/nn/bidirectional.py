@@ -13,7 +13,7 @@ from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import StackSpec
 from gatestack.nn.checks import kind, placed
 from gatestack.nn.layer import LayerState, SequenceLayer, check_layer
-from gatestack.nn.merge import Merge, merged
+from gatestack.nn.merge import Merge, beside, merged
 from gatestack.nn.recurrent import Recurrent, draw_seed
 from gatestack.nn.runs import has_hooks
 from gatestack.nn.stateful import Stateful
@@ -216,13 +216,16 @@ class Bidirectional(SequenceLayer):
     def _merged(self, forward: Tensor, reverse: Tensor) -> Any:
         if self.merge is None:
             return forward, reverse
-        if self.merge != "concat" and forward.shape != reverse.shape:
+        dim = 2 if self.return_sequences else 1
+        if self.merge == "concat":
+            return beside(forward, reverse, dim=dim, owner="Bidirectional")
+        if forward.shape != reverse.shape:
             raise ArgumentError(
                 f"merge={self.merge!r} of outputs {tuple(forward.shape)} and {tuple(reverse.shape)}",
                 where="Bidirectional",
                 expected="the same shape",
             )
-        return merged(forward, reverse, self.merge, dim=2 if self.return_sequences else 1)
+        return merged(forward, reverse, self.merge, dim=dim)
 
     def _plain_pair(self) -> tuple[StackSpec, Recurrent, Recurrent] | None:
         """Give the two layers, and the spec of both, where one call of the kernels computes them."""

@@ -1,4 +1,4 @@
-"""How two directions become one output."""
+"""How two directions, or several layers, become one output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Merge", "merged"]
+from gatestack.errors import ArgumentError
+
+__all__ = ["Merge", "beside", "merged"]
 
 Merge = Literal["concat", "sum", "mul", "average"]
 
@@ -31,3 +33,27 @@ def merged(forward: Tensor, reverse: Tensor, merge: Merge, *, dim: int) -> Tenso
         return forward * reverse
     total = forward + reverse
     return total / 2 if merge == "average" else total
+
+
+def beside(*parts: Tensor, dim: int, owner: str) -> Tensor:
+    """Put tensors side by side.
+
+    Args:
+        parts: of the same shape but along `dim`.
+        dim: the axis of the features.
+        owner: for the message.
+
+    Raises:
+        ArgumentError: their shapes differ elsewhere, as those of images of two sizes.
+
+    Example:
+        >>> beside(torch.zeros(2, 3), torch.zeros(2, 4), dim=1, owner="ShortcutStack").shape
+        torch.Size([2, 7])
+    """
+    if len({(*part.shape[:dim], *part.shape[dim + 1 :]) for part in parts}) > 1:
+        raise ArgumentError(
+            f"{' and '.join(str(tuple(part.shape)) for part in parts)} side by side",
+            where=owner,
+            expected=f"shapes that differ in the features alone, axis {dim}",
+        )
+    return torch.cat(parts, dim=dim)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, check_whole
 from gatestack.nn.checks import placed
 from gatestack.nn.layer import LayerState, SequenceLayer
+from gatestack.nn.merge import beside
 from gatestack.nn.stack_checks import check_entries, check_layers
 from gatestack.nn.steps import Lengths, Mask, Steps
 
@@ -156,14 +156,14 @@ class ShortcutStack(SequenceLayer):
         outputs: list[Tensor] = []
         finals = []
         for number, (layer, given) in enumerate(zip(layers, states, strict=True)):
-            fed = torch.cat((outputs[-1], x), dim=2) if outputs else x
+            fed = beside(outputs[-1], x, dim=2, owner=f"ShortcutStack, layer {number}") if outputs else x
             try:
                 y, final = layer(fed, given, lengths=steps.lengths, mask=steps.mask)
             except ArgumentError as error:
                 raise placed(error, f"ShortcutStack, layer {number}") from None
             outputs.append(y)
             finals.append(final)
-        every = torch.cat(outputs, dim=2)
+        every = beside(*outputs, dim=2, owner="ShortcutStack")
         return every if self.return_sequences else steps.last(every), tuple(finals)
 
     def extra_repr(self) -> str:
