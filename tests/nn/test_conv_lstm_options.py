@@ -201,6 +201,26 @@ def test_what_does_not_fit_is_named_with_its_axes(call, message: str) -> None:
         call(make())
 
 
+@needs_kernels
+@pytest.mark.parametrize(("channels", "size", "rows"), [((1, 16), 64, 1), ((3, 5), 20, 3), ((8, 40), 16, 2)])
+def test_chunks_and_rows_alone_give_the_same_bits(channels: tuple[int, int], size: int, rows: int) -> None:
+    """However many images are convolved at once."""
+    torch.manual_seed(1)
+    layer = ConvLSTM2D(channels[1], 3, channels[0]).eval()
+    x = torch.randn(rows, 6, channels[0], size, size)
+    with use_backend("native"), torch.inference_mode():
+        whole, _ = layer(x)
+        pieces, state = [], None
+        for begin, end in ((0, 1), (1, 3), (3, 6)):
+            output, state = layer(x[:, begin:end], state)
+            pieces.append(output)
+        alone = [layer(x[row : row + 1], lengths=[6])[0] for row in range(rows)]
+        ragged, _ = layer(x, lengths=[6, *[4] * (rows - 1)])
+    assert torch.equal(torch.cat(pieces, 1), whole)
+    assert torch.equal(torch.cat(alone), whole)
+    assert torch.equal(ragged[:, :4], whole[:, :4])
+
+
 def test_a_stack_of_them_takes_ragged_batches() -> None:
     torch.manual_seed(2)
     stack = Stack(ConvLSTM2D(3, 3), ConvLSTM2D(2, 3, stride=2), input_size=C).double()

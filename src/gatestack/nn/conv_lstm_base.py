@@ -75,7 +75,7 @@ class ConvLSTM(SequenceLayer):
         layers. `gatestack.compat.keras.ConvLSTM2D` draws as Keras does.
 
         Under `torch.compile` a layer is torch's operators, in one graph; with lengths or a mask the graph
-        breaks in front of it, because which steps are real is not known before the call.
+        breaks where they are read, because which steps are real is not known before the call.
 
     Example:
         >>> import torch
