@@ -6,8 +6,11 @@ from collections import Counter
 from typing import TypeVar
 
 from gatestack.convert.layers import (
+    Concatenate,
+    ConcatenateOptions,
     Permute,
     PermuteOptions,
+    Reshape,
     Squeeze,
     Stacked,
     Take,
@@ -52,9 +55,10 @@ def simplified(network: _Made) -> _Made:
             shorter = _shorter(node, by_name)
             if isinstance(shorter, str):
                 renamed[node.name] = shorter
+                by_name[node.name] = by_name.get(shorter, node)
             else:
-                found.append(shorter)
-            by_name[node.name] = found[-1] if not isinstance(shorter, str) else by_name.get(shorter, node)
+                found += shorter
+                by_name |= {one.name: one for one in shorter}
         outputs = [renamed.get(name, name) for name in outputs]
         found = _read_ones(found, outputs)
         if [(a.name, a.inputs) for a in found] == [(b.name, b.inputs) for b in nodes]:
@@ -62,20 +66,20 @@ def simplified(network: _Made) -> _Made:
         nodes = found
 
 
-def _shorter(node: Node, by_name: dict[str, Node]) -> Node | str:
-    """Give the node, one that does the same with fewer before it, or the name of what it gives."""
+def _shorter(node: Node, by_name: dict[str, Node]) -> list[Node] | str:
+    """Give the node, or nodes that do the same with fewer before them, or the name of what it gives."""
     if len(node.inputs) != 1:
-        return node
+        return [node]
     layer = node.layer
     before = by_name.get(node.inputs[0])
     if isinstance(layer, Permute) and layer.options.axes == tuple(range(len(layer.options.axes))):
         return node.inputs[0]
     if before is None:
-        return node
+        return [node]
     last = before.layer
     if isinstance(layer, Permute) and isinstance(last, Permute):
         axes = tuple(last.options.axes[axis] for axis in layer.options.axes)
-        return Node(node.name, Permute(PermuteOptions(axes=axes)), before.inputs)
+        return [Node(node.name, Permute(PermuteOptions(axes=axes)), before.inputs)]
     if isinstance(layer, Squeeze) and isinstance(last, Unsqueeze) and layer.options.axes == last.options.axes:
         return before.inputs[0]
     if isinstance(layer, Take) and isinstance(last, Stacked):
@@ -83,8 +87,38 @@ def _shorter(node: Node, by_name: dict[str, Node]) -> Node | str:
         if layer.options.axis == last.options.axis and -count <= index < count:
             return str(before.inputs[index])
     if isinstance(layer, Take) and isinstance(last, Permute):
-        return _taken_before(node, layer, before, last)
-    return node
+        return [_taken_before(node, layer, before, last)]
+    if isinstance(layer, Take) and isinstance(last, Concatenate):
+        return _taken_part(node, layer, before, by_name)
+    if isinstance(layer, Reshape) and isinstance(last, Permute):
+        return _side_by_side(node, layer, before, by_name)
+    return [node]
+
+
+def _taken_part(node: Node, layer: Take, before: Node, by_name: dict[str, Node]) -> list[Node] | str:
+    """Take one of the tensors that stacks, one after another, hold along their axis."""
+    axis = layer.options.axis
+    parts = [by_name.get(name) for name in before.inputs]
+    stacks = [one for one in parts if one is not None and isinstance(one.layer, Stacked)]
+    same = all(one.layer.options.axis == axis for one in stacks)
+    if len(stacks) != len(parts) or not same or before.layer.options.axis != axis:
+        return [node]
+    held = [name for one in stacks for name in one.inputs]
+    index = layer.options.index
+    return held[index] if -len(held) <= index < len(held) else [node]
+
+
+def _side_by_side(node: Node, layer: Reshape, before: Node, by_name: dict[str, Node]) -> list[Node]:
+    """Put sequences (N, T, H) side by side that were stacked, turned and flattened."""
+    stack = by_name.get(before.inputs[0])
+    if stack is None or not isinstance(stack.layer, Stacked) or stack.layer.options.axis != 0:
+        return [node]
+    axes = tuple(before.layer.options.axes)
+    if tuple(layer.options.shape) != (0, 0, -1) or axes not in ((1, 2, 0, 3), (2, 1, 0, 3)):
+        return [node]
+    joined = Node(f"{node.name}.joined", Concatenate(ConcatenateOptions(axis=2)), stack.inputs)
+    turned = Permute(PermuteOptions(axes=(axes[0] - 1, axes[1] - 1, 2)))
+    return [joined, Node(node.name, turned, (joined.name,))]
 
 
 def _taken_before(node: Node, layer: Take, before: Node, last: Permute) -> Node:

@@ -19,6 +19,7 @@ from gatestack.convert.onnx_import.own_files import NotOursError, own_network
 from gatestack.convert.onnx_import.ports import read_ports
 from gatestack.convert.onnx_import.recurrent import import_recurrent
 from gatestack.convert.simplified import simplified
+from gatestack.convert.usual_forms import in_usual_forms
 from gatestack.errors import ArgumentError, ModelFileError, nearest_name, quote_value
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _read_graph(checked: CheckedModel, path: str | os.PathLike[str], changed: st
         network = Network(ports, reader.made, outputs, name=graph.name or "network")
     except ArgumentError as error:
         raise ModelFileError(str(error), where=str(path)) from None
-    return simplified(network).eval()
+    return in_usual_forms(simplified(network)).eval()
 
 
 def _read_node(reader: GraphReader, node: NodeReader) -> None:
