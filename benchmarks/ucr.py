@@ -31,7 +31,14 @@ from protocol.ucr_page import DEFAULT, ENSEMBLE, LINEAR, PROBLEMS, UNSEEN, ucr_p
 
 from gatestack.data.collections import read_labelled
 from gatestack.data.sequences import Sequences
-from gatestack.tasks.labelled import Architecture, LabelledNetwork, LabelledPlan, fit_members, run_members
+from gatestack.tasks.labelled import (
+    Architecture,
+    LabelledNetwork,
+    LabelledPlan,
+    Member,
+    fit_members,
+    run_members,
+)
 from gatestack.training import RunFolder
 
 HERE = Path(__file__).resolve().parent
@@ -82,12 +89,20 @@ def with_and_without_stack(network: LabelledNetwork, asked: Sequences) -> tuple[
     return alone + float(network.trust) * learnt, alone
 
 
+def whole_fit(known: Sequences, classes: np.ndarray, plan: LabelledPlan) -> Member:
+    """Fit the one member of a plan; a fit that was stopped by a signal is no result."""
+    (member,) = fit_members(known, classes, plan, folder=RunFolder(progress=False))
+    if member.record.stopped_by == "interrupt":
+        raise SystemExit("the fit was interrupted")
+    return member
+
+
 def our_rows(folder: Path, problem: str, seed: int, cache: Path) -> list[dict[str, Any]]:
     """The default and its linear part alone, at one seed; the probabilities are kept for the ensemble."""
     known, classes, asked, truth = read_problem(folder, problem)
     plan = LabelledPlan(task="classify", outputs=int(classes.max()) + 1, widths=(64, 64), seeds=(seed,))
     started = time.perf_counter()
-    (member,) = fit_members(known, classes, plan, folder=RunFolder(progress=False))
+    member = whole_fit(known, classes, plan)
     seconds = time.perf_counter() - started
     logits = with_and_without_stack(member.network, asked)
     np.savez(cache / f"{problem}-{seed}.npz", probabilities=softmax(logits[0]), truth=truth)
@@ -110,7 +125,7 @@ def other_rows(folder: Path, problem: str, seed: int, model: str) -> list[dict[s
         seeds=(seed,),
     )
     started = time.perf_counter()
-    (member,) = fit_members(known, classes, plan, folder=RunFolder(progress=False))
+    member = whole_fit(known, classes, plan)
     seconds = time.perf_counter() - started
     return [row_of(model, seed, softmax(run_members([member.network], asked)[0]), truth, seconds)]
 

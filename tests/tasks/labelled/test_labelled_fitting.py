@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -161,6 +162,27 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "run" / "member-1").is_dir()
     resumed = outputs(plan, data, classes, replace(folder, resume=True))
     np.testing.assert_array_equal(resumed, whole)
+
+
+def test_an_interrupt_ends_the_members_and_the_run_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, classes = waves()
+    plan = replace(PLAN, seeds=(1, 2, 3), max_steps=6)
+    whole = outputs(plan, data, classes)
+    draw = CaseSampler.__call__
+
+    def interrupted(sampler: CaseSampler, step: int) -> Any:
+        if sampler.seed == 2 and step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return draw(sampler, step)
+
+    folder = RunFolder(path=tmp_path / "run", progress=False)
+    with monkeypatch.context() as stopping:
+        stopping.setattr(CaseSampler, "__call__", interrupted)
+        members = fit_members(data, classes, plan, folder=folder)
+    assert [member.record.stopped_by for member in members] == ["max_steps", "interrupt"]
+    np.testing.assert_array_equal(outputs(plan, data, classes, replace(folder, resume=True)), whole)
 
 
 def test_missing_values_are_flagged_and_survive_where_the_training_part_had_none() -> None:

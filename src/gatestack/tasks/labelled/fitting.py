@@ -62,7 +62,8 @@ def fit_members(
         folder: of the run; each member has a folder `member-<seed>` in it.
 
     Returns:
-        The members, in the order of the seeds.
+        The members, in the order of the seeds; after Ctrl-C or SIGTERM those so far, of which the last one's
+        record says `"interrupt"`.
 
     Raises:
         TrainingError: the loss is not finite. ArgumentError: the folder holds another run.
@@ -94,6 +95,8 @@ def fit_members(
         network.float()  # precision="64-true" trains in float64; model folders are float32
         network.eval()
         members.append(Member(network, record, seed))
+        if record.stopped_by == "interrupt":
+            break
     return members
 
 
