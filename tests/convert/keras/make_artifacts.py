@@ -5,6 +5,7 @@ It runs in an environment with TensorFlow, not in that of Gatestack:
     python make_artifacts.py FOLDER keras        Keras 3, writes .keras, .h5 and .weights.h5
     python make_artifacts.py FOLDER tf_keras     Keras 2, the same
     python make_artifacts.py FOLDER keras --kept only those that are committed
+    python make_artifacts.py FOLDER old_keras    Keras 2.12 to 2.14, of TensorFlow 2.12 to 2.14
 
 For each model there is `<dialect>_<model>.npz`: `in0`, …, and `out0`, …; `again0`, … are the outputs of a
 second call with the same inputs, which differ where a layer keeps its state.
@@ -39,6 +40,7 @@ KEPT = {
         "lstm_options.keras", "bidirectional_parts.h5", "conv_lstm_options.h5", "nested.keras", "masks.h5",
         "cells.h5", "told_masks.h5",
     ],
+    "old_keras": ["gru_options.keras"],  # of TensorFlow 2.12.1
 }  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def outputs_of(model: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 def make(folder: Path, dialect: str, *, kept: bool) -> None:
     """Write the files of one dialect."""
-    keras = importlib.import_module(dialect)
+    keras = importlib.import_module("keras" if dialect == "old_keras" else dialect)
     for name, build in CASES.items():
         wanted = [name + suffix for suffix in SUFFIXES if not kept or name + suffix in KEPT[dialect]]
         if not wanted:
@@ -70,6 +72,8 @@ def make(folder: Path, dialect: str, *, kept: bool) -> None:
             path = folder / f"{dialect}_{file}"
             if file.endswith(".weights.h5"):
                 model.save_weights(path)
+            elif dialect == "old_keras" and file.endswith(".keras"):
+                model.save(path, save_format="keras_v3")
             else:
                 model.save(path)
         np.savez_compressed(folder / f"{dialect}_{name}.npz", **arrays)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from model_cases import CASES, TOLERANCES
 
 from gatestack.convert.keras import read_keras, read_keras_weights
 from gatestack.convert.network import Network
-from gatestack.errors import ArgumentError
+from gatestack.errors import ArgumentError, ModelFileError
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = ROOT / "tests" / "artifacts" / "keras"
@@ -61,7 +63,7 @@ def check(path: Path) -> None:
 
 
 def test_the_kept_files_are_there() -> None:
-    assert len(FILES) == 26
+    assert len(FILES) == 27
     sizes = [path.stat().st_size for path in KEPT.iterdir()]
     assert max(sizes) < 100_000
     assert sum(sizes) < 1_400_000
@@ -70,6 +72,38 @@ def test_the_kept_files_are_there() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_of_keras_gives_its_predictions(path: Path) -> None:
     check(path)
+
+
+def test_weights_spread_over_several_files_are_read(tmp_path: Path) -> None:
+    path = KEPT / "keras_lstm_options.keras"
+    model = keras.models.load_model(path)
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=5e-7)  # in GiB
+    assert len(list(tmp_path.glob("m_*.weights.h5"))) > 2
+    network = read(path)
+    expected = network.predict(*numbered(proof_of(path), "in"))
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data.normal_()
+    read_keras_weights(tmp_path / "m.weights.json", network)
+    for one, other in zip(network.predict(*numbered(proof_of(path), "in")), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    shard = next(tmp_path.glob("m_*1.weights.h5"))
+    shard.rename(tmp_path / "elsewhere")
+    before = [parameter.clone() for parameter in network.parameters()]
+    with pytest.raises(ModelFileError, match=f"{shard.name}: cannot be opened"):
+        read_keras_weights(tmp_path / "m.weights.json", network)
+    for one, other in zip(network.parameters(), before, strict=True):
+        assert one.equal(other)
+
+
+@pytest.mark.parametrize(
+    "name", ["../m.weights.h5", "/etc/m.weights.h5", "a\\b.weights.h5", "m.h5", 3, "C:m.weights.h5"]
+)
+def test_a_list_of_weights_that_leads_elsewhere_is_refused(name: object, tmp_path: Path) -> None:
+    path = tmp_path / "m.weights.json"
+    path.write_text(json.dumps({"weight_map": {"/layers/dense/vars": ["m.weights.h5", name]}}))
+    with pytest.raises(ModelFileError, match=r"m\.weights\.json: it names the file"):
+        read_keras_weights(path, read(KEPT / "keras_words.keras"))
 
 
 def test_another_number_would_be_seen(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Settings:
         self.where = where
         if not isinstance(data, dict):
             raise self.refused("it has no config")
-        self._data = data
+        self._data = {key: _plain(value) for key, value in data.items()}
         self._used = {"name", "dtype"}
 
     def refused(self, what: str, *, expected: str | None = None, hint: str = _RESAVE) -> ModelFileError:
@@ -132,3 +132,12 @@ class Settings:
             raise self.refused(
                 f"it has the unknown setting {quote_value(key)}", hint=nearest_name(key, self._used)
             )
+
+
+def _plain(value: Any) -> Any:
+    """Give a number that Keras 2.12 wrote as one of NumPy; anything else as it is."""
+    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
+        inner = value.get("config")
+        found = inner.get("value") if isinstance(inner, dict) else None
+        return found if type(found) in (int, float) else value
+    return value

@@ -103,7 +103,7 @@ class PathWeights:
             inside = path.removeprefix(layer.place.within).strip("/")
             place = "/".join(part for part in (layer.place.path, inside, "vars") if part)
             if self._old:
-                place = place.replace("layers/", f"{_OLD_FOLDER}/")
+                place = self._old_place(place)
             groups = [group for root in self._roots if isinstance(group := root.find(place), Hdf5Group)]
             there = {name: group for group in groups for name in group.names}
             expected = [str(number) for number in range(len(names))]
@@ -111,6 +111,23 @@ class PathWeights:
                 raise _missing(names, len(there), f"{layer.where}, {place}")
             found += [there[name].dataset(name) for name in expected]
         return found
+
+    def _old_place(self, place: str) -> str:
+        """Give the path in files of Keras 2.12 to 2.14.
+
+        2.12 counts every layer with weights twice: `gru`, `gru_2`, `gru_4`.
+        """
+        parts = place.split("/")
+        for number in range(len(parts) - 1):
+            if parts[number] != "layers":
+                continue
+            parts[number] = _OLD_FOLDER
+            word, _, turn = parts[number + 1].rpartition("_")
+            groups = [root.find("/".join(parts[: number + 1])) for root in self._roots]
+            there = {name for group in groups if isinstance(group, Hdf5Group) for name in group.names}
+            if turn.isdecimal() and f"{word}_1" not in there and f"{word}_2" in there:
+                parts[number + 1] = f"{word}_{2 * int(turn)}"
+        return "/".join(parts)
 
 
 class ListedWeights:

@@ -24,7 +24,7 @@ from gatestack.convert.keras.stores import (
     load,
     read_texts,
 )
-from gatestack.convert.layers import NetworkLayer
+from gatestack.convert.layers import MaskBy, NetworkLayer
 from gatestack.convert.network import Network
 from gatestack.errors import ModelFileError, quote_value
 
@@ -93,7 +93,9 @@ def _roots(path: str | os.PathLike[str], max_bytes: int, stack: ExitStack) -> li
 
 def _wanted(layers: Sequence[tuple[str, NetworkLayer]], where: str) -> list[Wanted]:
     """List the layers that have weights, with their places in a file of such layers."""
-    paths = layer_paths([(name, keras_class(layer)) for name, layer in layers])
+    # A step that Keras has no layer for, and that has no weights, does not stand in its way.
+    kinds = [(name, "" if isinstance(layer, MaskBy) else keras_class(layer)) for name, layer in layers]
+    paths = layer_paths(kinds)
     every = [
         Wanted(Place(name, paths[name]), slots_of(layer), f"{where}, layer {quote_value(name)}")
         for name, layer in layers
