@@ -96,9 +96,9 @@ def _lines(exported: Exported) -> list[str]:
     else:
         share = 100 * exported.file_bytes / exported.plain_bytes
         lines.append(
-            f"{exported.plain_bytes} bytes without int8; {share:.0f} % are left. What rounding costs:"
+            f"{exported.plain_bytes} bytes without int8; {share:.0f} % are left. What rounding changes:"
         )
-    lines += difference_lines(exported.differences)
+    lines += difference_lines(exported.differences, limits=exported.plain_bytes is None)
     for name, score in exported.scores.items():
         before = exported.plain_scores.get(name)
         lines.append(f"{name}: {score:.6g}" + ("" if before is None else f", {before:.6g} without int8"))

@@ -60,8 +60,8 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def difference_lines(differences: Mapping[str, Difference]) -> list[str]:
-    """Write a table of differences, an output a line.
+def difference_lines(differences: Mapping[str, Difference], *, limits: bool = True) -> list[str]:
+    """Write a table of differences, an output a line; with `limits` it says what is allowed.
 
     Example:
         >>> from gatestack.convert.proof import Difference
@@ -70,11 +70,10 @@ def difference_lines(differences: Mapping[str, Difference]) -> list[str]:
         y           1.0e-07   2.0e-08   2.0e-05
     """
     width = max([10, *map(len, differences)])
-    rows = [f"{'output':<{width}} {'largest':>8}  {'mean':>8}  {'allowed':>8}"]
-    rows += [
-        f"{name:<{width}} {one.largest:>8.1e}  {one.mean:>8.1e}  {one.allowed:>8.1e}"
-        for name, one in differences.items()
-    ]
+    rows = [f"{'output':<{width}} {'largest':>8}  {'mean':>8}" + (f"  {'allowed':>8}" if limits else "")]
+    for name, one in differences.items():
+        row = f"{name:<{width}} {one.largest:>8.1e}  {one.mean:>8.1e}"
+        rows.append(row + (f"  {one.allowed:>8.1e}" if limits else ""))
     return rows
 
 
@@ -101,7 +100,7 @@ def _lines(found: Verification) -> list[str]:
     lines += difference_lines(found.differences)
     if found.rounding:
         lines += ["", "against the model before its weights were rounded to eight bits:"]
-        lines += difference_lines(found.rounding)
+        lines += difference_lines(found.rounding, limits=False)
     wrong = [name for name, one in found.differences.items() if one.share > 1]
     lines.append("")
     if found.changed:
