@@ -35,6 +35,13 @@ class Member:
         network: in eval mode, float32, on the CPU.
         record: how its training went.
         seed: of what was drawn: kernels, initial weights, batches, dropout.
+
+    Example:
+        >>> from gatestack.data import Sequences
+        >>> plan = LabelledPlan(task="regress", outputs=1, widths=(4,), max_steps=2, seeds=(7,))
+        >>> (member,) = fit_members(Sequences.from_arrays([[0.0, 1.0], [2.0]]), np.array([0.5, 2.0]), plan)
+        >>> member.seed, member.record.steps
+        (7, 2)
     """
 
     network: LabelledNetwork
@@ -109,6 +116,14 @@ def run_members(networks: Sequence[LabelledNetwork], sequences: Sequences) -> np
 
     Returns:
         (M, n, K) logits or targets.
+
+    Example:
+        >>> from gatestack.data import Sequences
+        >>> level = Sequences.from_arrays([[float(value)] * 5 for value in range(9)])
+        >>> plan = LabelledPlan(task="regress", outputs=1, widths=(4,), max_steps=2)
+        >>> members = fit_members(level, np.arange(9.0), plan)
+        >>> run_members([member.network for member in members], level[:2]).shape
+        (1, 2, 1)
     """
     outputs = np.zeros((len(networks), len(sequences), networks[0].shape.outputs))
     exact = [copy.deepcopy(network).double() for network in networks]
