@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -180,6 +181,15 @@ def test_the_state_goes_where_the_layer_goes() -> None:
     assert {part.dtype for part in leaves(stateful.state)} == {torch.float64}
     stateful(x.double())
     assert "state" not in "".join(stateful.state_dict())
+
+
+def test_nothing_of_a_chunk_is_kept_but_the_state() -> None:
+    stateful = Stateful(LSTM(4, C))
+    sizes = []
+    for steps in (1, 20_000):
+        stateful(torch.zeros(N, steps, C))
+        sizes.append(len(pickle.dumps(stateful)))
+    assert sizes[0] == sizes[1]
 
 
 def test_a_refused_call_changes_nothing() -> None:

@@ -220,7 +220,7 @@ class Stateful(SequenceLayer):
                 state = replaced_rows(new, self.layer.start(x), state, axis=1)
         output, final = self.layer(x, state, lengths=lengths, mask=mask)
         self.state = final
-        self._shape = x[:1, :0].detach()
+        self._shape = x.new_empty(1, 0, *x.shape[2:])  # no view, which would keep x
         return output, final
 
     def _check_batch(self, rows: int) -> None:
