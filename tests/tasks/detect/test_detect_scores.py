@@ -128,7 +128,7 @@ def slow_vus(truth: np.ndarray, scores: np.ndarray, largest_buffer: int) -> floa
 def test_the_surface_is_that_of_its_definition(steps: list[tuple[bool, int]], buffer: int) -> None:
     truth = np.array([flag for flag, _ in steps])
     scores = np.array([score for _, score in steps], dtype=float)
-    assert vus_pr(truth, scores, largest_buffer=buffer) == pytest.approx(slow_vus(truth, scores, buffer))
+    assert vus_pr(truth, scores, buffers=range(buffer + 1)) == pytest.approx(slow_vus(truth, scores, buffer))
 
 
 def test_the_surface_forgives_a_few_steps() -> None:
@@ -136,10 +136,11 @@ def test_the_surface_forgives_a_few_steps() -> None:
     truth[100:110] = True
     late = np.zeros(200)
     late[112] = 1.0
-    assert vus_pr(truth, late, largest_buffer=10) > vus_pr(truth, late, largest_buffer=0) + 0.01
-    assert vus_pr(truth, truth.astype(float), largest_buffer=0) == 1.0
+    assert vus_pr(truth, late, buffers=range(11)) > vus_pr(truth, late, buffers=[0]) + 0.01
+    assert vus_pr(truth, truth.astype(float), buffers=[0]) == 1.0
     for bad in (np.full(200, np.nan), np.zeros(199)):
         with pytest.raises(ArgumentError):
-            vus_pr(truth, bad, largest_buffer=3)
-    with pytest.raises(ArgumentError, match="largest_buffer is -1"):
-        vus_pr(truth, late, largest_buffer=-1)
+            vus_pr(truth, bad, buffers=[3])
+    for wrong in (-1, [], [0.5]):
+        with pytest.raises(ArgumentError, match="buffers is"):
+            vus_pr(truth, late, buffers=wrong)

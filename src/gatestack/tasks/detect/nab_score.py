@@ -78,13 +78,16 @@ def probation_steps(steps: int) -> int:
     return int(_PROBATION_SHARE * min(steps, _LONGEST_FILE))
 
 
-def score_file(alarms: npt.NDArray[np.bool_], windows: Windows, profile: NabProfile) -> NabResult:
+def score_file(
+    alarms: npt.NDArray[np.bool_], windows: Windows, profile: NabProfile, *, probation: int | None = None
+) -> NabResult:
     """Score the alarms of one file.
 
     Args:
         alarms: (steps,) True where an alarm was raised; those in the probation are not counted.
         windows: first and last step of each window, in order, without overlap.
         profile: gains and costs.
+        probation: number of first steps that are not scored; None takes the benchmark's, `probation_steps`.
 
     Raises:
         ArgumentError: a window lies outside the file, or the windows are not in order.
@@ -98,7 +101,7 @@ def score_file(alarms: npt.NDArray[np.bool_], windows: Windows, profile: NabProf
     steps = len(alarms)
     _check_windows(windows, steps)
     raised = np.flatnonzero(alarms)
-    raised = raised[raised >= probation_steps(steps)]
+    raised = raised[raised >= (probation_steps(steps) if probation is None else probation)]
     raw, hits, inside = 0.0, 0, np.zeros(len(raised), dtype=bool)
     for first, last in windows:
         within = (raised >= first) & (raised <= last)

@@ -102,16 +102,17 @@ def _overlap(range_: tuple[int, int], others: Ranges) -> float:
     return sum(shared) / (last - first + 1) / len(shared) if shared else 0.0
 
 
-def vus_pr(truth: BoolArray, scores: FloatArray, *, largest_buffer: int) -> float:
+def vus_pr(truth: BoolArray, scores: FloatArray, *, buffers: npt.ArrayLike) -> float:
     """Measure the volume under the precision-recall surface: no threshold, and late or early alarms count.
 
     Around each anomaly lies a buffer in which an alarm is partly right, the less the further away. The area
-    under the precision-recall curve is averaged over buffers from 0 to `largest_buffer` steps.
+    under the precision-recall curve is averaged over `buffers`.
 
     Args:
         truth: (steps,) True within anomalies.
         scores: (steps,) the higher, the more anomalous; finite.
-        largest_buffer: L in the source, in steps, 0 or more; about the length of a typical anomaly or season.
+        buffers: steps, each 0 or more. The source takes all from 0 to L, about the length of a typical
+            anomaly or season; some of them, evenly spaced, give nearly the same for less.
 
     Returns:
         0 to 1. A detector without any knowledge gets about the share of anomalous steps. NaN without anomaly.
@@ -125,20 +126,21 @@ def vus_pr(truth: BoolArray, scores: FloatArray, *, largest_buffer: int) -> floa
 
     Example:
         >>> truth = np.array([False, False, True, False])
-        >>> vus_pr(truth, np.array([0.0, 0.1, 0.9, 0.2]), largest_buffer=0)
+        >>> vus_pr(truth, np.array([0.0, 0.1, 0.9, 0.2]), buffers=[0])
         1.0
     """
     _check_pair(truth, scores, "vus_pr")
     if not np.isfinite(scores).all():
         raise ArgumentError("a score is not finite", where="vus_pr", expected="finite scores")
-    if largest_buffer < 0:
-        raise ArgumentError(f"largest_buffer is {largest_buffer}", where="vus_pr", expected="0 or more")
+    steps = np.atleast_1d(np.asarray(buffers))
+    if steps.dtype.kind not in "iu" or not len(steps) or steps.min() < 0:
+        raise ArgumentError(f"buffers is {buffers!r}", where="vus_pr", expected="whole numbers of 0 or more")
     if not truth.any():
         return float("nan")
     order = np.argsort(-scores, kind="stable")
     # Steps of equal score are told apart by no threshold: a curve has a point at the last of them only.
     last_of_equal = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    areas = [_range_area(truth, scores, buffer, order, last_of_equal) for buffer in range(largest_buffer + 1)]
+    areas = [_range_area(truth, scores, buffer, order, last_of_equal) for buffer in steps.tolist()]
     return float(np.mean(areas))
 
 
