@@ -21,7 +21,9 @@ PUBLIC_PACKAGES = [
     "gatestack.compat.keras",
     "gatestack.compat.torch",
     "gatestack.convert",
+    "gatestack.convert.torch",
     "gatestack.data",
+    "gatestack.data.collections",
     "gatestack.errors",
     "gatestack.kernels",
     "gatestack.nn",
@@ -29,7 +31,10 @@ PUBLIC_PACKAGES = [
     "gatestack.reports",
     "gatestack.runtime",
     "gatestack.tasks",
+    "gatestack.tasks.classify",
     "gatestack.tasks.forecast",
+    "gatestack.tasks.labelled",
+    "gatestack.tasks.regress",
     "gatestack.training",
 ]
 PUBLIC_NAMES = [

@@ -14,7 +14,9 @@ from gatestack.cli.demo import demo
 from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
 from gatestack.cli.export import export
+from gatestack.cli.fit_classify import fit_classify
 from gatestack.cli.fit_forecast import fit_forecast
+from gatestack.cli.fit_regress import fit_regress
 from gatestack.cli.import_model import import_model
 from gatestack.cli.predict import predict
 from gatestack.cli.report import report
@@ -37,7 +39,7 @@ fit = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="""Fit a model on a table and save it.
+    help="""Fit a model on a file and save it.
 
       gatestack fit forecast weather.csv --target temp_max --horizon 7 --out runs/weather
     """,
@@ -58,7 +60,7 @@ def _main(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Forecast with stacks of recurrent layers, beside the naive answers.
+    """Forecast and classify series with stacks of recurrent layers, beside the naive answers.
 
     gatestack demo
 
@@ -72,13 +74,15 @@ def _add(group: typer.Typer, name: str, function: object, summary: str) -> None:
 
 
 _add(app, "demo", demo, "A real weather series: fit, backtest, report, in two minutes.")
-app.add_typer(fit, name="fit", short_help="Fit a model on a table and save it.")
+app.add_typer(fit, name="fit", short_help="Fit a model on a file and save it.")
 _add(fit, "forecast", fit_forecast, "Forecast the next steps of one or many series.")
-_add(app, "predict", predict, "Forecast with a saved model.")
-_add(app, "evaluate", evaluate, "Score a saved model on what came after its fit.")
+_add(fit, "classify", fit_classify, "Name the class of a series.")
+_add(fit, "regress", fit_regress, "Predict a number for a series.")
+_add(app, "predict", predict, "Predict with a saved model, as a table.")
+_add(app, "evaluate", evaluate, "Score a saved model on data its fit did not see.")
 _add(app, "report", report, "Make the report page of a saved model.")
-_add(app, "import", import_model, "Read a model of Keras or ONNX and save it as ours.")
-_add(app, "export", export, "Write a model as ONNX or Keras, with its proof.")
+_add(app, "import", import_model, "Read a model of Keras, ONNX or torch and save it as ours.")
+_add(app, "export", export, "Write a model as ONNX, Keras or torch, with its proof.")
 _add(app, "verify", verify, "Replay the proof of an exported file or a model.")
 _add(app, "doctor", doctor, "What computes on this machine, and what to do about it.")
 _add(app, "bench", bench, "What recurrent layers cost on this machine, beside torch.")

@@ -15,7 +15,11 @@ from gatestack.tasks.evaluation import Evaluation
 __all__ = ["render_report", "report"]
 
 # Kind of the model → the module with the page of its task.
-_PAGES = {"forecaster": "gatestack.reports.forecast"}
+_PAGES = {
+    "classifier": "gatestack.reports.labelled",
+    "forecaster": "gatestack.reports.forecast",
+    "regressor": "gatestack.reports.labelled",
+}
 
 
 def report(
