@@ -90,7 +90,7 @@ def folds_of(answers: npt.NDArray[np.generic], folds: int, *, classes: bool, see
 
     Example:
         >>> folds = folds_of(np.array([0, 0, 0, 0, 1, 1]), 2, classes=True, seed=0)
-        >>> sorted(folds[:4]), sorted(folds[4:])
+        >>> sorted(folds[:4].tolist()), sorted(folds[4:].tolist())
         ([0, 0, 1, 1], [0, 1])
     """
     shuffled = np.random.default_rng(seed).permutation(len(answers))

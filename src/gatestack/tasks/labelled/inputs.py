@@ -148,9 +148,10 @@ def is_flat(X: Any) -> bool:
         return False
     if isinstance(X, np.ndarray):
         return X.ndim < 3 and not (X.dtype == object and X.ndim == 1 and len(X) and np.ndim(X[0]) > 0)
-    if isinstance(X, list | tuple) and X and all(np.ndim(part) > 0 for part in X if not _ragged(part)):
-        parts = [None if _ragged(part) else np.shape(part) for part in X]
-        return len(set(parts)) == 1 and parts[0] is not None and len(parts[0]) == 1
+    if isinstance(X, list | tuple) and X and not all(np.ndim(part) == 0 for part in X if not _ragged(part)):
+        # A list of arrays is a list of series, also where their lengths happen to agree.
+        shapes = {None if _ragged(part) or isinstance(part, np.ndarray) else np.shape(part) for part in X}
+        return len(shapes) == 1 and None not in shapes and len(shapes.pop() or ()) == 1
     return True
 
 
