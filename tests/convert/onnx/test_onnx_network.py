@@ -365,6 +365,31 @@ def test_files_of_keras_become_onnx(tmp_path: Path, name: str) -> None:
     assert max(found.share for found in exported.differences.values()) < 0.5
 
 
+@pytest.mark.parametrize("inside", ["a constant", "a shape"])
+def test_a_network_for_some_batches_alone_is_an_error(tmp_path: Path, inside: str) -> None:
+    """Its graph would have a frozen batch."""
+    if inside == "a shape":
+        made = [Node("y", layer("reshape", shape=(2, -1)), ("x",))]
+    else:
+        two = Node("two", layer("constant", shape=(2, 3)), ())
+        made = [two, Node("y", layer("combine", operation="add"), ("x", "two"))]
+    network = Network([Port("x", (3,))], made, ["y"]).eval()
+    network.predict(numbers(2, 3))
+    with pytest.raises(ArgumentError, match="2 rows alone") as error:
+        export_onnx(network, tmp_path / "n.onnx")
+    assert "frozen" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_length_that_a_network_has_inside_is_an_error(tmp_path: Path) -> None:
+    made = [layer("reshape", shape=(0, 15)), layer("dense", units=2, input_size=15)]
+    network = chain(Port("x", (None, 3)), *made)
+    assert network.predict(numbers(2, 5, 3)).shape == (2, 2)
+    with pytest.raises(ArgumentError, match="it cannot be computed with drawn inputs"):
+        export_onnx(network, tmp_path / "n.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_of_float64_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="float32"):
         export_onnx(chain(ANY, layer("dense", units=2, input_size=4)).double(), tmp_path / "n.onnx")

@@ -43,8 +43,10 @@ _CASES = (
     _windows,
 )  # imported so that they register what they know
 
-_SIZES = ((1, 1), (2, 5), (3, 9), (1, 12), (2, 33), (1, 34))  # rows, and sizes of free axes
+# Rows, and sizes of free axes: three of each are wanted, small ones first; images need larger ones.
+_SIZES = ((1, 1), (2, 5), (3, 9), (1, 12), (2, 33), (3, 34))
 _WANTED = 4
+_BATCHES = 3
 
 
 def network_graph(network: Network, b: GraphBuilder, drawn: Sequence[DrawnCall] | None = None) -> OnnxParts:
@@ -158,6 +160,14 @@ def draw_calls(model: Network) -> list[DrawnCall]:
                 problem = problem or str(error).splitlines()[0]
     if len(drawn) < 2:
         raise ArgumentError(f"it cannot be computed with drawn inputs: {problem}", where=model.name)
+    counts = sorted({one.rows for one in drawn})
+    if len(counts) < _BATCHES:
+        shown = " and ".join(map(str, counts))
+        raise ArgumentError(
+            f"it can be computed with batches of {shown} rows alone: {problem}",
+            where=model.name,
+            expected="a network for batches of any size: in the file the batch would be frozen",
+        )
     return drawn
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gatestack.convert.onnx.assemble import need_onnx
 from gatestack.convert.ports import Port, PortType
 from gatestack.errors import ModelFileError, quote_value
 
@@ -44,10 +45,13 @@ def read_ports(graph: GraphProto, path: str) -> list[Port]:
         where = f"{path}, input {quote_value(value.name)}"
         kind = value.type.tensor_type
         if kind.elem_type not in _TYPES or not kind.HasField("shape") or not kind.shape.dim:
+            names = need_onnx().TensorProto.DataType
+            told = names.Name(kind.elem_type).lower() if kind.elem_type in names.values() else "unknown"
             raise ModelFileError(
-                f"type {kind.elem_type} with {len(kind.shape.dim)} axes",
+                f"a tensor of type {told} with {len(kind.shape.dim)} axes",
                 where=where,
-                expected="a tensor of floats or whole numbers with one axis or more",
+                expected="floats or whole numbers with one axis or more",
+                hint="for a forecaster, load the model folder from which the file was exported",
             )
         dims = list(kind.shape.dim)
         batch = direct.get(value.name)
