@@ -16,7 +16,15 @@ from gatestack.convert.keras import read_keras, write_keras
 from gatestack.convert.network import Network
 from gatestack.convert.onnx.export import export_onnx
 from gatestack.convert.paired import check_place, write_pair
-from gatestack.convert.proof import Array, Difference, Proof, ProofVector, compare, encode_proof, proof_path
+from gatestack.convert.proof import (
+    Array,
+    Difference,
+    Proof,
+    ProofVector,
+    compare_answers,
+    encode_proof,
+    proof_path,
+)
 from gatestack.convert.torch.folder import check_folder, read_torch_folder, torch_files, write_torch_folder
 from gatestack.convert.torch.to_torch import network_of
 from gatestack.errors import ArgumentError, check_choice
@@ -99,8 +107,8 @@ def _export_torch(model: object, target: Path, overwrite: bool) -> Exported:
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "torch"
         count = write_torch_folder(written, files, vectors, _TOLERANCE, overwrite=False)
-        again = read_torch_folder(written)
-    differences = _compared(vectors, [again.run(vector.inputs) for vector in vectors], target)
+        _, answers = read_torch_folder(written).answers()
+    differences = _compared(vectors, answers, target)
     write_torch_folder(target, files, vectors, _TOLERANCE, overwrite=overwrite)
     return Exported(target, target / "proof.safetensors", count, differences)
 
@@ -109,10 +117,8 @@ def _compared(
     vectors: list[ProofVector], answers: list[dict[str, Array]], target: Path
 ) -> dict[str, Difference]:
     """Compare what is read again with the model; refuse to write what differs."""
-    differences = {
-        name: compare([one.outputs[name] for one in vectors], [one[name] for one in answers], _TOLERANCE)
-        for name in vectors[0].outputs
-    }
+    expected, calls = [one.outputs for one in vectors], [one.inputs for one in vectors]
+    differences = compare_answers(expected, answers, _TOLERANCE, calls=calls)
     wrong = [name for name, one in differences.items() if one.share > 1]
     if wrong:
         raise ArgumentError(

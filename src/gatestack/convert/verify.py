@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatestack.convert.proof import Array, Difference, Proof, compare, read_proof
+from gatestack.convert.proof import Array, Difference, Proof, compare_answers, read_proof
 from gatestack.convert.torch.folder import is_torch_folder
 from gatestack.errors import ArgumentError, ModelFileError
 
@@ -72,9 +72,9 @@ def verify(
 
     An `.onnx` file is checked (`gatestack.convert.onnx.safe_read`) and run in ONNX Runtime; a `.keras` file
     is run in Keras where that is installed (on the backend that KERAS_BACKEND names, else torch's), otherwise
-    by our own reader; both in a process of their own. A model folder is computed by Gatestack; a folder of
-    torch by torch, out of source that is written again and compared with its `model.py`: what another wrote
-    there never runs.
+    by our own reader; a folder for torch in torch, out of source that is written again and compared with its
+    `model.py`: what another wrote there never runs. Each of them runs in a process of its own. A model folder
+    is computed by Gatestack.
 
     Args:
         path: the file, with its `<path>.proof.safetensors` beside it, a model folder, or a folder that was
@@ -149,14 +149,11 @@ def _keras(file: Path, inputs: Inputs) -> Replayed:
 
 
 def _verified_torch(folder: Path, allow_changed: bool) -> Verification:
-    import torch
-
     from gatestack.convert.torch.folder import read_torch_folder
 
     read = read_torch_folder(folder)
-    answers = [read.run(vector.inputs) for vector in read.proof.vectors]
-    changed = read.changed and not allow_changed
-    return _replayed(folder, read.proof, f"torch {torch.__version__}", answers, changed)
+    runner, answers = read.answers()
+    return _replayed(folder, read.proof, runner, answers, read.changed and not allow_changed)
 
 
 def _replayed(
@@ -171,24 +168,19 @@ def _replayed(
             expected=", ".join(names),
             hint="the proof is of another file",
         )
-    found = {name: [answer[name] for answer in answers] for name in names}
+    calls = [vector.inputs for vector in proof.vectors]
     exact = [vector.exact for vector in proof.vectors]
     return Verification(
         path=file,
         runner=runner,
-        differences={
-            name: compare([v.outputs[name] for v in proof.vectors], found[name], proof.tolerance)
-            for name in names
-        },
+        differences=compare_answers(
+            [vector.outputs for vector in proof.vectors], answers, proof.tolerance, calls=calls
+        ),
         tolerance=proof.tolerance,
         vectors=len(proof.vectors),
         real=sum(vector.real for vector in proof.vectors),
         changed=changed,
-        rounding={
-            name: compare([one[name] for one in exact], found[name], proof.tolerance)
-            for name in names
-            if all(name in one for one in exact)
-        },
+        rounding=compare_answers(exact, answers, proof.tolerance, calls=calls) if all(exact) else {},
     )
 
 
@@ -200,27 +192,33 @@ def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verifi
 
     read = read_model_folder(folder)
     kind = read.model.get("kind")
+    inputs: dict[str, Array] = {}
     if kind == KIND:
-        today = _network_today(read)
+        inputs = {name: array for name, array in read.proof.items() if name.startswith("input.")}
+        today = _network_today(read, [inputs[f"input.{number}"] for number in range(len(inputs))])
     elif load is None:
         raise ArgumentError(
             f"a model folder of the kind {kind!r}", where=str(folder), hint="pass load=gatestack.load"
         )
     else:
-        today = load(folder)._to_data()[2]
-    differences: dict[str, Difference] = {}
-    for name, saved in read.proof.items():
-        if name in today:
-            differences[name] = compare([saved], [today[name]], TOLERANCE)
+        today = load(folder).proof()
+    saved = {name: array for name, array in read.proof.items() if name not in inputs}
+    missing = sorted(saved.keys() - today.keys())
+    if missing or not saved:
+        raise ModelFileError(
+            f"nothing computes {', '.join(missing) or 'an answer'} of its proof",
+            where=str(folder),
+            expected=", ".join(sorted(today)),
+        )
+    differences = compare_answers([saved], [today], TOLERANCE, calls=[inputs])
     return Verification(folder, f"Gatestack {version('gatestack')}", differences, TOLERANCE, 1)
 
 
-def _network_today(folder: ModelFolder) -> dict[str, Array]:
+def _network_today(folder: ModelFolder, inputs: Sequence[Array]) -> dict[str, Array]:
     """Compute a network on the inputs of its proof -> its outputs, named as in the proof."""
+    from gatestack.convert.answers import answers_of
     from gatestack.convert.network import Network
     from gatestack.convert.network_folder import network_from_folder
 
-    network = network_from_folder(Network, folder)
-    found = network.predict(*[folder.proof[f"input.{number}"] for number in range(len(network.inputs))])
-    outputs = found if isinstance(found, tuple) else (found,)
-    return {f"output.{number}": array for number, array in enumerate(outputs)}
+    found = answers_of(network_from_folder(Network, folder), inputs)
+    return {f"output.{number}": array for number, array in enumerate(found)}

@@ -130,6 +130,11 @@ class Steps(Base):
         return self.last(y)[0], second, first[0]
 
 
+class MadeOfNumbers(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x * torch.tensor([1.0, 0.5, 2.0]))[0] + torch.tensor(3)
+
+
 class Defaults(Base):
     def forward(self, x: Tensor, state: Any = None, scale: float = 2.0) -> Any:
         if state is None:
@@ -149,6 +154,7 @@ WRITTEN: list[tuple[type[Base], list[Port] | None]] = [
     (Shapes, None),
     (Generated, None),
     (Steps, None),
+    (MadeOfNumbers, None),
     (Defaults, None),
     (
         Defaults,
@@ -165,6 +171,7 @@ def test_code_as_it_is_written_goes_both_ways(kind: type[Base], ports: list[Port
     renamed = [Port(p.name.replace(".", "_"), p.shape, p.dtype, p.batch_axis) for p in network.inputs]
     assert len(from_torch(plain, renamed).outputs) == len(network.outputs)
     assert tree.training, "the module is left in its mode"
+    assert set(vars(tree)) == set(vars(kind())), "and without anything new"
 
 
 @pytest.mark.parametrize(
@@ -335,6 +342,12 @@ class InPlace(Base):
         return y
 
 
+class Keeps(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        output, self.hidden = self.gru(x)
+        return output
+
+
 class BakedSize(Base):
     def forward(self, x: Tensor) -> Tensor:
         y = self.gru(x)[0]
@@ -361,6 +374,7 @@ class BakedSize(Base):
         (Untold, ["the input 'x' is read by transpose", "inputs=[Port("]),
         (Convolves, ["module 'conv' (test_torch_code.py", "what Conv1d does"]),
         (InPlace, ["InPlace"]),
+        (Keeps, ["forward sets self.hidden", "give the state to forward"]),
         (BakedSize, ["differs by"]),
     ],
 )
@@ -371,6 +385,14 @@ def test_what_a_network_cannot_say_is_refused_with_line_and_reason(
         from_torch(kind())
     for part in parts:
         assert part in str(refused.value)
+
+
+def test_a_refused_module_is_as_it_was() -> None:
+    tree = Keeps()
+    with pytest.raises(ArgumentError):
+        from_torch(tree)
+    assert not hasattr(tree, "hidden")
+    assert tree.training
 
 
 def test_hooks_mixed_dtypes_and_wrong_inputs_are_refused() -> None:

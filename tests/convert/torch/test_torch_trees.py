@@ -19,7 +19,11 @@ from gatestack.convert.torch.proof import arguments
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 SEEDS = range(120)
-LATER = [pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[40:]]
+
+
+def some(quick: int) -> list[Any]:
+    """Give all seeds; the first of them belong to the quick tests."""
+    return [*SEEDS[:quick], *[pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[quick:]]]
 
 
 def inputs_of(network: Network, choices: dict[str, Any], rows: int, steps: int) -> list[Tensor]:
@@ -46,7 +50,7 @@ def assert_same(a: Any, b: Any, double: bool, what: str) -> None:
         )
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", some(60))
 def test_a_drawn_tree_goes_both_ways(seed: int) -> None:
     choices = draw(seed)
     what = f"to replay: make({choices})"
@@ -66,7 +70,7 @@ def test_a_drawn_tree_goes_both_ways(seed: int) -> None:
             assert_same(again(*drawn), expected, choices["double"], what)
 
 
-@pytest.mark.parametrize("seed", [*SEEDS[:40], *LATER])
+@pytest.mark.parametrize("seed", some(20))
 def test_gradients_are_those_of_torch(seed: int) -> None:
     choices = draw(seed) | {"double": True}
     what = f"to replay: make({choices})"

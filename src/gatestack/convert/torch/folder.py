@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from safetensors.torch import save
 from torch import nn
 
 from gatestack.convert.bounded_read import read_bounded
+from gatestack.convert.child import answers_of_child
 from gatestack.convert.layers import Constant, layer_from_data
 from gatestack.convert.network import Network
 from gatestack.convert.ports import Node, Port
@@ -52,31 +54,61 @@ FILES = ("model.py", "weights.safetensors", "architecture.json", "proof.safetens
 _LIMITS = {"model.py": 2**24, "weights.safetensors": 2**31, "architecture.json": 2**24,
            "proof.safetensors": 2**28}  # fmt: skip
 
+_WORKER = Path(__file__).with_name("replay_worker.py")
+_REPLAY_BYTES = 2 * 2**30  # beside what torch takes when it is imported
+_COPIES = 8  # of weights and inputs, while a network is computed
+
 _FAILS = (ArgumentError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError)
 
 
+@dataclass(frozen=True, eq=False)
 class TorchFolder:
-    """A folder that was read: the module, and what proves it.
+    """A folder that was read: a network as source and weights, and what proves it.
 
     Args:
-        module: of torch, in eval mode, with the weights of the folder.
+        path: of the folder.
+        source: written again, equal to its model.py.
+        weights: of its weights.safetensors; they fit.
         proof: test vectors; inputs `input.0`, …, outputs `output.0`, ….
         changed: the files are not those that were exported.
     """
 
-    def __init__(self, module: nn.Module, proof: Proof, *, changed: bool) -> None:
-        self.module = module
-        self.proof = proof
-        self.changed = changed
+    path: Path
+    source: TorchSource
+    weights: Mapping[str, Array]
+    proof: Proof
+    changed: bool
 
-    @torch.no_grad()
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute the module on `input.0`, … (each with its batch, such as (N, T, C)) -> `output.0`, …."""
-        tensors = [torch.as_tensor(np.array(inputs[f"input.{number}"])) for number in range(len(inputs))]
-        like = next((one.dtype for one in self.module.parameters()), torch.float32)
-        found = self.module(*[one.to(like) if one.is_floating_point() else one for one in tensors])
-        several = found if isinstance(found, tuple) else (found,)
-        return {f"output.{number}": one.contiguous().numpy() for number, one in enumerate(several)}
+    def answers(self) -> tuple[str, list[dict[str, Array]]]:
+        """Compute the inputs of the proof in torch, in a process of its own and without Gatestack.
+
+        Returns:
+            torch with its version, and the outputs of each vector.
+
+        Raises:
+            ModelFileError: torch cannot compute them, or needs more memory than the sizes of weights and
+                inputs let expect.
+        """
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in self.weights.items()}
+        wide = any(tensor.dtype == torch.float64 for tensor in tensors.values())
+        content = save(
+            tensors,
+            {
+                "source": self.source.text,
+                "class": self.source.class_name,
+                "dtype": "float64" if wide else "float32",
+            },
+        )
+        calls = [vector.inputs for vector in self.proof.vectors]
+        given = len(content) + sum(array.nbytes for call in calls for array in call.values())
+        return answers_of_child(
+            _WORKER,
+            "weights.safetensors",
+            bytes(content),
+            calls,
+            where=str(self.path),
+            memory_bytes=_REPLAY_BYTES + _COPIES * given,
+        )
 
 
 def is_torch_folder(path: Path) -> bool:
@@ -205,8 +237,8 @@ def read_torch_folder(path: Path) -> TorchFolder:
             hint="it was changed, or written by another version: export the model again",
         )
     arrays = decode_tensors(files["weights.safetensors"], where=str(path / "weights.safetensors"))
-    module = _filled(source, arrays, str(path / "weights.safetensors"))
-    return TorchFolder(module, proof, changed=_sha256(files) != proof.sha256)
+    _check_weights(source, arrays, str(path / "weights.safetensors"))
+    return TorchFolder(path, source, arrays, proof, changed=_sha256(files) != proof.sha256)
 
 
 def _is_small(node: Node) -> bool:
@@ -271,8 +303,8 @@ def _fill_constant(node: Node, texts: list[str]) -> None:
     layer.register_buffer("value", numbers.reshape(layer.options.shape))
 
 
-def _filled(source: TorchSource, arrays: Mapping[str, Array], where: str) -> nn.Module:
-    """Make the module with weights that fit; memory is taken for no others."""
+def _check_weights(source: TorchSource, arrays: Mapping[str, Array], where: str) -> None:
+    """Refuse weights that do not fit: sizes in the architecture are not believed."""
     for name, tensor in source.state.items():
         if name not in arrays or tuple(arrays[name].shape) != tuple(tensor.shape):
             found = tuple(arrays[name].shape) if name in arrays else "missing"
@@ -280,8 +312,3 @@ def _filled(source: TorchSource, arrays: Mapping[str, Array], where: str) -> nn.
                                  expected=f"shape {tuple(tensor.shape)}")  # fmt: skip
     for name in arrays.keys() - source.state.keys():
         raise ModelFileError(f"no module has the weight {quote_value(name)}", where=where)
-    module = source.make()
-    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    floats = [tensor.dtype for tensor in state.values() if tensor.is_floating_point()]
-    module.to(floats[0] if floats else torch.float32).load_state_dict(state)
-    return module.eval()

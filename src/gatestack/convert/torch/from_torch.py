@@ -25,7 +25,7 @@ from gatestack.convert.torch.packing import read_pack, read_pad
 from gatestack.convert.torch.ports import check_ports, port_type, told_ports
 from gatestack.convert.torch.proof import prove
 from gatestack.convert.torch.reading import TreeReader
-from gatestack.convert.torch.trace import Alone, is_ours, place_of, traced
+from gatestack.convert.torch.trace import MADE_TENSOR, Alone, is_ours, place_of, traced
 from gatestack.convert.torch.values import Packed
 from gatestack.errors import ArgumentError, nearest_name
 from gatestack.nn import SequenceLayer
@@ -150,7 +150,7 @@ def _is_leaf(module: nn.Module) -> bool:
 
 @contextmanager
 def _evaluated(module: nn.Module) -> Iterator[None]:
-    """Have every module in eval mode, and as it was afterwards."""
+    """Have every module in eval mode, and as it was afterwards, without what the trace keeps in it."""
     before = [(one, one.training) for one in module.modules()]
     module.eval()
     try:
@@ -159,6 +159,8 @@ def _evaluated(module: nn.Module) -> Iterator[None]:
     finally:
         for one, training in before:
             one.training = training
+        for name in [name for name in vars(module) if name.startswith(MADE_TENSOR)]:
+            delattr(module, name)
 
 
 def _run(module: nn.Module, graph: fx.Graph, drawer: Drawer, rows: int, steps: int) -> dict[fx.Node, Any]:

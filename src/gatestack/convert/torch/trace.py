@@ -15,9 +15,12 @@ from torch.nn.utils import rnn
 
 from gatestack.errors import ArgumentError
 
-__all__ = ["Alone", "forward_parameters", "is_ours", "place_of", "traced"]
+__all__ = ["MADE_TENSOR", "Alone", "forward_parameters", "is_ours", "place_of", "traced"]
 
 _PACKING = (rnn.pack_padded_sequence, rnn.pad_packed_sequence)
+MADE_TENSOR = "_tensor_constant"
+"""How torch.fx names the attributes of a tree in which it keeps tensors that code makes of numbers."""
+
 _OURS = Path(__file__).parents[2]
 _TORCHS = Path(torch.__file__).parent
 
@@ -44,15 +47,40 @@ def traced(module: nn.Module, inputs: Sequence[str]) -> fx.Graph:
         ['placeholder', 'call_module', 'output']
     """
     tracer = _Tracer(inputs)
+    before = [(name, one, dict(vars(one))) for name, one in module.named_modules()]
     try:
         with _functions_recorded():
-            return tracer.trace(module)
+            graph = tracer.trace(module)
     except ArgumentError:
         raise
     except fx.proxy.TraceError as error:
         raise _refused(module, error, _control_flow(error)) from None
     except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError) as error:
         raise _refused(module, error, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from None
+    finally:
+        kept = [f"{name}.{key}".strip(".") for name, one, was in before for key in _restored(one, was)]
+    if kept:
+        raise ArgumentError(
+            f"forward sets self.{kept[0]}",
+            where=type(module).__name__,
+            expected="a forward that keeps nothing between calls",
+            hint="give the state to forward, and return the next one",
+        )
+    return graph
+
+
+def _restored(module: nn.Module, before: dict[str, Any]) -> list[str]:
+    """Give a module the attributes that it had -> those that its code had set.
+
+    Tensors that code makes of numbers stay: the graph finds them as attributes of the tree.
+    """
+    now = vars(module)
+    new = [name for name in now if name not in before or now[name] is not before[name]]
+    changed = [name for name in new if not name.startswith(MADE_TENSOR)]
+    for name in changed:
+        now.pop(name)
+    now.update(before)
+    return changed
 
 
 def forward_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
