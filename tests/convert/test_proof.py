@@ -183,6 +183,13 @@ def test_nan_and_infinity_equal_themselves() -> None:
     assert compare([a], [a.copy()], 1e-5).largest == 0
 
 
+def test_answers_without_a_number_prove_nothing() -> None:
+    nothing = np.array([np.nan, np.inf])
+    assert compare([nothing, nothing], [nothing, nothing], 1e-5).share == np.inf
+    assert compare([nothing, np.ones(1)], [nothing, np.ones(1)], 1e-5).share == 0
+    assert compare([np.zeros((0, 2))], [np.zeros((0, 2))], 1e-5).share == 0
+
+
 def test_a_pair_is_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "deep" / "m.onnx"
     write_pair(target, b"old", b"old proof")

@@ -19,7 +19,7 @@ __all__ = ["TIME_LIMIT_S", "answers_of_child"]
 
 Array = npt.NDArray[Any]
 
-TIME_LIMIT_S = 600
+TIME_LIMIT_S = 120
 """How long all calls together may take."""
 
 

@@ -126,7 +126,8 @@ def compare(
       numbers cancel has the rounding errors of those. In small units, such as metres for a wavelength, inputs
       are small as well, and so is what is allowed.
 
-    NaN equals NaN, an infinity itself. Whole numbers, booleans and texts must be equal.
+    NaN equals NaN, an infinity itself; but where there is no finite number at all, nothing is proved. Whole
+    numbers, booleans and texts must be equal.
 
     Args:
         expected: arrays a, of any shape.
@@ -135,9 +136,12 @@ def compare(
         inputs: for which these are the answers; those that are not floats do not count.
 
     Returns:
-        The differences over all of them; infinite where shapes or kinds differ, or one is finite and the
-        other is not.
+        The differences over all of them; infinite where shapes or kinds differ, one is finite and the other
+        is not, or none is finite.
     """
+    floats = [array for array in expected if array.dtype.kind == "f" and array.size]
+    if floats and not any(np.isfinite(array).any() for array in floats):
+        return Difference(np.inf, np.inf, tolerance, np.inf)
     sizes = [_size(array) for array in expected]
     units = [_size(array) for array in inputs if array.dtype.kind == "f"]
     least = max(max(sizes, default=0.0) / 16, min(1.0, max(units, default=1.0)) / 128, _TINIEST)

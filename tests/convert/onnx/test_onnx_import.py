@@ -298,6 +298,10 @@ def loop(model: Any) -> None:
     model.graph.output[1].name = "e"
 
 
+def unheard_of(model: Any) -> None:
+    model.opset_import[0].version = 999
+
+
 def foreign(model: Any) -> None:
     model.graph.node[0].domain = "com.microsoft"
     model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
@@ -322,6 +326,7 @@ def foreign(model: Any) -> None:
         (weights_as_inputs, ["node 'cell' (LSTM)", "W is the value 'W'", "an initializer"]),
         (another_operator, ["node 'last' (Einsum)", "'Einsum' is not understood"]),
         (loop, ["node 'looped' (Scan)", "'body' is a graph"]),
+        (unheard_of, ["operators of version 999", "at most"]),
         (foreign, ["node 'cell' (LSTM)", "com.microsoft"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

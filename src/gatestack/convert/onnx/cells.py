@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import (
     Leaf,
@@ -21,7 +22,7 @@ from gatestack.convert.onnx.dispatch import (
 from gatestack.convert.onnx.loops import looped
 from gatestack.convert.onnx.ragged import Ragged
 from gatestack.convert.onnx.recurrent import array, emit_directions
-from gatestack.convert.onnx.steps import CellWeights, activated
+from gatestack.convert.onnx.steps import CellWeights
 from gatestack.errors import ArgumentError
 from gatestack.nn import Cell, DeepTransitionCell, GRUCell, Loop, LSTMCell, RNNCell, StackedCells
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import LeafTree, Output, StateValues, emit_layer, state_leaves, suffixed
 from gatestack.convert.onnx.loops import turned
 from gatestack.convert.onnx.modules import emit_module
 from gatestack.convert.onnx.ragged import Ragged
 from gatestack.convert.onnx.recurrent import cell_weights, emit_directions, recurrent_leaves
-from gatestack.convert.onnx.steps import activated
 from gatestack.nn import Bidirectional, DeepOutput, PerStep, ShortcutStack, Stack, Stateful
 from gatestack.nn.recurrent import Recurrent
 
@@ -153,7 +153,6 @@ def _(
     ragged: Ragged,
     state: StateValues,  # noqa: ARG001 (it has none)
 ) -> tuple[Output, StateValues]:
-    shape = b.op("Shape", x)
     rows = b.op("Reshape", x, b.op("Concat", b.ints(-1), b.op("Shape", x, start=2), axis=0))
     y = emit_module(layer.module, b, rows)
     shape = b.op("Concat", b.op("Shape", x, start=0, end=2), b.op("Shape", y, start=1), axis=0)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import Leaf, LeafTree, StateValues, emit_layer, state_leaves
 from gatestack.convert.onnx.loops import looped
 from gatestack.convert.onnx.ragged import Ragged
 from gatestack.convert.onnx.recurrent import array
-from gatestack.convert.onnx.steps import activated
 from gatestack.errors import ArgumentError
 from gatestack.nn import ConvLSTM
 

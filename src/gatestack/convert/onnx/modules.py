@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.recurrent import array
-from gatestack.convert.onnx.steps import activated
 from gatestack.errors import ArgumentError
 
 __all__ = ["emit_module"]

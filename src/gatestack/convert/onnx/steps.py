@@ -10,7 +10,7 @@ import numpy as np
 from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
 
-__all__ = ["CellWeights", "activated", "cell_step", "input_product"]
+__all__ = ["CellWeights", "cell_step", "input_product"]
 
 _EPSILON = 1e-5  # of the layer normalisation, as in torch
 

@@ -11,6 +11,7 @@ import torch
 from gatestack.convert.layers.operator import computed
 from gatestack.convert.layers.operator_table import OPERATORS
 from gatestack.convert.network import Network
+from gatestack.convert.onnx.assemble import need_onnx
 from gatestack.convert.onnx.safe_read import MAX_ONNX_BYTES, CheckedModel, read_checked
 from gatestack.convert.onnx_import.graph import GraphReader, NodeReader
 from gatestack.convert.onnx_import.layers import LAYERS
@@ -78,6 +79,14 @@ def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MAX_ONNX_BYTES) 
 def _read_graph(checked: CheckedModel, path: str | os.PathLike[str], changed: str | None) -> Network:
     """Read the nodes of a graph one by one; `changed` says why it is not the network that it describes."""
     graph = checked.model.graph
+    newest = int(need_onnx("onnx.defs").onnx_opset_version())
+    for one in checked.model.opset_import:
+        if one.domain in ("", "ai.onnx") and one.version > newest:
+            raise ModelFileError(
+                f"operators of version {one.version}",
+                where=str(path),
+                expected=f"at most {newest}, the newest that the installed onnx knows",
+            )
     reader = GraphReader(checked.model, checked.shapes, str(path), changed)
     ports = read_ports(graph, str(path))
     reader.begin(ports)

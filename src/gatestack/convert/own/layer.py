@@ -95,7 +95,7 @@ class OwnLayer(NetworkLayer):
     @property
     def outputs(self) -> int:
         """y, or two, and the state."""
-        return (2 if getattr(self.inner, "merge", "") is None else 1) + self.state_count
+        return (2 if self.inner.gives_pair else 1) + self.state_count
 
     def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
         """Run the layer; see the class for the signals."""
