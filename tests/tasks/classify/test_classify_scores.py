@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn import metrics
 
 from gatestack.data import Sequences
 from gatestack.errors import ArgumentError, DataError
+from gatestack.tasks.classify import Classifier
 from gatestack.tasks.classify.evaluation import score_classes
 from gatestack.tasks.labelled import minirocket
 from gatestack.tasks.labelled.baselines import (
@@ -291,3 +293,12 @@ def test_cross_validation_of_a_regressor() -> None:
     assert result.scores["model"].to_list() == ["gatestack", "mean", "1-nn", "linear"]
     assert result.predictions["truth"].to_list() == y.tolist()
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["folds"] == 3
+
+
+@pytest.mark.slow
+def test_the_default_recipe_is_strong_on_a_real_problem(shared_data: Path) -> None:
+    # The training part alone: 67 days of electricity demand, 24 steps each.
+    training = shared_data / "ucr_uea" / "ItalyPowerDemand" / "ItalyPowerDemand_TRAIN.ts"
+    result = Classifier().cross_validate(training, folds=3)
+    assert result.scores["accuracy"][0] > 0.9
+    assert result.cases == 67
