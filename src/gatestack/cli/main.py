@@ -15,6 +15,7 @@ from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
 from gatestack.cli.export import export
 from gatestack.cli.fit_classify import fit_classify
+from gatestack.cli.fit_detect import fit_detect
 from gatestack.cli.fit_forecast import fit_forecast
 from gatestack.cli.fit_regress import fit_regress
 from gatestack.cli.import_model import import_model
@@ -78,6 +79,7 @@ app.add_typer(fit, name="fit", short_help="Fit a model on a file and save it.")
 _add(fit, "forecast", fit_forecast, "Forecast the next steps of one or many series.")
 _add(fit, "classify", fit_classify, "Name the class of a series.")
 _add(fit, "regress", fit_regress, "Predict a number for a series.")
+_add(fit, "detect", fit_detect, "Raise alarms where a series is not as usual.")
 _add(app, "predict", predict, "Predict with a saved model, as a table.")
 _add(app, "evaluate", evaluate, "Score a saved model on data its fit did not see.")
 _add(app, "report", report, "Make the report page of a saved model.")

@@ -17,6 +17,7 @@ __all__ = ["render_report", "report"]
 # Kind of the model → the module with the page of its task.
 _PAGES = {
     "classifier": "gatestack.reports.labelled",
+    "detector": "gatestack.reports.detect",
     "forecaster": "gatestack.reports.forecast",
     "regressor": "gatestack.reports.labelled",
 }

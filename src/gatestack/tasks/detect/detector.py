@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -14,7 +13,7 @@ from gatestack.data.frames import Frame, as_polars, like_input
 from gatestack.errors import ArgumentError
 from gatestack.tasks.detect.evaluation import DetectionEvaluation
 from gatestack.tasks.detect.fitted import FittedDetector
-from gatestack.tasks.detect.fitting import fit_detector, training_steps
+from gatestack.tasks.detect.fitting import fit_detector
 from gatestack.tasks.detect.networks import Method
 from gatestack.tasks.detect.persistence import (
     fitted_from_data,
@@ -143,8 +142,7 @@ class AnomalyDetector(Estimator):
             label=label,
             source=_source(frame),
         )
-        ends = training_steps(np.diff(table.sequences.offsets), train)
-        self.fitted_: FittedDetector = fit_detector(table, ends, plan, label=label, folder=run)
+        self.fitted_: FittedDetector = fit_detector(table, plan, label=label, train=train, folder=run)
         return self
 
     def predict(self, frame: Frame) -> Any:

@@ -94,6 +94,7 @@ class FittedDetector:
         rule: when to raise an alarm.
         columns: names of the columns by role.
         label: name of the column of labels.
+        train: first part that was taken as usual, a share or a number of steps, as given.
         frequency: the step.
         time_kind: how the user writes time.
         ends: (S,) the last time of the training part of each series, in UTC where there is a zone.
@@ -110,6 +111,7 @@ class FittedDetector:
     rule: AlarmRule
     columns: Columns
     label: str
+    train: float | int
     frequency: Frequency
     time_kind: TimeKind
     ends: TimeArray

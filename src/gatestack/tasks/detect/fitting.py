@@ -25,7 +25,8 @@ from gatestack.tasks.detect.networks import (
     make_network,
 )
 from gatestack.tasks.detect.usual import UsualSteps, find_usual
-from gatestack.training import RunFolder, Training, TrainingRecord, train
+from gatestack.training import RunFolder, Training, TrainingRecord
+from gatestack.training import train as train_network
 
 __all__ = ["DetectorPlan", "fit_detector", "training_steps"]
 
@@ -62,21 +63,22 @@ class Windows(NamedTuple):
 
 
 def fit_detector(
-    table: SeriesTable, ends: IntArray, plan: DetectorPlan, *, label: str, folder: RunFolder
+    table: SeriesTable, plan: DetectorPlan, *, label: str, train: float | int, folder: RunFolder
 ) -> FittedDetector:
     """Fit network, scales and threshold.
 
     Args:
         table: the series.
-        ends: (S,) number of first steps of each series that are taken as usual; nothing else is learned from.
         plan: the settings.
         label: name of the column of labels.
+        train: first part of each series that is taken as usual; nothing else is learned from.
         folder: of the run.
 
     Raises:
         DataError: a training part is too short or without values. ArgumentError: alarms per day without days.
         TrainingError: the loss is not finite.
     """
+    ends = training_steps(np.diff(table.sequences.offsets), train)
     alarms_per_step = _alarms_per_step(table, plan)
     parts = _training_parts(table, ends, plan.window)
     series = _scale_of(table, parts)
@@ -105,6 +107,7 @@ def fit_detector(
             rule=_rule(plan, alarms_per_step),
             columns=table.columns,
             label=label,
+            train=train,
             frequency=table.frequency,
             time_kind=table.time_kind,
             ends=table.times[table.sequences.offsets[:-1] + ends - 1].copy(),
@@ -243,7 +246,7 @@ def _train(
         first = next(network.parameters())
         return float(network(*(part.to(first) for part in validation)))
 
-    return train(
+    return train_network(
         network,
         loss,
         sample,

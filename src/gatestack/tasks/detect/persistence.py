@@ -57,6 +57,7 @@ class _Fitted(_Strict):
     threshold: Annotated[float, Field(ge=0)] | None
     columns: dict[str, Any]
     label: str
+    train: Annotated[int | float, Field(gt=0)]
     frequency: dict[str, Any]
     time_kind: dict[str, Any]
     record: dict[str, Any]
@@ -84,6 +85,7 @@ def fitted_to_data(fitted: FittedDetector) -> tuple[dict[str, Any], Arrays, Arra
         threshold=fitted.rule.threshold if isinstance(fitted.rule, CalibratedRule) else None,
         columns=asdict(fitted.columns),
         label=fitted.label,
+        train=fitted.train,
         frequency=asdict(fitted.frequency),
         time_kind=asdict(fitted.time_kind),
         record=fitted.record.to_dict(),
@@ -197,6 +199,7 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedDetector:
         rule=_rule(model),
         columns=columns,
         label=model.label,
+        train=model.train,
         frequency=Frequency(**model.frequency),
         time_kind=kind,
         ends=_times(weights["time.ends"], kind),

@@ -1,0 +1,249 @@
+"""`gatestack fit detect`: from a table to a detector of anomalies with its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gatestack.cli.command import INTERRUPTED
+from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
+from gatestack.cli.options import AsJson, DataFile, Overwrite, Quiet, parse_layers, refuse_existing
+from gatestack.cli.run_folder import open_training, remove_training, unfinished
+from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
+
+if TYPE_CHECKING:
+    from gatestack.tasks.detect import AnomalyDetector, DetectionEvaluation
+
+__all__ = ["fit_detect"]
+
+_DATA, _MODEL, _ALARMS, _TRAINING, _OUTPUT = "Data", "Model", "Alarms", "Training", "Output"
+
+
+def fit_detect(
+    file: DataFile,
+    *,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column to watch; give it again for more.  [default: all columns of numbers]",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of times.  [default: found]", rich_help_panel=_DATA),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of keys.  [default: unique_id if there is one]",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    label: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column with 1 at anomalies: never learned from, scored after the fit.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "label",
+    train: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE|STEPS",
+            help="First part of each series that is taken as usual.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "1.0",
+    method: Annotated[
+        Literal["forecast", "reconstruction"],
+        typer.Option(help="Foretell the next step, or repeat the last window.", rich_help_panel=_MODEL),
+    ] = "forecast",
+    layers: Annotated[
+        str,
+        typer.Option(
+            metavar="N|N,N,…",
+            help="Number of layers, or widths, lowest first: 64,32.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "1",
+    hidden_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Width of each layer, in units.", rich_help_panel=_MODEL)
+    ] = 32,
+    window: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Steps of a training example.", rich_help_panel=_MODEL)
+    ] = 48,
+    false_alarms_per_day: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Alarms a day in usual data that you can live with.  [default: one in 2,000 steps]",
+            rich_help_panel=_ALARMS,
+        ),
+    ] = None,
+    threshold: Annotated[
+        Literal["calibrated", "dynamic"],
+        typer.Option(help="By the rate of false alarms, or following the errors.", rich_help_panel=_ALARMS),
+    ] = "calibrated",
+    quiet_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--quiet-steps",
+            metavar="N",
+            min=1,
+            help="Anomalous steps closer than this are one event.  [default: the window]",
+            rich_help_panel=_ALARMS,
+        ),
+    ] = None,
+    max_steps: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel=_TRAINING),
+    ] = 300,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="The same seed gives the same model on a CPU.", rich_help_panel=_TRAINING
+        ),
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run.", rich_help_panel=_TRAINING)
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel=_TRAINING)
+    ] = False,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Model folder to write.", rich_help_panel=_OUTPUT, show_default=False
+        ),
+    ],
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a detector of anomalies on a stretch of usual data, and save it with a report of its alarms.
+
+    \b
+      gatestack fit detect machine.csv --train 0.15 --out runs/machine
+
+    Where the table has a column of labels, the detector is scored after its training part, beside plain
+    detectors. Ctrl-C ends the training and saves the model so far; checkpoints lie in OUT.training until the
+    model is saved.
+    """
+    refuse_existing(out, overwrite, replaceable=lambda path: (path / "model.json").is_file())
+    training = open_training(out, resume=resume, restart=restart)
+    talk = Talk(quiet or as_json)
+    talk.say("starting …")
+
+    from gatestack.reports import render_report
+    from gatestack.tasks.detect import AnomalyDetector
+    from gatestack.training import RunFolder
+
+    depth = parse_layers(layers)
+    if depth == "auto":
+        raise ArgumentError("'auto'", where="--layers", expected="a number of layers, or widths")
+    model = AnomalyDetector(
+        method,
+        layers=depth,
+        hidden_size=hidden_size,
+        window=window,
+        false_alarms_per_day=false_alarms_per_day,
+        threshold=threshold,
+        quiet=quiet_steps,
+        max_steps=max_steps,
+        seed=seed,
+    )
+    run = RunFolder(path=training, resume=resume, progress=talk.progress)
+    try:
+        model.fit(
+            file, values=value, time=time, series=series, label=label, train=_parse_train(train), run=run
+        )
+    except (KeyboardInterrupt, StorageError, TrainingError):
+        _name_checkpoint(training)
+        raise
+    interrupted = model.fitted_.record.stopped_by == "interrupt"
+    evaluation, why_not = (None, "it was interrupted") if interrupted else _score(model, file)
+    try:
+        page = render_report(model, evaluation=evaluation, data=file, scored="after the fit")
+        model.save(out, overwrite=overwrite, report=page)
+    except StorageError:
+        _name_checkpoint(training)
+        raise
+    if not interrupted:
+        remove_training(training)
+    _print_outcome(model, out, evaluation, why_not, as_json=as_json, quiet=quiet)
+    if interrupted:
+        Talk(False).say(f"interrupted: the best model so far is saved in {out}; it was not scored")
+        _name_checkpoint(training, "--resume --overwrite")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _parse_train(text: str) -> float | int:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"{text!r}", where="--train", expected="a share such as 0.15, or a number of steps"
+        ) from None
+
+
+def _score(model: AnomalyDetector, file: Path) -> tuple[DetectionEvaluation | None, str | None]:
+    """Score on what follows the training part; without labels, or anomalies, say why there are no scores."""
+    try:
+        return model.evaluate(file), None
+    except DataError as error:
+        # The data was good for the fit: only the scoring does not work, and the model is not lost.
+        return None, str(error).split("\n", 1)[0]
+
+
+def _name_checkpoint(training: Path, options: str = "--resume") -> None:
+    """Say, also when it is to be quiet, that the work so far is not lost."""
+    kept = unfinished(training)
+    if kept is not None:
+        Talk(False).say(f"the last checkpoint is {kept}; go on with {options}")
+    else:
+        remove_training(training)
+
+
+def _print_outcome(
+    model: AnomalyDetector,
+    out: Path,
+    evaluation: DetectionEvaluation | None,
+    why_not: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    fitted = model.fitted_
+    if as_json:
+        training = {name: value for name, value in fitted.record.to_dict().items() if name != "history"}
+        print_json(
+            {
+                "model": str(out),
+                "report": str(out / "report.html"),
+                "series": len(fitted.series.keys),
+                "channels": list(fitted.channels),
+                "training": training,
+                "scores": evaluation.to_dict() if evaluation else None,
+                "no_scores": why_not,
+            }
+        )
+        return
+    if evaluation is not None:
+        print_evaluation(evaluation, f"Scores, {evaluation.extent}")
+    else:
+        Talk(quiet).say(f"note: there are no scores: {why_not}")
+    print_written(
+        out,
+        {
+            "model.json": "architecture, threshold, training record",
+            "weights.safetensors": "the weights, and what is usual",
+            "proof.safetensors": "test vectors, checked at loading",
+            "report.html": "the report: open it in a browser",
+        },
+    )
