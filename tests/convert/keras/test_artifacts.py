@@ -19,6 +19,7 @@ from gatestack.errors import ArgumentError, ModelFileError
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = ROOT / "tests" / "artifacts" / "keras"
 MAKE = Path(__file__).with_name("make_artifacts.py")
+ELSEWHERE = ("_nested", "_cells")  # weights alone have the layers of these in other places
 FILES = sorted(path for path in KEPT.glob("*keras_*") if path.suffix != ".npz")
 
 
@@ -143,7 +144,11 @@ def test_fresh_files_in_every_format_give_their_predictions(dialect: str, tmp_pa
     faults = []
     for path in files:
         try:
-            check(path)
+            if path.name.endswith(".weights.h5") and path.name.split(".")[0].endswith(ELSEWHERE):
+                with pytest.raises(ModelFileError, match="weights are stored"):
+                    check(path)
+            else:
+                check(path)
         except (AssertionError, ValueError, ArgumentError) as error:
             faults.append(f"{path.name}: {error}")
     assert not faults, "\n".join(faults)
