@@ -17,6 +17,7 @@ from gatestack.convert.onnx.export import export_onnx
 from gatestack.convert.onnx_import.reader import read_onnx
 from gatestack.convert.ports import Node, Port
 from gatestack.convert.read_model import read_model
+from gatestack.convert.torch import from_torch, read_torch_weights, to_torch
 from gatestack.convert.verify import verify
 
 __all__ = [
@@ -25,10 +26,13 @@ __all__ = [
     "Port",
     "export_model",
     "export_onnx",
+    "from_torch",
     "read_keras",
     "read_keras_weights",
     "read_model",
     "read_onnx",
+    "read_torch_weights",
+    "to_torch",
     "verify",
     "write_keras",
 ]
