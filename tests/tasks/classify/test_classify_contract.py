@@ -184,6 +184,17 @@ def test_labels_are_not_read_for_a_prediction(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_the_label_of_an_arff_file_is_that_of_the_fit(tmp_path: Path) -> None:
+    head = "@relation r\n@attribute size real\n" + "".join(f"@attribute t{at} real\n" for at in range(4))
+    rows = [f"{case}.5,1,{case},2,0" for case in range(6)]
+    (tmp_path / "a.arff").write_text(f"{head}@data\n" + "\n".join(rows))
+    (tmp_path / "b.arff").write_text(f"{head}@data\n" + "\n".join(row.replace(",2,", ",3,") for row in rows))
+    data = read_labelled(tmp_path / "a.arff", kind="numbers", label="size")
+    model = small_regressor().fit(data)
+    assert np.array_equal(model.predict(tmp_path / "a.arff"), model.predict(data))
+    assert model.evaluate(tmp_path / "b.arff").predictions["truth"].to_list() == [at + 0.5 for at in range(6)]
+
+
 def test_several_channels_and_missing_values() -> None:
     series, names = waves(12, channels=3)
     series[0][2, 1] = np.nan

@@ -73,10 +73,10 @@ def read_labelled(
     sequences = sequences_from(data, channels_first=layout == "channels_first")
     if labels is None and need_labels:
         raise ArgumentError("labels are missing", where="read_labelled", expected="one for each case")
-    return with_labels(sequences, labels, kind)
+    return _with_labels(sequences, labels, kind)
 
 
-def with_labels(sequences: Any, labels: npt.ArrayLike | None, kind: TargetKind) -> LabelledSequences:
+def _with_labels(sequences: Any, labels: npt.ArrayLike | None, kind: TargetKind) -> LabelledSequences:
     """Put sequences and an array of labels or targets together."""
     if labels is None:
         return LabelledSequences(sequences)

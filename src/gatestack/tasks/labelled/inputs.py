@@ -73,12 +73,13 @@ def read_for_predict(
     """
     if brings_labels(X) and not (flat and is_frame(X)):
         columns = columns or LabelColumns()
+        table = may_be_table(X)
         data = read_labelled(
             X,
             kind=kind,
-            label=columns.label if may_be_table(X) else None,
-            case=columns.case if may_be_table(X) else None,
-            time=columns.time if may_be_table(X) else None,
+            label=columns.label if table or _ending(X) == ".arff" else None,
+            case=columns.case if table else None,
+            time=columns.time if table else None,
             need_labels=False,
         )
     elif flat and is_flat(X):
@@ -139,7 +140,11 @@ def is_frame(X: Any) -> bool:
 
 def may_be_table(X: Any) -> bool:
     """Tell what may have named columns."""
-    return is_frame(X) or (isinstance(X, str | Path) and Path(X).suffix.lower() not in (".ts", ".arff"))
+    return is_frame(X) or _ending(X) not in ("", ".ts", ".arff")
+
+
+def _ending(X: Any) -> str:
+    return Path(X).suffix.lower() if isinstance(X, str | Path) else ""
 
 
 def is_flat(X: Any) -> bool:
