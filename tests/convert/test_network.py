@@ -141,6 +141,18 @@ def test_a_stateful_network_goes_on_until_it_forgets() -> None:
         network.predict(x[:1])
 
 
+def test_a_returned_state_may_be_changed_in_place() -> None:
+    layer = recurrent("gru", stateful=True, return_state=True)
+    network = Network([Port("x", (None, 3))], [Node("r", layer, ("x",))], ["r", "r:1"])
+    x = np.ones((2, 5, 3), np.float32)
+    _, state = network.predict(x)
+    undisturbed = network.predict(x)[0]
+    network.reset_state()
+    network.predict(x)[1][:] = 7
+    assert np.array_equal(network.predict(x)[0], undisturbed)
+    assert state.shape == (2, 4)
+
+
 @pytest.mark.parametrize(
     ("nodes", "outputs", "said"),
     [

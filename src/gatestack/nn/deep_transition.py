@@ -54,7 +54,7 @@ class DeepTransitionCell(Cell):
 
     Source:
         Pascanu, Gulcehre, Cho & Bengio 2013, "How to Construct Deep Recurrent Neural Networks", arXiv
-        1312.6026, Section 3.3.1: DT-RNN (Figure 2b), and DT(S)-RNN with the shortcut (Figure 2b*).
+        1312.6026: DT-RNN (Figure 2b), and DT(S)-RNN with the shortcut (Figure 2b*).
     """
 
     input_size: int | None = None

@@ -140,7 +140,8 @@ class OverTime(NetworkLayer):
         y, ended = self.core(x, started, lengths=lengths, mask=mask)
         state = (ended,) if isinstance(ended, Tensor) else tuple(ended)
         if options.stateful:
-            self.kept = tuple(part.detach() for part in state)
+            # A copy: the caller may change what is returned.
+            self.kept = tuple(part.detach().clone() for part in state)
         if mask is not None and options.return_sequences:
             y = hold_last(y, mask) if options.masked_output == "hold" else y
         elif mask is not None:
