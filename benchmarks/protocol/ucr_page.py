@@ -115,6 +115,16 @@ def _beside_published(ours: dict[str, float]) -> str:
     return markdown_table(["model", *problems, "mean", "mean rank"], rows)
 
 
+def _finished(fitted: dict[str, list[float]]) -> str:
+    """Say how many seeds there are, and what was not fitted."""
+    seeds = sorted({len(values) for values in fitted.values()})
+    counts = " or ".join(str(count) for count in seeds)
+    words = f"Seeds of the default: {counts} a problem"
+    words += "; of one seed no spread is known." if seeds[0] == 1 else "."
+    missing = [problem for problem in PROBLEMS | UNSEEN if problem not in fitted]
+    return words + (f" Not fitted, for want of time: {', '.join(missing)}." if missing else "")
+
+
 def _unseen(accuracy: dict[str, dict[str, list[float]]], problems: list[str]) -> str:
     if not problems:
         return "\nNone were fitted.\n"
@@ -174,14 +184,14 @@ def ucr_page(table: dict[str, Any]) -> str:
 Accuracy on the test files in per cent: mean over seeds, in brackets the lowest and the highest seed. Models
 were fitted on the training files; the recipe was chosen by cross-validation on training files alone
 ([ucr_recipe.md](ucr_recipe.md)), and no epoch, seed or setting was chosen by a test score. A mean in brackets
-is over fewer problems than the others.
+is over fewer problems than the others. {_finished(fitted)}
 
 {_ours_and_peers(accuracy, problems)}
 
-"{LINEAR}" is the same fit without its recurrent stack: what the stack adds, or costs, is the difference.
-"{ENSEMBLE}" is the mean of the seeds' probabilities, as with `members`. MiniRocket is aeon's, as are the
-distances of DTW, run on the same files; series of unequal length were filled with zeros for MiniRocket and
-the Euclidean distance. DTW was left out where it would have taken longest.
+"{LINEAR}" is the same fit without its recurrent stack: what the stack adds, or costs, is the
+difference. "{ENSEMBLE}" is the mean of the seeds' probabilities, as with `members`. MiniRocket
+is aeon's, as are the distances of DTW, run on the same files; series of unequal length were filled with zeros
+for MiniRocket and the Euclidean distance. DTW was left out where it would have taken longest.
 
 ## On problems that nothing was chosen on
 {_unseen(accuracy, unseen)}
@@ -190,7 +200,6 @@ the Euclidean distance. DTW was left out where it would have taken longest.
 {_beside_published(ours)}
 
 Published: Fawaz et al. 2019 and the result files beside it, means of 10 runs (PLAID 5).
-Their epochs were chosen by training loss; ours are fixed beforehand.
 
 ## Where the default loses
 

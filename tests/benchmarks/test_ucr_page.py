@@ -50,6 +50,8 @@ def test_spread_losses_and_missing_fits_are_shown() -> None:
     assert "| **mean** | **94.5** | **94.0** | (99.5) |" in text
     assert "- GunPoint: FCN +1.0, MiniRocket (aeon) +0.5, ResNet +0.1" in text
     assert "- ECG200: Encoder +2.3, MLP +1.6" in text
+    assert "Seeds of the default: 1 or 2 a problem; of one seed no spread is known." in text
+    assert "Not fitted, for want of time: ItalyPowerDemand, ArrowHead," in text
 
 
 def test_ranks_share_ties() -> None:
