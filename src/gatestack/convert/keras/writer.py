@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -182,7 +183,10 @@ class _Model:
         kind = keras_class(layer)
         config = keras_config(layer, shapes)
         if id(layer) not in names:
-            name = names[id(layer)] = _free(node.name, self._entries)
+            # Keras calls the operations so by which it joins masks, and no name may be there twice.
+            clashes = kind == "Concatenate" and re.fullmatch(r"concatenate(_\d+)?", node.name)
+            wanted = f"{node.name}_layer" if clashes else node.name
+            name = names[id(layer)] = _free(wanted, self._entries)
             policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": self._policy}}
             config = {"name": name, "dtype": {**policy, "registered_name": None}, **config}
             self._entries[name] = {**serialised(kind, config), "name": name, "inbound_nodes": []}
