@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gatestack.reports import report
     from gatestack.tasks import load
     from gatestack.tasks.classify import Classifier
+    from gatestack.tasks.detect import AnomalyDetector
     from gatestack.tasks.forecast import Forecaster
     from gatestack.tasks.regress import Regressor
     from gatestack.training import Training
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyDetector",
     "Classifier",
     "Forecaster",
     "Regressor",
@@ -48,6 +50,7 @@ __all__ = [
 
 # Where each public name lives; None marks a subpackage.
 _HOMES: dict[str, str | None] = {
+    "AnomalyDetector": "gatestack.tasks.detect",
     "Classifier": "gatestack.tasks.classify",
     "Forecaster": "gatestack.tasks.forecast",
     "Regressor": "gatestack.tasks.regress",

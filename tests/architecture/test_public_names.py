@@ -32,6 +32,7 @@ PUBLIC_PACKAGES = [
     "gatestack.runtime",
     "gatestack.tasks",
     "gatestack.tasks.classify",
+    "gatestack.tasks.detect",
     "gatestack.tasks.forecast",
     "gatestack.tasks.labelled",
     "gatestack.tasks.regress",

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 @pytest.mark.parametrize("name", ["LSTM 16, one row of 10 steps", "LSTM 64, masked with holes"])
 def test_answers_are_compared_before_they_are_timed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (case,) = [case for case in keras_layers.CASES if case.name == name]

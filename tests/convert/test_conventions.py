@@ -17,7 +17,6 @@ from gatestack.nn import GRU, LSTM
 keras = pytest.importorskip("keras")
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "conventions.md"
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}

@@ -38,7 +38,6 @@ from gatestack.convert.layers import (
 
 keras = pytest.importorskip("keras")
 # Keras' own conversion of arrays; nothing here could change it.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 GATES = ["sigmoid", "hard_sigmoid", "softsign"]

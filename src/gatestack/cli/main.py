@@ -61,7 +61,7 @@ def _main(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Forecast and classify series with stacks of recurrent layers, beside the naive answers.
+    """Forecast, classify and watch series with stacks of recurrent layers, beside the naive answers.
 
     gatestack demo
 

@@ -26,9 +26,11 @@ def shards_of(path: str | os.PathLike[str]) -> list[Path]:
         ModelFileError: it is missing, damaged, or names a file that does not lie beside it.
 
     Example:
-        >>> Path("m.weights.json").write_text('{"weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}')
-        56
-        >>> [file.name for file in shards_of("m.weights.json")]
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     index = Path(folder, "m.weights.json")
+        ...     _ = index.write_text('{"weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}')
+        ...     [file.name for file in shards_of(index)]
         ['m_00000.weights.h5']
     """
     where = os.fspath(path)
