@@ -15,9 +15,11 @@ from gatestack.compat.keras.masked_steps import real_steps
 from gatestack.compat.keras.weights import weights_of
 from gatestack.compat.specs import spec_of
 from gatestack.kernels.recurrent import run_stack
+from gatestack.nn.merge import Merge, merged
 
 __all__ = ["Bidirectional"]
 
+_MERGES: dict[str, Merge] = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "average"}
 _OURS = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU, keras.layers.SimpleRNN: SimpleRNN}
 
 
@@ -112,27 +114,21 @@ def _run(both: Any, x: Tensor, states: list[Tensor] | None, mask: Tensor | None)
         mask=real,
     )
     finals = result.finals[0]
-    merged: Any
+    found: Any
     if both.return_sequences and both.merge_mode == "concat":
-        merged = result.output  # as the kernels give it
+        found = result.output  # as the kernels give it
     elif both.return_sequences:
-        merged = _merged(both.merge_mode, *result.output.chunk(2, dim=2))
+        found = _merged(both.merge_mode, *result.output.chunk(2, dim=2))
     else:
         last = finals[0]  # -> (2, N, H)
         if real is not None:
             last = last.masked_fill(~real.any(dim=1).unsqueeze(1), 0.0)
-        merged = _merged(both.merge_mode, *last.unbind())
+        found = _merged(both.merge_mode, *last.unbind())
     if not both.return_state:
-        return merged
+        return found
     ends = tuple(final[direction] for direction in (0, 1) for final in finals)
-    return merged + ends if both.merge_mode is None else (merged, *ends)
+    return found + ends if both.merge_mode is None else (found, *ends)
 
 
 def _merged(mode: str | None, one: Tensor, other: Tensor) -> Any:
-    if mode is None:
-        return one, other
-    if mode == "concat":
-        return torch.cat((one, other), dim=-1)
-    if mode == "mul":
-        return one * other
-    return one + other if mode == "sum" else (one + other) / 2
+    return (one, other) if mode is None else merged(one, other, _MERGES[mode], dim=-1)

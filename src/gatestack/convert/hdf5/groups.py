@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatestack.convert.hdf5.headers import Message
-from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
+from gatestack.convert.hdf5.headers import Message, refuse_dense
+from gatestack.convert.hdf5.source import Cursor, Source
 from gatestack.convert.hdf5.types import decode_text
 
 __all__ = ["is_group", "read_members"]
@@ -56,7 +56,7 @@ def read_members(source: Source, messages: Sequence[Message], place: str) -> dic
         elif message.kind == _LINK:
             _read_link(cursor, found)
         elif message.kind == _LINK_INFO:
-            _refuse_dense(cursor)
+            refuse_dense(cursor, "members", index_bytes=8)
     return found
 
 
@@ -134,12 +134,3 @@ def _read_link(cursor: Cursor, found: dict[str, int]) -> None:
         sort = {1: "a soft link", 64: "an external link"}.get(kind, f"a link of the kind {kind}")
         raise cursor.refused(f"the member {name[:60]!r} is {sort}")
     _add(found, name, cursor.number(8), cursor)
-
-
-def _refuse_dense(cursor: Cursor) -> None:
-    version, flags = cursor.numbers("BB")
-    if version != 0:
-        raise cursor.damaged(f"the version of its link info is {version}, not 0")
-    cursor.take(8 if flags & 1 else 0)
-    if cursor.number(8) != UNDEFINED:
-        raise cursor.refused("its members are in a fractal heap")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
 
-__all__ = ["Message", "read_header"]
+__all__ = ["Message", "read_header", "refuse_dense"]
 
 _MOST_MESSAGES = 4096
 _MOST_BLOCKS = 256
@@ -34,6 +34,31 @@ class Message:
 
     kind: int
     content: bytes
+
+
+def refuse_dense(cursor: Cursor, what: str, *, index_bytes: int) -> None:
+    """Read a message that says where members or attributes are, and refuse a heap of its own for them.
+
+    Args:
+        cursor: at the beginning of a link info or attribute info message.
+        what: of which it tells, for errors.
+        index_bytes: of the largest creation index, where the message has one.
+
+    Raises:
+        ModelFileError: they are in a fractal heap, as many are, or the version is unknown.
+
+    Example:
+        >>> import io
+        >>> none = bytes(2) + bytes([255] * 8)
+        >>> source = Source(io.BytesIO(none), 10, "a.h5")
+        >>> refuse_dense(Cursor(source, none, "group /"), "members", index_bytes=8)
+    """
+    version, flags = cursor.numbers("BB")
+    if version != 0:
+        raise cursor.damaged(f"the version of the list of its {what} is {version}, not 0")
+    cursor.take(index_bytes if flags & 1 else 0)
+    if cursor.number(8) != UNDEFINED:
+        raise cursor.refused(f"its {what} are in a fractal heap")
 
 
 def read_header(source: Source, address: int, place: str) -> list[Message]:

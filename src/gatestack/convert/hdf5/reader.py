@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gatestack.convert.hdf5.data import Storage, read_filters, read_layout
 from gatestack.convert.hdf5.groups import is_group, read_members
-from gatestack.convert.hdf5.headers import Message, read_header
+from gatestack.convert.hdf5.headers import Message, read_header, refuse_dense
 from gatestack.convert.hdf5.source import UNDEFINED, Cursor, Source
 from gatestack.convert.hdf5.types import (
     Attribute,
@@ -64,7 +64,7 @@ class _Object:
                     raise cursor.damaged(f"{name[:60]!r} is there twice")
                 found[name] = value
             elif message.kind == _ATTRIBUTE_INFO:
-                _refuse_dense(cursor)
+                refuse_dense(cursor, "attributes", index_bytes=2)
         return found
 
     @property
@@ -276,12 +276,3 @@ def _check_widths(cursor: Cursor) -> None:
     widths = cursor.numbers("BB")
     if widths != (8, 8):
         raise cursor.refused(f"addresses and lengths have {widths} bytes, not 8 each")
-
-
-def _refuse_dense(cursor: Cursor) -> None:
-    version, flags = cursor.numbers("BB")
-    if version != 0:
-        raise cursor.damaged(f"the version of the list is {version}, not 0")
-    cursor.take(2 if flags & 1 else 0)
-    if cursor.number(8) != UNDEFINED:
-        raise cursor.refused("they are in a fractal heap")

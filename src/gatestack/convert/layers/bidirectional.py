@@ -16,6 +16,7 @@ from gatestack.convert.layers.sequence import final_output
 from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import StackSpec
 from gatestack.nn.checks import check_input
+from gatestack.nn.merge import merged
 from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Steps
 
@@ -127,9 +128,9 @@ class BidirectionalLayer(NetworkLayer):
         both = self._run_together if self._together else self._run_apart
         outputs, states = both(x, mask, lengths, given)
         passed = mask if self.options.forward.return_sequences else None
-        merged = [Signal(y, passed) for y in self._merged(*outputs)]
+        shown = [Signal(y, passed) for y in self._merged(*outputs)]
         kept = [Signal(part) for part in (*states[0], *states[1])]
-        return (*merged, *kept) if self.options.forward.return_state else tuple(merged)
+        return (*shown, *kept) if self.options.forward.return_state else tuple(shown)
 
     @property
     def _together(self) -> bool:
@@ -187,13 +188,7 @@ class BidirectionalLayer(NetworkLayer):
 
     def _merged(self, ahead: Tensor, back: Tensor) -> tuple[Tensor, ...]:
         merge = self.options.merge
-        if merge == "none":
-            return ahead, back
-        if merge == "concat":
-            return (torch.cat((ahead, back), dim=-1),)
-        if merge == "mul":
-            return (ahead * back,)
-        return (ahead + back,) if merge == "sum" else ((ahead + back) / 2,)
+        return (ahead, back) if merge == "none" else (merged(ahead, back, merge, dim=-1),)
 
 
 def _made(options: RecurrentOptions | ConvLSTMOptions) -> RecurrentLayer | ConvLSTMLayer:

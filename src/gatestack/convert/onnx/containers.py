@@ -7,7 +7,7 @@ from torch import nn
 from gatestack.convert.onnx.activations import activated
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import LeafTree, Output, StateValues, emit_layer, state_leaves, suffixed
-from gatestack.convert.onnx.loops import turned
+from gatestack.convert.onnx.loops import merged_two, turned
 from gatestack.convert.onnx.modules import emit_module
 from gatestack.convert.onnx.ragged import Ragged
 from gatestack.convert.onnx.recurrent import cell_weights, emit_directions, recurrent_leaves
@@ -72,21 +72,14 @@ def _(
             if layer.return_sequences:
                 reverse = turned(b, _one(reverse), ragged)
         outputs, finals = (_one(forward), _one(reverse)), (forward_state, reverse_state)
-    return _merged(layer, b, outputs), finals
+    if layer.merge is None:
+        return outputs, finals
+    return merged_two(b, *outputs, layer.merge, axis=2 if layer.return_sequences else 1), finals
 
 
 @state_leaves.register(Bidirectional)
 def _(layer: Bidirectional) -> LeafTree:
     return state_leaves(layer.forward_layer), suffixed(state_leaves(layer.reverse_layer), "_reverse")
-
-
-def _merged(layer: Bidirectional, b: GraphBuilder, outputs: tuple[Value, Value]) -> Output:
-    if layer.merge is None:
-        return outputs
-    if layer.merge == "concat":
-        return b.op("Concat", *outputs, axis=2 if layer.return_sequences else 1)
-    one = b.op("Mul" if layer.merge == "mul" else "Add", *outputs)
-    return b.op("Mul", one, b.number(0.5)) if layer.merge == "average" else one
 
 
 def _is_plain(ahead: nn.Module, back: nn.Module) -> bool:

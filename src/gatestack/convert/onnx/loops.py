@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.ragged import Ragged, widened
 
-__all__ = ["CellStep", "looped", "turned"]
+__all__ = ["CellStep", "looped", "merged_two", "turned"]
 
 CellStep = Callable[[GraphBuilder, Value, tuple[Value, ...]], tuple[Value, ...]]
 """step(body, input of the step, state) -> the new state, the output of the step first."""
@@ -47,6 +47,28 @@ def looped(
     over = {b.op("Transpose", x, perm=order): "float32", real: "bool"}
     final, (y,) = b.scan(one, state, over)
     return b.op("Transpose", y, perm=order), final
+
+
+def merged_two(b: GraphBuilder, ahead: Value, back: Value, merge: str, axis: int) -> Value:
+    """Make one output of those of two directions, as `gatestack.nn.merge.merged` does.
+
+    Args:
+        b: the graph.
+        ahead: of the first direction.
+        back: of the second one.
+        merge: "concat", "sum", "mul" or "average".
+        axis: of the features, along which "concat" puts them.
+
+    Example:
+        >>> b = GraphBuilder()
+        >>> x = b.input("x", "float32", ("batch", 3))
+        >>> merged_two(b, x, x, "mul", axis=1).startswith("Mul")
+        True
+    """
+    if merge == "concat":
+        return b.op("Concat", ahead, back, axis=axis)
+    one = b.op("Mul" if merge == "mul" else "Add", ahead, back)
+    return b.op("Mul", one, b.number(0.5)) if merge == "average" else one
 
 
 def turned(b: GraphBuilder, x: Value, ragged: Ragged) -> Value:

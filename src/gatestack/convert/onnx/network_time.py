@@ -11,6 +11,7 @@ from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import StateValues, mapped, started, state_leaves
 from gatestack.convert.onnx.emit import emit_sequence_layer
 from gatestack.convert.onnx.layer_vectors import flat
+from gatestack.convert.onnx.loops import merged_two
 from gatestack.convert.onnx.network_signals import Emitted, GraphSignal, Kept, emit_network_layer, flipped
 from gatestack.convert.onnx.ragged import front_order, gathered, real_steps
 from gatestack.convert.own.layer import OwnLayer
@@ -48,13 +49,7 @@ def _(layer: BidirectionalLayer, b: GraphBuilder, signals: Signals, kept: Kept, 
     if one.return_sequences and layer.options.backward.reversed_output != "time":
         back = flipped(b, back)
     passed = x.mask if one.return_sequences else None
-    outputs = [ahead, back]
-    if merge == "concat":
-        outputs = [b.op("Concat", ahead, back, axis=-1)]
-    elif merge != "none":
-        outputs = [b.op("Mul" if merge == "mul" else "Add", ahead, back)]
-        if merge == "average":
-            outputs = [b.op("Mul", outputs[0], b.number(0.5))]
+    outputs = [ahead, back] if merge == "none" else [merged_two(b, ahead, back, merge, axis=-1)]
     states = (*ended, *back_ended) if one.return_state else ()
     return [*((y, passed) for y in outputs), *((part, None) for part in states)]
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gatestack.convert.onnx.builder import Array, GraphBuilder, Value
 from gatestack.convert.onnx.dispatch import Leaf, LeafTree, StateValues, emit_layer, initial, state_leaves
-from gatestack.convert.onnx.loops import looped, turned
+from gatestack.convert.onnx.loops import looped, merged_two, turned
 from gatestack.convert.onnx.ragged import Ragged
 from gatestack.convert.onnx.steps import CellWeights, cell_step, input_product
 from gatestack.errors import ArgumentError
@@ -153,9 +153,7 @@ def merged(b: GraphBuilder, y: Value, directions: int, width: int, merge: str, r
     if directions == 1 or merge == "concat":
         return b.reshape(y, (*[0] * (rank - 2), directions * width))
     parts = b.ops("Split", y, b.ints(1, 1), outputs=2, axis=rank - 2)
-    one = b.op("Mul" if merge == "mul" else "Add", *parts)
-    if merge == "average":
-        one = b.op("Mul", one, b.number(0.5))
+    one = merged_two(b, parts[0], parts[1], merge, axis=rank - 1)
     return b.op("Squeeze", one, b.ints(rank - 2))
 
 
