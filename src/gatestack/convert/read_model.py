@@ -31,6 +31,7 @@ def read_model(path: str | os.PathLike[str]) -> Network:
     Raises:
         ArgumentError: another ending.
         ModelFileError: the file is damaged, hostile, or has something that is not understood.
+        StorageError: the system would not let it be read.
 
     Example:
         >>> read_model("model.pkl")  # doctest: +ELLIPSIS

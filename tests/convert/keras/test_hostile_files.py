@@ -20,7 +20,7 @@ from gatestack.convert.keras import read_keras, read_keras_weights
 from gatestack.convert.layers import Dense, DenseOptions
 from gatestack.convert.network import Network
 from gatestack.convert.ports import Node, Port
-from gatestack.errors import ModelFileError
+from gatestack.errors import ModelFileError, StorageError
 
 
 def layer(kind: str = "Dense", **config: Any) -> dict[str, Any]:
@@ -285,7 +285,7 @@ def test_another_member_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "missing.keras", "cannot be opened")
+    refused(tmp_path / "missing.keras", "there is no such file")
     refused(tmp_path, "a folder")
     pickled = tmp_path / "m.h5"
     pickled.write_bytes(b"\x80\x04cos\nsystem\n")
@@ -296,6 +296,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         cut.write_bytes(whole[:length])
         refused(cut, "")
     refused(tmp_path / "m.keras", "expected at most 100", max_bytes=100)
+
+
+def test_what_the_system_will_not_read_is_no_fault_of_a_file(tmp_path: Path) -> None:
+    circle = tmp_path / "circle.keras"
+    circle.symlink_to(circle)
+    with pytest.raises(StorageError, match=r"circle\.keras: cannot read"):
+        read_keras(circle)
 
 
 def test_wrong_weights_leave_the_network_as_it_was(tmp_path: Path) -> None:

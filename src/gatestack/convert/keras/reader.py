@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gatestack.convert.archive import read_archive
+from gatestack.convert.bounded_read import open_bounded
 from gatestack.convert.hdf5 import Hdf5Group, open_hdf5
 from gatestack.convert.keras.assemble import assemble
 from gatestack.convert.keras.model_config import read_architecture
@@ -21,7 +21,6 @@ __all__ = ["open_file", "read_keras", "read_keras_stream"]
 
 _MEMBERS = {"metadata.json": True, "config.json": True, "model.weights.h5": True}
 _MOST_CONFIG_BYTES = 2 * 2**20
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_keras(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> Network:
@@ -41,6 +40,7 @@ def read_keras(path: str | os.PathLike[str], *, max_bytes: int = 2**30) -> Netwo
     Raises:
         ModelFileError: the file is missing, damaged or hostile, or has a layer or a setting that is not read:
             the message names the file, the layer, and the reason.
+        StorageError: the system would not let it be read.
 
     Example:
         >>> from gatestack.convert import Network, Node, Port
@@ -86,6 +86,7 @@ def open_file(path: str | os.PathLike[str], limit: int) -> BinaryIO:
 
     Raises:
         ModelFileError: it is missing, no regular file, or too large.
+        StorageError: the system would not let it be read.
 
     Example:
         >>> Path("a").write_bytes(b"abc")
@@ -94,29 +95,13 @@ def open_file(path: str | os.PathLike[str], limit: int) -> BinaryIO:
         ...     stream.read()
         b'abc'
     """
-    where = os.fspath(path)
     if Path(path).is_dir():
         raise ModelFileError(
-            "a folder", where=where, expected="a .keras or .h5 file",
+            "a folder", where=os.fspath(path), expected="a .keras or .h5 file",
             hint="a SavedModel holds a program of TensorFlow: save the model as .keras",
         )  # fmt: skip
-    try:
-        handle = os.open(path, _FLAGS)
-    except OSError as error:
-        raise ModelFileError(f"cannot be opened: {error.strerror}", where=where) from None
-    stream = os.fdopen(handle, "rb")
-    status = os.fstat(stream.fileno())
-    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-        stream.close()
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError("not a regular file", where=where)
-        raise ModelFileError(
-            f"{status.st_size} bytes",
-            where=where,
-            expected=f"at most {limit}",
-            hint="raise max_bytes where you trust the file",
-        )
-    return stream
+    larger = "raise max_bytes where you trust the file"
+    return open_bounded(Path(path), limit, "give the path of a .keras or .h5 file", larger=larger)
 
 
 def _read_archive(stream: BinaryIO, where: str, limit: int) -> Network:

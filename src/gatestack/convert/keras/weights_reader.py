@@ -49,6 +49,7 @@ def read_keras_weights(path: str | os.PathLike[str], network: Network, *, max_by
         ModelFileError: the file is missing, damaged or hostile, or its weights do not fit: the message names
             the layer, the weight, the shape found and the one expected. The network is as it was.
         ArgumentError: the network has a layer that Keras has not.
+        StorageError: the system would not let a file be read.
 
     Example:
         >>> import h5py
