@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import gatestack as gs
 from gatestack.convert import Port, export_onnx
 from gatestack.convert.torch import from_torch, to_torch
+from gatestack.convert.torch.trace import traced
 from gatestack.errors import ArgumentError
+from gatestack.nn import GRU, Stack
 
 
 class Base(nn.Module):
@@ -395,11 +398,45 @@ def test_a_refused_module_is_as_it_was() -> None:
     assert tree.training
 
 
+class Meets(nn.Module):
+    """Says when its forward runs, and goes on when another says that it is time, or does not."""
+
+    def __init__(self, says: threading.Event, waits_for: threading.Event, seconds: float) -> None:
+        super().__init__()
+        self.says, self.waits_for, self.seconds = says, waits_for, seconds
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.says.set()
+        self.waits_for.wait(self.seconds)
+        return x
+
+
+def test_two_threads_leave_torch_as_it_was() -> None:
+    began, overtaken, over = threading.Event(), threading.Event(), threading.Event()
+    before = torch.zeros
+    second = threading.Thread(target=traced, args=(Meets(overtaken, over, 20.0), ["x"]))
+
+    class First(Meets):
+        def forward(self, x: Tensor) -> Tensor:
+            second.start()
+            return super().forward(x)
+
+    traced(First(began, overtaken, 0.3), ["x"])
+    over.set()
+    second.join()
+    assert overtaken.is_set()
+    assert torch.zeros is before
+
+
 def test_hooks_mixed_dtypes_and_wrong_inputs_are_refused() -> None:
     hooked = ZeroStates()
     hooked.out.register_forward_hook(lambda *given: given[-1] + 1)
     with pytest.raises(ArgumentError, match=r"module 'out'.*hooks"):
         from_torch(hooked)
+    stack = Stack(GRU(4, input_size=3), GRU(4, input_size=4))
+    stack.layers[1].register_forward_hook(lambda *given: given[-1])
+    with pytest.raises(ArgumentError, match="GRU has hooks"):
+        from_torch(stack)
     mixed = ZeroStates()
     mixed.out.double()
     with pytest.raises(ArgumentError, match=r"torch\.float32, torch\.float64"):

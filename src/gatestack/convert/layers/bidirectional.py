@@ -20,7 +20,7 @@ from gatestack.nn.merge import merged
 from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Steps
 
-__all__ = ["BidirectionalLayer", "BidirectionalOptions"]
+__all__ = ["BidirectionalLayer", "BidirectionalOptions", "directions"]
 
 _SHARED = ("return_sequences", "return_state", "stateful", "takes_lengths", "takes_state")
 
@@ -189,6 +189,22 @@ class BidirectionalLayer(NetworkLayer):
     def _merged(self, ahead: Tensor, back: Tensor) -> tuple[Tensor, ...]:
         merge = self.options.merge
         return (ahead, back) if merge == "none" else (merged(ahead, back, merge, dim=-1),)
+
+
+def directions(layer: RecurrentLayer | BidirectionalLayer) -> list[tuple[Any, str]]:
+    """Give the layers of the directions, one or two, with what torch adds to the names of their weights.
+
+    Args:
+        layer: recurrent.
+
+    Example:
+        >>> one = RecurrentLayer(RecurrentOptions(cell="gru", input_size=3, hidden_size=4))
+        >>> [suffix for _, suffix in directions(one)]
+        ['']
+    """
+    if isinstance(layer, BidirectionalLayer):
+        return [(layer.forward_layer, ""), (layer.backward_layer, "_reverse")]
+    return [(layer, "")]
 
 
 def _made(options: RecurrentOptions | ConvLSTMOptions) -> RecurrentLayer | ConvLSTMLayer:

@@ -267,15 +267,7 @@ def _source_again(content: bytes, where: str) -> TorchSource:
         return torch_source(network)
     except ModelFileError:
         raise
-    except (
-        ArgumentError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    except _FAILS as error:
         reason = str(error).splitlines()[0][:200]
         raise ModelFileError(f"it is not the architecture of a network: {reason}", where=where,
                              hint="export the model again") from None  # fmt: skip

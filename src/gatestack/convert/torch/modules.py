@@ -76,18 +76,11 @@ def read_module(reader: TreeReader, module: nn.Module, args: tuple[Any, ...], na
         ArgumentError: there is no layer that does the same.
     """
     kind = type(module)
-    if module._forward_hooks or module._forward_pre_hooks or hasattr(module, "parametrizations"):
-        raise reader.refuse(
-            f"{kind.__name__} has hooks or parametrizations",
-            "a module as torch has it",
-            "remove them first, as torch.nn.utils.parametrize.remove_parametrizations does",
-        )
+    reader.check_plain(module)
     if isinstance(module, nn.RNNBase):
-        return read_recurrent(
-            reader, module, *args, **{_X.get(name, name): one for name, one in named.items()}
-        )
+        return read_recurrent(reader, module, *args, **_with_x(named))
     if kind in (nn.LSTMCell, nn.GRUCell, nn.RNNCell) and isinstance(module, nn.RNNCellBase):
-        return read_cell(reader, module, *args, **{_X.get(name, name): one for name, one in named.items()})
+        return read_cell(reader, module, *args, **_with_x(named))
     if kind in OWN_LAYERS:
         return OWN_LAYERS[kind](reader, module, *args, **named)
     x = args[0] if args else next(iter(named.values()), None)
@@ -117,7 +110,9 @@ def read_module(reader: TreeReader, module: nn.Module, args: tuple[Any, ...], na
     return reader.add(reader.layers[id(module)], [wire.name])
 
 
-_X = {"input": "x"}
+def _with_x(named: dict[str, Any]) -> dict[str, Any]:
+    """Call the input of torch's recurrent modules x, as their readers do."""
+    return {"x" if name == "input" else name: one for name, one in named.items()}
 
 
 def _dense(_: TreeReader, module: Any, __: Wire) -> NetworkLayer:

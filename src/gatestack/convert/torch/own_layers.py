@@ -12,9 +12,9 @@ from gatestack.convert.layers import (
     CombineOptions,
     Dropout,
     DropoutOptions,
-    RecurrentLayer,
     RecurrentOptions,
 )
+from gatestack.convert.layers.bidirectional import directions
 from gatestack.convert.torch.reading import TreeReader
 from gatestack.convert.torch.recurrent import call_layer, made_layer, stacked_states, taken_states
 from gatestack.convert.torch.values import Zeros
@@ -28,7 +28,7 @@ def _read_layer(
     reader: TreeReader, layer: Recurrent, x: Any, state: Any = None, *, lengths: Any = None, mask: Any = None
 ) -> Any:
     """Read a call of `LSTM`, `GRU` or `RNN` -> output, state."""
-    y, ended = _called(reader, layer, reader.wire(x).name, state, lengths, mask, _target(reader))
+    y, ended = _called(reader, layer, reader.wire(x).name, state, lengths, mask, reader.target)
     return y, stacked_states(reader, [ended], len(layer.state_names))
 
 
@@ -41,13 +41,14 @@ def _read_stack(
     for number, layer in enumerate(stack.layers):
         if type(layer) not in OWN_LAYERS or not isinstance(layer, Recurrent):
             raise reader.refuse(f"layer {number} is a {type(layer).__name__}", "LSTM, GRU or RNN")
+        reader.check_plain(layer)
         below = y
         if number and (stack.dropout or stack.variational_dropout):
             rate = stack.dropout or stack.variational_dropout
             options = DropoutOptions(rate=rate, same_over_time=bool(stack.variational_dropout))
-            below = reader.add(Dropout(options), [y], f"{_target(reader)}.dropout")
+            below = reader.add(Dropout(options), [y], f"{reader.target}.dropout")
         start = None if state is None else state[number]
-        above, ended = _called(reader, layer, below, start, lengths, mask, f"{_target(reader)}.l{number}")
+        above, ended = _called(reader, layer, below, start, lengths, mask, f"{reader.target}.l{number}")
         if number and stack.residual:
             if not layer.return_sequences:
                 raise reader.refuse("residual=True, and only the last step is given", "every step")
@@ -93,18 +94,13 @@ def _made(reader: TreeReader, layer: Recurrent, ragged: bool, starts: bool) -> A
          "return_state": True, "takes_lengths": ragged, "takes_state": starts}
     )  # fmt: skip
     made = made_layer(options, layer.bidirectional, layer.merge).to(reader.dtype)
-    cores = [made] if isinstance(made, RecurrentLayer) else [made.forward_layer, made.backward_layer]
     with torch.no_grad():
-        for core, suffix in zip(cores, ("_l0", "_l0_reverse"), strict=False):
+        for core, suffix in directions(made):
             for name, parameter in core.weights.named_parameters():
-                theirs = layer.get_parameter(name.removesuffix("_l0") + suffix)
+                theirs = layer.get_parameter(name + suffix)
                 parameter.copy_(theirs)
                 parameter.requires_grad_(theirs.requires_grad)
     return made
-
-
-def _target(reader: TreeReader) -> str:
-    return str(reader.node.target) if reader.node is not None else "layer"
 
 
 _CELLS: dict[str, tuple[str, dict[str, str]]] = {

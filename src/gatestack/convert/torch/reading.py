@@ -54,10 +54,29 @@ class TreeReader:
 
     def results(self, node: fx.Node | None = None) -> tuple[Any, Any]:
         """Give what a node, by default the one that is read now, gave in the two runs."""
-        wanted = node or self.node
-        if wanted is None:
-            raise RuntimeError("no node is read")
+        wanted = node or self.current
         return self._runs[0][wanted], self._runs[1][wanted]
+
+    @property
+    def current(self) -> fx.Node:
+        """The node that is read now."""
+        if self.node is None:
+            raise RuntimeError("no node is read")
+        return self.node
+
+    @property
+    def target(self) -> str:
+        """Where the module is that is called now, such as "encoder.lstm"."""
+        return str(self.current.target)
+
+    def check_plain(self, module: nn.Module) -> None:
+        """Refuse a module that does more than its class says."""
+        if module._forward_hooks or module._forward_pre_hooks or hasattr(module, "parametrizations"):
+            raise self.refuse(
+                f"{type(module).__name__} has hooks or parametrizations",
+                "a module as torch has it",
+                "remove them first, as torch.nn.utils.parametrize.remove_parametrizations does",
+            )
 
     def formed(self, found: Any, first: Any, second: Any) -> Any:
         """Make values of what a reader of a node gives: names become wires with the sizes of the runs."""

@@ -33,6 +33,7 @@ from gatestack.convert.layers import (
     Unsqueeze,
     UnsqueezeOptions,
 )
+from gatestack.convert.layers.bidirectional import directions
 from gatestack.convert.torch.reading import TreeReader
 from gatestack.convert.torch.values import Packed, Unusable, Wire, Zeros
 
@@ -74,9 +75,9 @@ def read_recurrent(reader: TreeReader, module: nn.RNNBase, x: Any, hx: Any = Non
     y = first
     for number, layer in enumerate(layers):
         if number and module.dropout:
-            y = reader.add(Dropout(DropoutOptions(rate=module.dropout)), [y], f"{_target(reader)}.dropout")
+            y = reader.add(Dropout(DropoutOptions(rate=module.dropout)), [y], f"{reader.target}.dropout")
         start = [] if given is None else taken_states(reader, given, number * directions, directions)
-        name = _target(reader) + (f".l{number}" if len(layers) > 1 else "")
+        name = reader.target + (f".l{number}" if len(layers) > 1 else "")
         y, ended = call_layer(reader, layer, y, x.lengths.name if packed else None, start, name)
         states.append(ended)
     finals = stacked_states(reader, states, 2 if module.mode == "LSTM" else 1)
@@ -191,10 +192,7 @@ def _layers(reader: TreeReader, module: nn.RNNBase, packed: bool, starts: bool) 
                  "takes_state": starts or several, "return_state": several or _reads_state(reader)}
             )  # fmt: skip
             layer = made_layer(options, module.bidirectional).to(reader.dtype)
-            parts = (
-                [layer] if isinstance(layer, RecurrentLayer) else [layer.forward_layer, layer.backward_layer]
-            )
-            for part, suffix in zip(parts, ("", "_reverse"), strict=False):
+            for part, suffix in directions(layer):
                 _fill(part, module, f"_l{number}{suffix}")
             made.append(layer)
         reader.layers[key] = (packed, made)
@@ -228,9 +226,7 @@ def _given(reader: TreeReader, hx: Any, parts: int) -> Sequence[Any] | None:
 
 def _calls(reader: TreeReader) -> int:
     """Count how often the module is called that is called now."""
-    node = reader.node
-    if node is None:
-        raise RuntimeError("no node is read")
+    node = reader.current
     module = reader.module.get_submodule(str(node.target))
     calls = [str(one.target) for one in node.graph.nodes if one.op == "call_module"]
     return sum(reader.module.get_submodule(target) is module for target in calls)
@@ -238,14 +234,7 @@ def _calls(reader: TreeReader) -> int:
 
 def _reads_state(reader: TreeReader) -> bool:
     """Whether anything but the output is read of what the module gives."""
-    node = reader.node
-    if node is None:
-        raise RuntimeError("no node is read")
-    return any(user.target is not operator.getitem or user.args[1] != 0 for user in node.users)
-
-
-def _target(reader: TreeReader) -> str:
-    return str(reader.node.target) if reader.node is not None else "recurrent"
+    return any(user.target is not operator.getitem or user.args[1] != 0 for user in reader.current.users)
 
 
 def _turned(reader: TreeReader, name: str) -> str:

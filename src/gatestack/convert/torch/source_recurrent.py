@@ -16,6 +16,7 @@ from gatestack.convert.layers import (
     RecurrentOptions,
     Take,
 )
+from gatestack.convert.layers.bidirectional import directions
 from gatestack.convert.ports import Node
 from gatestack.convert.torch.source import SourceWriter, tuple_of
 
@@ -211,8 +212,7 @@ def _weights(group: Group) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for number, node in enumerate(group.nodes):
         layer: Any = node.layer
-        cores = [layer.forward_layer, layer.backward_layer] if hasattr(layer, "forward_layer") else [layer]
-        for core, suffix in zip(cores, ("", "_reverse"), strict=False):
+        for core, suffix in directions(layer):
             for name, tensor in core.weights.state_dict(keep_vars=True).items():
                 if group.options[0].bias or not name.startswith("bias"):
                     found[f"{name.removesuffix('_l0')}_l{number}{suffix}"] = tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ _PACKING = (rnn.pack_padded_sequence, rnn.pad_packed_sequence)
 MADE_TENSOR = "_tensor_constant"
 """How torch.fx names the attributes of a tree in which it keeps tensors that code makes of numbers."""
 
+# The functions are replaced for every thread: of two at once, one would put back the other's.
+_ONE_AT_A_TIME = threading.RLock()
 _OURS = Path(__file__).parents[2]
 _TORCHS = Path(torch.__file__).parent
 
@@ -49,7 +52,7 @@ def traced(module: nn.Module, inputs: Sequence[str]) -> fx.Graph:
     tracer = _Tracer(inputs)
     before = [(name, one, dict(vars(one))) for name, one in module.named_modules()]
     try:
-        with _functions_recorded():
+        with _ONE_AT_A_TIME, _functions_recorded():
             graph = tracer.trace(module)
     except ArgumentError:
         raise
