@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 import gatestack as gs
@@ -45,3 +46,18 @@ def test_what_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
         assert found.exit_code == 2
         assert said in found.output
         assert not (tmp_path / "out").exists()
+
+
+def test_what_takes_no_drawn_inputs_is_named_by_its_file(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "free"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])
+    weights = numpy_helper.from_array(np.ones((3, 2), np.float32), "w")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "graph", [x], [y], [weights])
+    path = tmp_path / "odd.onnx"
+    opset = [helper.make_opsetid("", 17)]
+    path.write_bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    found = CliRunner().invoke(app, ["import", str(path), "--out", str(tmp_path / "out")])
+    assert found.exit_code == 2, found.output
+    assert "odd.onnx: it cannot be computed with drawn inputs" in found.output
+    assert "example=" in found.output
+    assert not (tmp_path / "out").exists()

@@ -42,13 +42,29 @@ def import_model(
 
     Talk(quiet or as_json).say(f"reading {file} …")
     network = read_model(file)
-    network.save(out, overwrite=overwrite)
+    network.save(out, example=_example(network, file), overwrite=overwrite)
     found = _summary(network, out)
     if as_json:
         print_json(found)
         return
     for line in _lines(found):
         print(line)  # noqa: T201
+
+
+def _example(network: Network, file: Path) -> list[Any]:
+    """Draw the inputs of the proof; where the network takes none, say so of the file that was given."""
+    from gatestack.convert.examples import draw_examples
+    from gatestack.errors import ArgumentError, ModelFileError
+
+    try:
+        return draw_examples(network)
+    except ArgumentError as error:
+        raise ModelFileError(
+            error.what,
+            where=str(file),
+            hint="in Python, give inputs that it takes: "
+            f"gatestack.convert.read_model({str(file)!r}).save(DIR, example=[array, …])",
+        ) from None
 
 
 def _summary(network: Network, out: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def verify(
     ONNX Runtime, a .keras file in Keras where it is installed and otherwise by our own reader, a folder for
     torch in torch, if its model.py is the source that Gatestack writes. Exit code 1: an answer is further
     from its vector than the tolerance allows, or the file is not the one that was exported; 2: the file
-    cannot be read.
+    cannot be read, or not be replayed within two minutes.
     """
     from gatestack.convert.verify import verify as replay
     from gatestack.tasks import load

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from gatestack.convert.ports import NetworkLike, Port
 from gatestack.errors import ArgumentError
 from gatestack.nn.states import leaves
 
-__all__ = ["draw_examples", "draw_inputs"]
+__all__ = ["computable", "draw_examples", "draw_inputs"]
+
+_Result = TypeVar("_Result")
 
 # How long a free axis is; the first that the network can be computed with is taken. Images need room.
 _STEPS = (7, 1, 16, 32, 64)
@@ -70,20 +72,58 @@ def draw_examples(network: NetworkLike, *, rows: int = 3) -> list[npt.NDArray[An
         >>> [array.shape for array in draw_examples(network)]
         [(3, 7, 3)]
     """
-    problem: Exception | None = None
-    for steps in _STEPS:
+
+    def computed(rows: int, steps: int) -> list[npt.NDArray[Any]]:
         inputs = draw_inputs(network, rows=rows, steps=steps)
+        answers_of(network, inputs)
+        return inputs
+
+    hint = "give inputs that it can be computed with: example=[array, …]"
+    sizes = [(rows, steps) for steps in _STEPS]
+    return computable(sizes, computed, where=network.name, most=1, hint=hint)[0][0]
+
+
+def computable(
+    sizes: Iterable[tuple[int, int]],
+    compute: Callable[[int, int], _Result],
+    *,
+    where: str,
+    least: int = 1,
+    most: int | None = None,
+    hint: str | None = None,
+) -> tuple[list[_Result], str]:
+    """Compute with drawn inputs of several sizes; one that does not do, as a small image may, is left out.
+
+    Args:
+        sizes: rows, and how long a free axis is.
+        compute: compute(rows, steps) draws inputs and computes with them.
+        where: what is computed, for errors.
+        least: how many sizes have to be computed.
+        most: how many are enough; None for all.
+        hint: what to do if none can be computed.
+
+    Returns:
+        What `compute` gave for each size that can be computed, and what the first of the others met with.
+
+    Raises:
+        ArgumentError: too few can be computed.
+
+    Example:
+        >>> computable([(1, 2), (3, 4)], lambda rows, steps: rows * steps, where="product")
+        ([2, 12], '')
+    """
+    found: list[_Result] = []
+    problem = ""
+    for rows, steps in sizes:
+        if len(found) == most:
+            break
         try:
-            answers_of(network, inputs)
+            found.append(compute(rows, steps))
         except (ArgumentError, RuntimeError) as error:
-            problem = problem or error
-        else:
-            return inputs
-    raise ArgumentError(
-        f"it cannot be computed with drawn inputs: {str(problem).splitlines()[0]}",
-        where=network.name,
-        hint="give inputs that it can be computed with: example=[array, …]",
-    )
+            problem = problem or str(error).splitlines()[0]
+    if len(found) < least:
+        raise ArgumentError(f"it cannot be computed with drawn inputs: {problem}", where=where, hint=hint)
+    return found, problem
 
 
 def _states(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from gatestack.convert.examples import draw_inputs
+from gatestack.convert.answers import named_answers
+from gatestack.convert.examples import computable, draw_inputs
 from gatestack.convert.exported import Exported
 from gatestack.convert.keras import read_keras, write_keras
 from gatestack.convert.network import Network
 from gatestack.convert.onnx.export import export_onnx
 from gatestack.convert.paired import check_place, write_pair
 from gatestack.convert.proof import (
+    TOLERANCE,
     Array,
     Difference,
     Proof,
@@ -29,13 +28,12 @@ from gatestack.convert.torch.folder import check_folder, read_torch_folder, torc
 from gatestack.convert.torch.to_torch import network_of
 from gatestack.errors import ArgumentError, check_choice
 
-__all__ = ["TARGETS", "export_model", "run_network"]
+__all__ = ["TARGETS", "export_model"]
 
 TARGETS = ("onnx", "keras", "torch")
 """What a model can be exported to."""
 
 _SIZES = ((1, 1), (2, 5), (3, 9), (1, 34))  # rows, and sizes of free axes
-_TOLERANCE = 2e-5
 
 
 def export_model(
@@ -93,9 +91,9 @@ def export_model(
         write_keras(model, written)
         content = written.read_bytes()
         again = read_keras(written)
-    answers = [run_network(again, vector.inputs) for vector in vectors]
+    answers = [named_answers(again, vector.inputs) for vector in vectors]
     differences = _compared(vectors, answers, target)
-    write_pair(target, content, encode_proof(Proof(vectors, _TOLERANCE, hashlib.sha256(content).hexdigest())))
+    write_pair(target, content, encode_proof(Proof(vectors, TOLERANCE, hashlib.sha256(content).hexdigest())))
     return Exported(target, proof_path(target), len(content), differences)
 
 
@@ -106,10 +104,10 @@ def _export_torch(model: object, target: Path, overwrite: bool) -> Exported:
     vectors = _vectors(network)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "torch"
-        count = write_torch_folder(written, files, vectors, _TOLERANCE, overwrite=False)
+        count = write_torch_folder(written, files, vectors, TOLERANCE, overwrite=False)
         _, answers = read_torch_folder(written).answers()
     differences = _compared(vectors, answers, target)
-    write_torch_folder(target, files, vectors, _TOLERANCE, overwrite=overwrite)
+    write_torch_folder(target, files, vectors, TOLERANCE, overwrite=overwrite)
     return Exported(target, target / "proof.safetensors", count, differences)
 
 
@@ -118,7 +116,7 @@ def _compared(
 ) -> dict[str, Difference]:
     """Compare what is read again with the model; refuse to write what differs."""
     expected, calls = [one.outputs for one in vectors], [one.inputs for one in vectors]
-    differences = compare_answers(expected, answers, _TOLERANCE, calls=calls)
+    differences = compare_answers(expected, answers, TOLERANCE, calls=calls)
     wrong = [name for name, one in differences.items() if one.share > 1]
     if wrong:
         raise ArgumentError(
@@ -129,34 +127,12 @@ def _compared(
     return differences
 
 
-def run_network(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Compute a network on `input.0`, `input.1`, … (each with its batch, such as (N, T, C)) -> `output.0`, ….
-
-    Example:
-        >>> from gatestack.convert import Node, Port
-        >>> from gatestack.convert.layers import Flatten, FlattenOptions
-        >>> network = Network([Port("x", (3,))], [Node("f", Flatten(FlattenOptions()), ("x",))], ["f"])
-        >>> run_network(network, {"input.0": np.zeros((1, 3), np.float32)})
-        {'output.0': array([[0., 0., 0.]], dtype=float32)}
-    """
-    network.reset_state()
-    found = network.predict(*[inputs[f"input.{number}"] for number in range(len(network.inputs))])
-    network.reset_state()
-    outputs = found if isinstance(found, tuple) else (found,)
-    return {f"output.{number}": np.ascontiguousarray(array) for number, array in enumerate(outputs)}
-
-
 def _vectors(network: Network) -> list[ProofVector]:
-    """Draw inputs of several sizes; one that cannot be computed, such as too small an image, is left out."""
-    vectors = []
-    problem = ""
-    for rows, steps in _SIZES:
+    """Draw inputs of several sizes, and compute them."""
+
+    def vector(rows: int, steps: int) -> ProofVector:
         drawn = draw_inputs(network, rows=rows, steps=steps, seed=rows * 100 + steps)
         inputs = {f"input.{number}": array for number, array in enumerate(drawn)}
-        try:
-            vectors.append(ProofVector(inputs, run_network(network, inputs)))
-        except (ArgumentError, RuntimeError) as error:
-            problem = problem or str(error).splitlines()[0]
-    if not vectors:
-        raise ArgumentError(f"it cannot be computed with drawn inputs: {problem}", where=network.name)
-    return vectors
+        return ProofVector(inputs, named_answers(network, inputs))
+
+    return computable(_SIZES, vector, where=network.name)[0]

@@ -24,6 +24,7 @@ from gatestack.errors import ModelFileError
 from gatestack.runtime.tensor_file import decode_tensors, encode_tensors
 
 __all__ = [
+    "TOLERANCE",
     "Difference",
     "Proof",
     "ProofVector",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+
+TOLERANCE = 2e-5
+"""What an answer may differ from the model's, for numbers of size 1; see `compare`."""
 
 MAX_PROOF_BYTES = 2**28
 """The largest proof that is read: 256 MiB."""

@@ -8,14 +8,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gatestack.convert.proof import Array, Difference, Proof, compare_answers, read_proof
 from gatestack.convert.torch.folder import is_torch_folder
 from gatestack.errors import ArgumentError, ModelFileError
-
-if TYPE_CHECKING:
-    from gatestack.runtime.model_folder import ModelFolder
 
 __all__ = ["Verification", "verify"]
 
@@ -134,8 +131,8 @@ def _onnx(file: Path, inputs: Inputs) -> Replayed:
 
 
 def _keras(file: Path, inputs: Inputs) -> Replayed:
+    from gatestack.convert.answers import named_answers
     from gatestack.convert.bounded_read import read_bounded
-    from gatestack.convert.export import run_network
     from gatestack.convert.keras.reader import read_keras_stream
     from gatestack.convert.keras.replay import answers_of_keras, keras_is_installed
 
@@ -145,7 +142,7 @@ def _keras(file: Path, inputs: Inputs) -> Replayed:
         return runner, answers, content
     network = read_keras_stream(io.BytesIO(content), str(file))
     runner = "Gatestack's reader of Keras files (Keras is not installed)"
-    return runner, [run_network(network, one) for one in inputs], content
+    return runner, [named_answers(network, one) for one in inputs], content
 
 
 def _verified_torch(folder: Path, allow_changed: bool) -> Verification:
@@ -187,7 +184,9 @@ def _replayed(
 def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verification:
     from importlib.metadata import version
 
-    from gatestack.convert.network_folder import KIND, TOLERANCE
+    from gatestack.convert.answers import named_answers
+    from gatestack.convert.network import Network
+    from gatestack.convert.network_folder import KIND, TOLERANCE, network_from_folder
     from gatestack.runtime.model_folder import read_model_folder
 
     read = read_model_folder(folder)
@@ -195,7 +194,7 @@ def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verifi
     inputs: dict[str, Array] = {}
     if kind == KIND:
         inputs = {name: array for name, array in read.proof.items() if name.startswith("input.")}
-        today = _network_today(read, [inputs[f"input.{number}"] for number in range(len(inputs))])
+        today = named_answers(network_from_folder(Network, read), inputs)
     elif load is None:
         raise ArgumentError(
             f"a model folder of the kind {kind!r}", where=str(folder), hint="pass load=gatestack.load"
@@ -212,13 +211,3 @@ def _verified_folder(folder: Path, load: Callable[[Path], Any] | None) -> Verifi
         )
     differences = compare_answers([saved], [today], TOLERANCE, calls=[inputs])
     return Verification(folder, f"Gatestack {version('gatestack')}", differences, TOLERANCE, 1)
-
-
-def _network_today(folder: ModelFolder, inputs: Sequence[Array]) -> dict[str, Array]:
-    """Compute a network on the inputs of its proof -> its outputs, named as in the proof."""
-    from gatestack.convert.answers import answers_of
-    from gatestack.convert.network import Network
-    from gatestack.convert.network_folder import network_from_folder
-
-    found = answers_of(network_from_folder(Network, folder), inputs)
-    return {f"output.{number}": array for number, array in enumerate(found)}

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
-from gatestack.convert.examples import draw_inputs
+from gatestack.convert.examples import computable, draw_inputs
 from gatestack.convert.layers import BidirectionalLayer, OverTime, Signal
 from gatestack.convert.network import Network
 from gatestack.convert.onnx import network_attention as _attention
@@ -150,16 +151,9 @@ def draw_calls(model: Network) -> list[DrawnCall]:
         [(1, 3), (2, 3), (3, 3), (1, 3)]
     """
     places = _stateful(model)
-    drawn: list[DrawnCall] = []
-    problem = ""
-    for rows, steps in _SIZES:
-        if len(drawn) < _WANTED:
-            try:
-                drawn.append(DrawnCall(model, places, rows, steps))
-            except (ArgumentError, RuntimeError) as error:
-                problem = problem or str(error).splitlines()[0]
-    if len(drawn) < 2:
-        raise ArgumentError(f"it cannot be computed with drawn inputs: {problem}", where=model.name)
+    drawn, problem = computable(
+        _SIZES, partial(DrawnCall, model, places), where=model.name, least=2, most=_WANTED
+    )
     counts = sorted({one.rows for one in drawn})
     if len(counts) < _BATCHES:
         shown = " and ".join(map(str, counts))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gatestack.convert.onnx.builder import Array
-from gatestack.convert.proof import ProofVector
+from gatestack.convert.proof import TOLERANCE, ProofVector
 
 __all__ = ["OnnxParts", "RunGraph", "Score"]
 
@@ -36,6 +36,6 @@ class OnnxParts:
     """
 
     vectors: Sequence[ProofVector]
-    tolerance: float = 2e-5
+    tolerance: float = TOLERANCE
     metadata: Mapping[str, str] = field(default_factory=dict)
     score: Score | None = None

@@ -9,14 +9,11 @@ from torch import Tensor, nn
 
 from gatestack.convert.network import Network
 from gatestack.convert.ports import Port
-from gatestack.convert.proof import compare
+from gatestack.convert.proof import TOLERANCE, compare
 from gatestack.convert.torch.draw import Drawer
 from gatestack.errors import ArgumentError
 
-__all__ = ["TOLERANCE", "arguments", "prove"]
-
-TOLERANCE = 2e-5
-"""Of what a network gives against what the module gives, for numbers of size 1."""
+__all__ = ["arguments", "prove"]
 
 _PROVED = ((1, 1), (2, 5), (5, 2), (3, 11), (1, 34))  # rows and steps
 
