@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatestack.errors import ArgumentError
-from gatestack.nn import GRU, LSTM, RNN
+from gatestack.nn import GRU, LSTM, RNN, ConvLSTM2D
 
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 TORCH = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -375,3 +375,9 @@ def test_sizes_may_be_numbers_of_numpy() -> None:
     layer = LSTM(np.int64(4), np.uint8(2))
     assert settings_of(layer) == "LSTM(4, input_size=2)"
     assert (type(layer.hidden_size), type(layer.input_size)) == (int, int)
+
+
+def test_layers_run_where_there_is_no_autocast() -> None:
+    x = torch.zeros(2, 3, C, 4, 4, device="meta")
+    assert LSTM(H, C).to("meta")(x[..., 0, 0])[0].shape == (2, 3, H)
+    assert ConvLSTM2D(H, 3, C).to("meta")(x)[0].shape == (2, 3, H, 4, 4)

@@ -27,7 +27,7 @@ from torch.autograd import forward_ad
 from gatestack.errors import ArgumentError, GatestackError, check_choice
 from gatestack.kernels import library
 
-__all__ = ["Backend", "choose_backend", "say_once", "shown_backend", "use_backend"]
+__all__ = ["Backend", "choose_backend", "say_once", "shown_backend", "under_autocast", "use_backend"]
 
 Backend = Literal["auto", "native", "torch"]
 
@@ -128,6 +128,19 @@ def _settle(
         )
     say_once(f"the backend 'torch' is used, because {reason}")
     return "torch"
+
+
+def under_autocast(x: Tensor) -> bool:
+    """Tell whether autocast converts what is computed of x, of any shape; some devices have no autocast.
+
+    Example:
+        >>> import torch
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     under_autocast(torch.zeros(1)), under_autocast(torch.zeros(1, device="meta"))
+        (True, False)
+    """
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 @cache

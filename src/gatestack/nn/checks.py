@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gatestack.errors import ArgumentError
+from gatestack.kernels.backend import under_autocast
 
 __all__ = [
     "check_input",
@@ -83,7 +84,7 @@ def check_like(what: str, x: Tensor, like: Tensor, owner: str) -> None:
         raise ArgumentError(
             f"{what} is on {x.device}", where=owner, expected=f"{like.device}, where the parameters are"
         )
-    cast = torch.is_autocast_enabled(x.device.type) and {x.dtype, like.dtype} <= _CAST
+    cast = under_autocast(x) and {x.dtype, like.dtype} <= _CAST
     if x.dtype != like.dtype and not cast:
         raise ArgumentError(
             f"{what} has dtype {_name(x.dtype)}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gatestack.kernels.backend import choose_backend
+from gatestack.kernels.backend import choose_backend, under_autocast
 from gatestack.kernels.conv_lstm.fused import run_fused
 from gatestack.kernels.conv_lstm.loop import run_loop
 from gatestack.kernels.conv_lstm.rows import RealRows
@@ -119,7 +119,7 @@ def lacking(spec: ConvSpec, x: Tensor) -> str | None:
     """
     if not spec.plain:
         return "a convolutional LSTM has other activations than tanh and the logistic function"
-    if x.dtype is torch.bfloat16 or torch.is_autocast_enabled(x.device.type):
+    if x.dtype is torch.bfloat16 or under_autocast(x):
         return "a convolutional LSTM in bfloat16 is torch's own"
     if is_traced(x):
         return "a convolutional LSTM is being traced"

@@ -57,6 +57,7 @@ def render_page(
         baselines=_BASELINES,
         series=series,
         learning=learning,
+        alarm_columns=[*([fitted.columns.series] if fitted.columns.series else []), "time", "score", "what"],
         alarms=_alarm_rows(raised, fitted.columns.series, fitted.columns.time),
         left=max(0, raised.height - _MOST_ALARMS),
         looked=found is not None,
@@ -106,7 +107,10 @@ def _facts(model: AnomalyDetector) -> dict[str, str]:
 def _settings(model: AnomalyDetector) -> dict[str, str]:
     values: dict[str, Any] = model.get_params(deep=False)  # type: ignore[no-untyped-call]
     weights = sum(tensor.numel() for tensor in model.fitted_.network.parameters())
-    shown = {name.replace("_", " "): str(value) for name, value in sorted(values.items())}
+    shown = {
+        name.replace("_", " "): "none" if value is None else str(value)
+        for name, value in sorted(values.items())
+    }
     return shown | {"weights": f"{weights:,}"}
 
 
@@ -147,9 +151,8 @@ def _python(model: AnomalyDetector, source: str | None) -> str:
     return "\n".join(
         [
             "import gatestack as gs",
-            "from gatestack.tasks.detect import AnomalyDetector",
             "",
-            f"model = AnomalyDetector({', '.join(arguments)})",
+            f"model = gs.AnomalyDetector({', '.join(arguments)})",
             f"model.fit({(source or _PLACEHOLDER)!r}, values={list(fitted.channels)!r}, "
             f"time={fitted.columns.time!r}, series={fitted.columns.series!r}, train={fitted.train!r})",
         ]

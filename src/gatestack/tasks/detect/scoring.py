@@ -166,7 +166,7 @@ class Scorer:
         far = float(np.max(np.where(real, away, 0.0)))
         shares = [tail.share_above(part) for tail, part in zip(usual.tails, (a, b, far), strict=True)]
         kind = int(np.argmin(shares))
-        score = -math.log10(min(1.0, len(shares) * shares[kind]))
+        score = abs(math.log10(min(1.0, len(shares) * shares[kind])))  # no minus before a zero
         alarm = self.rule.advance(score, a, state.alarm)
         found.score[step], found.kind[step], found.evidence[step] = score, kind, (a, b, far)
         found.channel[step] = int(np.argmax(np.where(real, away if kind == 2 else z, -1.0)))

@@ -35,6 +35,10 @@ class DetectedStep:
         expected: what was expected of each channel, None where nothing was.
         channel: the channel that is furthest out, None without an alarm.
         explanation: in words, None without an alarm.
+
+    Example:
+        >>> DetectedStep(0.2, False, False, {"load": 1.5}, None, None).expected
+        {'load': 1.5}
     """
 
     score: float | None
