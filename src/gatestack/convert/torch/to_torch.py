@@ -111,7 +111,7 @@ def network_of(model: object) -> Network:
         f"the model is of type {type(model).__name__}",
         where="to_torch",
         expected="a Network, or LSTM, GRU, RNN, Stack of gatestack.nn",
-        hint="export it to ONNX, which has what torch's modules have not: other layers, scaling, calendars",
+        hint="ONNX takes a Forecaster and every layer: it has what torch's modules have not",
     )
 
 
