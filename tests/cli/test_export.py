@@ -10,6 +10,7 @@ import pytest
 from typer.testing import Result
 
 from gatestack.convert import Network, Node, Port
+from gatestack.convert.export import TARGETS
 from gatestack.convert.layers import Dense, DenseOptions, RecurrentLayer, RecurrentOptions
 
 Run = Callable[..., Result]
@@ -123,3 +124,9 @@ def test_what_does_not_fit_is_refused(gatestack: Run, folder: Path, words: list[
     assert done.exit_code == 2
     assert expected in done.stderr
     assert not list(Path().glob("a.onnx*")) + list(Path().glob("a.keras*"))
+
+
+def test_the_command_knows_the_targets_of_the_function(gatestack: Run, folder: Path) -> None:
+    found = gatestack("export", folder, "--to", "pmml", "--out", "m.pmml")
+    assert found.exit_code == 2
+    assert all(target in found.stderr for target in TARGETS)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
+# Those of gatestack.convert.export, which takes seconds to import: `--help` must not wait for torch.
 _TARGETS = ("onnx", "keras", "torch")
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gatestack.convert import read_onnx
+from gatestack.convert.layers.operator import computed
 from gatestack.convert.layers.operator_table import OPERATORS
 from gatestack.convert.onnx_import.layers import LAYERS
 from gatestack.convert.onnx_import.moves import MOVES
-from gatestack.errors import ModelFileError
+from gatestack.errors import ArgumentError, ModelFileError
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -119,3 +121,8 @@ def test_a_product_of_constants_that_would_fill_the_memory_is_not_computed(tmp_p
     before = peak()
     assert [node.layer.kind for node in read_onnx(path).nodes] == ["constant", "constant", "operator"]
     assert peak() - before < 64 * 2**20
+
+
+def test_numbers_that_python_cannot_compute_with_are_refused_by_the_operator() -> None:
+    with pytest.raises(ArgumentError, match="Split"):
+        computed("Split", [torch.zeros(4)], {"num_outputs": 0})

@@ -55,6 +55,7 @@ from gatestack.convert.layers import (
     Slice,
     SliceOptions,
 )
+from gatestack.convert.layers.activation import FUNCTIONS
 from gatestack.convert.torch import from_torch, to_torch
 from gatestack.convert.torch.to_torch import network_of, torch_source
 from gatestack.convert.verify import verify
@@ -339,3 +340,11 @@ def test_a_plain_module_trains_as_the_network_does() -> None:
     norms = [sorted(float(p.grad.norm()) for p in module.parameters() if p.grad is not None and p.grad.any())
              for module in (network, plain)]  # fmt: skip
     np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_every_function_of_a_network_is_written_for_torch(function: str) -> None:
+    layer = Activation(ActivationOptions(function=function))
+    network = Network([Port("x", (3,))], [Node("a", layer, ("x",))], ["a"])
+    x = torch.rand(2, 3) + 0.1
+    assert torch.allclose(to_torch(network)(x), network(x), atol=1e-6)

@@ -13,7 +13,7 @@ from gatestack.errors import ModelFileError, quote_value
 __all__ = ["read_functional"]
 
 _MOST_CALLS = 10_000
-_WITHOUT_EFFECT = ("training", "mask", "constants", "use_causal_mask")
+_EMPTY_ONLY = ("training", "mask", "constants", "use_causal_mask")
 
 
 def read_functional(
@@ -205,7 +205,7 @@ def _mask_of(reference: Reference, masks: dict[str, RealSteps]) -> RealSteps:
 def _states(options: dict[str, Any], where: str) -> list[Any]:
     for key, value in options.items():
         if key in ("initial_state", "return_attention_scores") or (
-            key in _WITHOUT_EFFECT and value in (None, False, [])
+            key in _EMPTY_ONLY and value in (None, False, [])
         ):
             continue
         raise ModelFileError(

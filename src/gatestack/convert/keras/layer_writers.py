@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gatestack.convert.keras.image_writers import image_class, image_config
+from gatestack.convert.keras.layers_over_time import CELLS, MERGES
 from gatestack.convert.keras.shapes import Shape
 from gatestack.convert.keras.writer_parts import HINT, keras_function_of, refused
 from gatestack.convert.layers import (
@@ -38,8 +39,8 @@ from gatestack.errors import ArgumentError
 
 __all__ = ["keras_class", "keras_config", "serialised"]
 
-_CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
-_MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "average": "ave", "none": None}
+_CELLS = {ours: keras for keras, ours in CELLS.items()}
+_MERGES = {ours: keras for keras, ours in MERGES.items()}
 _COMBINED = {
     "add": "Add", "subtract": "Subtract", "multiply": "Multiply", "average": "Average",
     "maximum": "Maximum", "minimum": "Minimum",

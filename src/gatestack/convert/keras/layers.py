@@ -196,7 +196,6 @@ def _layer_norm(entry: Entry) -> NetworkLayer:
 
 def _axes(entry: Entry, key: str, *, most: int) -> list[int]:
     """Give axes counted from the front, the batch being 0; Keras' default is the last one."""
-    entry.settings.take(key)
     found = entry.settings.wholes(key) if entry.settings.take(key) is not None else (-1,)
     rank = len(entry.shapes[0]) + 1
     if not 1 <= len(found) <= most or any(not -rank <= axis < rank for axis in found):

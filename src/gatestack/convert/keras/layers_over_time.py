@@ -24,15 +24,17 @@ from gatestack.convert.layers import (
 )
 from gatestack.errors import ArgumentError, nearest_name, quote_value
 
-__all__ = ["CELLS", "read_layer"]
+__all__ = ["CELLS", "MERGES", "read_layer"]
 
 CELLS = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
 """Keras' class to our name of the cell."""
 
+MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "average", None: "none"}
+"""Keras' merge_mode to our name of it."""
+
 _CELL_CLASSES = tuple(f"{name}Cell" for name in CELLS)
 _CONVOLVED = {"ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3}
 _BOTH_WAYS = (*CELLS, "RNN", *_CONVOLVED)
-_MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "average", None: "none"}
 _REASONS = {
     "Lambda": "it holds code of Python, which reading it would run",
     "TorchModuleWrapper": "it holds a pickled module of torch, which reading it would run",
@@ -199,7 +201,7 @@ def _conv_lstm(dimensions: int, entry: Entry) -> NetworkLayer:
 def _bidirectional(entry: Entry, takes_state: bool) -> NetworkLayer:
     settings = entry.settings
     merge = settings.take("merge_mode", "concat")
-    if not isinstance(merge, str | None) or merge not in _MERGES:
+    if not isinstance(merge, str | None) or merge not in MERGES:
         raise settings.refused(
             f"merge_mode is {quote_value(merge)}", expected="concat, sum, mul, ave or null"
         )
@@ -215,7 +217,7 @@ def _bidirectional(entry: Entry, takes_state: bool) -> NetworkLayer:
     elif entry.version < 3:  # and Keras 2 for neither otherwise
         forward = forward.model_copy(update={"masked_output": "hold"})
         backward = backward.model_copy(update={"masked_output": "hold"})
-    options = {"forward": forward, "backward": backward, "merge": _MERGES[merge]}
+    options = {"forward": forward, "backward": backward, "merge": MERGES[merge]}
     return BidirectionalLayer(BidirectionalOptions.model_validate(options))
 
 

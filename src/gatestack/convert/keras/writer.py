@@ -205,6 +205,7 @@ class _Model:
             raise ArgumentError(
                 "it is stateful, and Keras wants to know the rows of a batch",
                 expected="batch_size=…",
+                hint="in Python: gatestack.convert.keras.write_keras(network, path, batch_size=N)",
             )
 
     def _hand_on(self, node: Node) -> None:

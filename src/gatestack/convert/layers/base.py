@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError, nearest_name, quote_value
 
-__all__ = ["Axis", "Flag", "LayerOptions", "NetworkLayer", "Number", "Signal", "Size", "one_mask"]
+__all__ = ["MANY", "Axis", "Flag", "LayerOptions", "NetworkLayer", "Number", "Signal", "Size", "one_mask"]
 
 # What a file may claim. Far above what fits into memory, and far below what makes a product of two overflow.
 _LARGEST = 2**31 - 1
@@ -19,6 +19,8 @@ Size = Annotated[int, Field(strict=True, ge=1, le=_LARGEST)]
 Axis = Annotated[int, Field(strict=True, ge=-32, le=31)]
 Flag = Annotated[bool, Field(strict=True)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+MANY = range(1, 10_000)
+"""`inputs` of a layer that takes one or more."""
 
 
 class Signal(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-import torch
 from pydantic import model_validator
 from torch import Tensor
 
@@ -13,9 +12,10 @@ from gatestack.convert.layers.base import LayerOptions, NetworkLayer, Signal
 from gatestack.convert.layers.conv_lstm import ConvLSTMLayer, ConvLSTMOptions
 from gatestack.convert.layers.recurrent import RecurrentLayer, RecurrentOptions
 from gatestack.convert.layers.sequence import final_output
-from gatestack.kernels.recurrent import run_stack
 from gatestack.kernels.spec import StackSpec
+from gatestack.nn.bidirectional import run_pair
 from gatestack.nn.checks import check_input
+from gatestack.nn.layer import LayerState
 from gatestack.nn.merge import merged
 from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Steps
@@ -77,6 +77,7 @@ class BidirectionalLayer(NetworkLayer):
         backward_layer: the one that reads from the end.
 
     Example:
+        >>> import torch
         >>> one = RecurrentOptions(cell="gru", input_size=3, hidden_size=4)
         >>> options = BidirectionalOptions(forward=one, backward=one.model_copy(update={"reversed": True}))
         >>> BidirectionalLayer(options).run([Signal(torch.zeros(2, 5, 3))])[0].value.shape
@@ -91,6 +92,10 @@ class BidirectionalLayer(NetworkLayer):
         # A RecurrentLayer or a ConvLSTMLayer each; whoever looks inside knows by the options which.
         self.forward_layer: Any = _made(options.forward)
         self.backward_layer: Any = _made(options.backward)
+        one = options.forward
+        self._alike = one == options.backward.model_copy(
+            update={"reversed": False, "bias": one.bias, "reversed_output": one.reversed_output}
+        )
 
     @property
     def inputs(self) -> range:
@@ -135,15 +140,12 @@ class BidirectionalLayer(NetworkLayer):
     @property
     def _together(self) -> bool:
         """Whether one call of the kernels computes both directions: the same plain cell, nothing drawn."""
-        forward, backward = self.options.forward, self.options.backward
+        forward = self.options.forward
         if not isinstance(forward, RecurrentOptions):
             return False
-        same = forward == backward.model_copy(
-            update={"reversed": False, "bias": forward.bias, "reversed_output": forward.reversed_output}
-        )
         drawn = self.training and (forward.input_dropout or forward.recurrent_dropout)
         held = forward.return_sequences and forward.masked_output == "hold"
-        return bool(same and forward.plain and not forward.stateful and not drawn and not held)
+        return bool(self._alike and forward.plain and not forward.stateful and not drawn and not held)
 
     def _run_together(
         self, x: Tensor, mask: Tensor | None, lengths: Tensor | None, given: tuple[Parts, Parts]
@@ -153,28 +155,17 @@ class BidirectionalLayer(NetworkLayer):
             raise RuntimeError("a plain layer has a core of its own class")
         check_input(x, forward.input_size, forward._like, "bidirectional layer")
         steps = Steps.read(x, lengths, mask, "bidirectional layer")
-        parts = [_started(core, x, state) for core, state in zip((forward, backward), given, strict=True)]
-        states = None
-        if parts[0] is not None and parts[1] is not None:
-            states = tuple(torch.cat(pair) for pair in zip(*parts, strict=True))
-        result = run_stack(
-            StackSpec((forward.spec,), 2),
-            x,
-            [states],
-            [[*forward.weights(), *backward.weights()]],
-            lengths=steps.lengths,
-            mask=steps.mask,
-            training=self.training,
+        started = [_started(state) for state in given]
+        spec = StackSpec((forward.spec,), 2)
+        outputs, ended = run_pair(
+            spec, forward, backward, x, (started[0], started[1]), steps, training=self.training
         )
-        finals = result.finals[0]
-        if self.options.forward.return_sequences:
-            ahead, back = result.output.chunk(2, dim=2)
-        else:
-            ahead, back = finals[0].unbind()
-            if mask is not None:
-                form = self.options.forward.masked_output
-                ahead, back = final_output(ahead, mask, form), final_output(back, mask.flip(1), form)
-        return (ahead, back), (tuple(s[0] for s in finals), tuple(s[1] for s in finals))
+        ahead, back = outputs
+        if mask is not None and not self.options.forward.return_sequences:
+            form = self.options.forward.masked_output
+            ahead, back = final_output(ahead, mask, form), final_output(back, mask.flip(1), form)
+        states = [one if isinstance(one, tuple) else (one,) for one in ended]
+        return (ahead, back), (tuple(s[0] for s in states[0]), tuple(s[0] for s in states[1]))
 
     def _run_apart(
         self, x: Tensor, mask: Tensor | None, lengths: Tensor | None, given: tuple[Parts, Parts]
@@ -211,9 +202,9 @@ def _made(options: RecurrentOptions | ConvLSTMOptions) -> RecurrentLayer | ConvL
     return RecurrentLayer(options) if isinstance(options, RecurrentOptions) else ConvLSTMLayer(options)
 
 
-def _started(core: Recurrent, x: Tensor, state: Parts) -> Parts:
-    """Check a state, batch first -> (1, N, ·)."""
+def _started(state: Parts) -> LayerState | None:
+    """Bring a state, batch first, to the form of `gatestack.nn`, (1, N, ·)."""
     if state is None:
         return None
     parts = tuple(part[None] for part in state)
-    return core._states(x, parts if len(parts) > 1 else parts[0])
+    return parts if len(parts) > 1 else parts[0]

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gatestack.convert.layers.base import Axis, Flag, LayerOptions, NetworkLayer, Signal, one_mask
+from gatestack.convert.layers.base import MANY, Axis, Flag, LayerOptions, NetworkLayer, Signal, one_mask
 
 __all__ = [
     "Combine", "CombineOptions", "Concatenate", "ConcatenateOptions", "Constant", "ConstantOptions",
@@ -19,7 +19,6 @@ __all__ = [
 
 Extent = Annotated[int, Field(strict=True, ge=0, le=2**31)]
 Masks = Literal["any", "all"]
-_MANY = range(1, 10_000)
 _COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
     "subtract": torch.sub,
@@ -77,7 +76,7 @@ class Combine(NetworkLayer):
     @property
     def inputs(self) -> range:
         """One or more."""
-        return _MANY
+        return MANY
 
     def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
         """Combine tensors of shapes that can be broadcast."""
@@ -134,7 +133,7 @@ class Concatenate(NetworkLayer):
     @property
     def inputs(self) -> range:
         """One or more."""
-        return _MANY
+        return MANY
 
     def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
         """Concatenate tensors of the same rank."""
@@ -187,7 +186,7 @@ class Stacked(NetworkLayer):
     @property
     def inputs(self) -> range:
         """One or more."""
-        return _MANY
+        return MANY
 
     def run(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
         """Stack tensors of the same shape."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
 from torch import Tensor
 
-from gatestack.convert.layers.base import LayerOptions, NetworkLayer, Signal, Size
+from gatestack.convert.layers.base import MANY, LayerOptions, NetworkLayer, Signal, Size
 from gatestack.convert.layers.operator_table import OPERATORS
 from gatestack.errors import ArgumentError, nearest_name
 
@@ -61,7 +61,7 @@ class Operator(NetworkLayer):
     @property
     def inputs(self) -> range:
         """One or more."""
-        return range(1, 10_000)
+        return MANY
 
     @property
     def outputs(self) -> int:
@@ -102,7 +102,7 @@ def computed(operator: str, values: Sequence[Tensor | None], attributes: dict[st
         found = OPERATORS[operator](values, attributes)
     except ArgumentError as error:
         raise ArgumentError(error.what, where=operator, expected=error.expected) from None
-    except (RuntimeError, IndexError, ValueError, KeyError, TypeError) as error:
+    except (ArithmeticError, RuntimeError, IndexError, ValueError, KeyError, TypeError) as error:
         shapes = ", ".join("none" if value is None else str(tuple(value.shape)) for value in values)
         reason = str(error).splitlines()[0][:200]
         raise ArgumentError(f"inputs of shapes {shapes}: {reason}", where=operator) from None

@@ -13,6 +13,20 @@ from gatestack.errors import ModelFileError
 
 __all__ = ["open_graph"]
 
+# Versions of ONNX Runtime differ in which of them they have.
+_FAILURES = (
+    "EPFail",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "ModelRequiresCompilation",
+    "NoModel",
+    "NoSuchFile",
+    "NotImplemented",
+    "RuntimeException",
+)
+
 
 def open_graph(content: bytes, *, where: str) -> RunGraph:
     """Open a checked model on one thread of the CPU.
@@ -56,20 +70,6 @@ def open_graph(content: bytes, *, where: str) -> RunGraph:
         return dict(zip(names, found, strict=True))
 
     return run
-
-
-_FAILURES = (
-    "EPFail",
-    "Fail",
-    "InvalidArgument",
-    "InvalidGraph",
-    "InvalidProtobuf",
-    "ModelRequiresCompilation",
-    "NoModel",
-    "NoSuchFile",
-    "NotImplemented",
-    "RuntimeException",
-)
 
 
 def _brief(error: BaseException) -> str:
