@@ -18,8 +18,6 @@ from gatestack.tasks.detect.networks import Method
 from gatestack.tasks.detect.persistence import (
     fitted_from_data,
     fitted_to_data,
-    parameters_from_data,
-    parameters_to_data,
 )
 from gatestack.tasks.detect.plan import make_plan
 from gatestack.tasks.detect.reading import Windows, read_like_fit, read_truth, read_values
@@ -27,9 +25,13 @@ from gatestack.tasks.detect.stream import DetectorStream
 from gatestack.tasks.detect.tables import detection_frame, score_beside_baselines
 from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.options import check_instance
+from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
 
 __all__ = ["AnomalyDetector"]
+
+# Parameters that a model folder holds as a table of options.
+_CHOICES = {"training": lambda options: Training(**options)}
 
 
 class AnomalyDetector(Estimator):
@@ -210,13 +212,13 @@ class AnomalyDetector(Estimator):
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         model, weights, proof = fitted_to_data(self.fitted_)
-        return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof
+        return {"parameters": plain_parameters(self._parameters())} | model, weights, proof
 
     @classmethod
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
         fitted = fitted_from_data(model, weights, proof)
         names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
-        detector = cls(**parameters_from_data(model.get("parameters"), names))
+        detector = cls(**read_parameters(model.get("parameters"), names, _CHOICES))
         detector.fitted_ = fitted
         return detector
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from gatestack.data.frequency import Frequency
 from gatestack.data.table_columns import Columns
 from gatestack.data.time_column import TimeKind
-from gatestack.errors import ArgumentError, DataError, ModelFileError
+from gatestack.errors import DataError
 from gatestack.tasks.detect.alarms import AlarmRule, CalibratedRule, DynamicRule
 from gatestack.tasks.detect.fitted import FittedDetector, SeriesScale
 from gatestack.tasks.detect.networks import DetectorNetwork, NetworkShape, make_network
@@ -22,11 +21,11 @@ from gatestack.tasks.detect.scoring import EVIDENCE, Usual
 from gatestack.tasks.detect.state import state_from_arrays, state_to_arrays
 from gatestack.tasks.detect.tail import Tail
 from gatestack.tasks.estimator import Arrays, check_proof
-from gatestack.training import Training, TrainingRecord
+from gatestack.tasks.saved import not_together, part_of, reading_model
+from gatestack.training import TrainingRecord
 
-__all__ = ["fitted_from_data", "fitted_to_data", "parameters_from_data", "parameters_to_data"]
+__all__ = ["fitted_from_data", "fitted_to_data"]
 
-_LONGEST_REASON = 300
 _PROOF_STEPS = 64
 _PER_CHANNEL = ("centre", "scale", "pull", "spread", "spread_pull")
 _Size = Annotated[int, Field(ge=1, le=2**24)]
@@ -113,57 +112,12 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
         ModelFileError: a field or an array is missing, unknown, or of the wrong shape; or the answers are not
             those of the proof.
     """
-    try:
+    with reading_model():
         return _read(_Fitted.model_validate(model.get("fitted")), weights, proof)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelFileError(f"{place}: {problem['msg']}", where="model.json") from None
-    except (KeyError, TypeError, IndexError, RuntimeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise _not_together(text[:_LONGEST_REASON]) from error
-
-
-def parameters_to_data(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Write the parameters of a detector as JSON values; only those training options that were set."""
-    plain = dict(parameters)
-    if plain["training"] is not None:
-        plain["training"] = plain["training"].model_dump(exclude_unset=True)
-    return {name: _plain(value) for name, value in plain.items()}
-
-
-def parameters_from_data(parameters: object, names: Sequence[str]) -> dict[str, Any]:
-    """Read what `parameters_to_data` wrote.
-
-    Raises:
-        ModelFileError: a parameter is missing, unknown, or not one that can be read.
-    """
-    if not isinstance(parameters, dict) or set(parameters) != set(names):
-        found = sorted(parameters) if isinstance(parameters, dict) else type(parameters).__name__
-        raise ModelFileError(f"parameters: {found}", where="model.json", expected=", ".join(sorted(names)))
-    # JSON has no tuples; scikit-learn compares parameters by value.
-    read: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()
-    }
-    try:
-        if read["training"] is not None:
-            read["training"] = Training(**read["training"])
-    except (ArgumentError, TypeError) as error:
-        raise ModelFileError(f"parameters: {error}", where="model.json") from error
-    return read
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers and tuples into what JSON has."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedDetector:
-    network = _network(model, _part(weights, "network"))
+    network = _network(model, part_of(weights, "network"))
     channels, series = model.shape.channels, len(model.keys)
     kind = TimeKind(**model.time_kind)
     groups: dict[str, Any] = {
@@ -178,7 +132,7 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedDetector:
     wanted |= {"usual.tails": (len(EVIDENCE), 46), "usual.mixing": (channels, channels)}
     wanted |= {"time.ends": (series,), "time.last": (series,)}
     if len(columns.features) != channels or not series:
-        raise _not_together(f"{channels} channels, the columns {columns.features}, {series} series")
+        raise not_together(f"{channels} channels, the columns {columns.features}, {series} series")
     for name, shape in wanted.items():
         if name in weights or name != "usual.mixing":
             _check_array(name, weights[name], shape)
@@ -211,11 +165,11 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedDetector:
     fitted = replace(fitted, states=tuple(_states(fitted, weights)))
     _check_names(weights, wanted, series)
     if model.shape.calendar != 2 * len(fitted.calendar):
-        raise _not_together(f"{model.shape.calendar} calendar features, expected {2 * len(fitted.calendar)}")
+        raise not_together(f"{model.shape.calendar} calendar features, expected {2 * len(fitted.calendar)}")
     found = _proof(fitted)
     for name, array in found.items():
         if name not in proof or proof[name].shape != array.shape:
-            raise _not_together(f"proof.safetensors lacks {name!r}, or it is of another shape")
+            raise not_together(f"proof.safetensors lacks {name!r}, or it is of another shape")
         check_proof(array, proof[name], "proof.safetensors")
     return fitted
 
@@ -224,11 +178,11 @@ def _states(fitted: FittedDetector, weights: Arrays) -> list[Any]:
     start = fitted.start()
     try:
         return [
-            state_from_arrays(_part(weights, f"state.{number}"), start)
+            state_from_arrays(part_of(weights, f"state.{number}"), start)
             for number in range(len(fitted.series.keys))
         ]
     except DataError as error:
-        raise _not_together(str(error)) from error
+        raise not_together(str(error)) from error
 
 
 def _rule(model: _Fitted) -> AlarmRule:
@@ -246,7 +200,7 @@ def _network(model: _Fitted, arrays: Arrays) -> DetectorNetwork:
         }
     for name in sorted(claimed.keys() | arrays.keys()):
         if name not in claimed:
-            raise _not_together(f"network.{name} belongs to no such network")
+            raise not_together(f"network.{name} belongs to no such network")
         _check_array(f"network.{name}", arrays[name], tuple(claimed[name]))
     network = make_network(model.method, shape)
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
@@ -256,7 +210,7 @@ def _network(model: _Fitted, arrays: Arrays) -> DetectorNetwork:
 def _check_array(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     kinds = "i" if name.startswith("time.") else "f"
     if array.shape != shape or array.dtype.kind != kinds or not np.isfinite(array).all():
-        raise _not_together(f"{name} is {array.dtype} {array.shape}, expected finite {shape}")
+        raise not_together(f"{name} is {array.dtype} {array.shape}, expected finite {shape}")
 
 
 def _check_names(weights: Arrays, wanted: dict[str, Any], series: int) -> None:
@@ -265,22 +219,11 @@ def _check_names(weights: Arrays, wanted: dict[str, Any], series: int) -> None:
         known = group == "network" or name in wanted
         known |= group == "state" and len(rest) > 1 and rest[0] in map(str, range(series))
         if not known:
-            raise _not_together(f"there is an unknown array {name!r}")
+            raise not_together(f"there is an unknown array {name!r}")
 
 
 def _times(array: npt.NDArray[Any], kind: TimeKind) -> npt.NDArray[Any]:
     return array if kind.kind == "integer" else array.astype("datetime64[us]")
-
-
-def _not_together(text: str) -> ModelFileError:
-    return ModelFileError(
-        f"model.json and weights.safetensors do not belong together: {text}",
-        hint="fit and save the model again",
-    )
-
-
-def _part(weights: Arrays, name: str) -> Arrays:
-    return {key[len(name) + 1 :]: array for key, array in weights.items() if key.startswith(f"{name}.")}
 
 
 def _proof(fitted: FittedDetector) -> Arrays:

@@ -19,12 +19,11 @@ from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, Mo
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
     fitted_to_data,
-    parameters_from_data,
-    parameters_to_data,
 )
 from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.prediction import predict_frame, read_like_fit
 from gatestack.tasks.forecast.stream import ForecastStream
+from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
 
 if TYPE_CHECKING:
@@ -35,6 +34,12 @@ if TYPE_CHECKING:
     from gatestack.convert.onnx.parts import OnnxParts
 
 __all__ = ["Forecaster"]
+
+# Parameters that a model folder holds as a table of options.
+_CHOICES = {
+    "architecture": Architecture.from_dict,
+    "training": lambda options: Training(**options),
+}
 
 
 class Forecaster(Estimator):
@@ -300,12 +305,12 @@ class Forecaster(Estimator):
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         model, weights, proof = fitted_to_data(self.fitted_)
-        return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof
+        return {"parameters": plain_parameters(self._parameters())} | model, weights, proof
 
     @classmethod
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
         fitted = fitted_from_data(model, weights, proof)
         names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
-        forecaster = cls(**parameters_from_data(model.get("parameters"), names))
+        forecaster = cls(**read_parameters(model.get("parameters"), names, _CHOICES))
         forecaster.fitted_ = fitted
         return forecaster

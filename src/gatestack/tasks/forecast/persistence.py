@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from gatestack.data.frequency import Frequency
 from gatestack.data.sequences import Sequences
 from gatestack.data.series_table import SeriesTable
 from gatestack.data.table_columns import Columns
 from gatestack.data.time_column import TimeKind
-from gatestack.errors import ArgumentError, ModelFileError
 from gatestack.tasks.estimator import Arrays, check_proof
 from gatestack.tasks.forecast.autoregression import Autoregression
 from gatestack.tasks.forecast.fitted import FittedForecast
@@ -24,12 +22,11 @@ from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.scaling import SeriesScale
 from gatestack.tasks.forecast.state import SeriesState
-from gatestack.training import Training, TrainingRecord
+from gatestack.tasks.saved import not_together, part_of, reading_model
+from gatestack.training import TrainingRecord
 
-__all__ = ["fitted_from_data", "fitted_to_data", "parameters_from_data", "parameters_to_data"]
+__all__ = ["fitted_from_data", "fitted_to_data"]
 
-
-_LONGEST_REASON = 300
 
 _BASELINE = ("weight", "bias", "spread")
 
@@ -117,66 +114,17 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
         ModelFileError: a field or an array is missing, unknown, or of the wrong shape; or the answers are not
             those of the proof.
     """
-    try:
+    with reading_model():
         return _read(_Fitted.model_validate(model.get("fitted")), weights, proof)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelFileError(f"{place}: {problem['msg']}", where="model.json") from None
-    except (KeyError, TypeError, IndexError, RuntimeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise _not_together(text[:_LONGEST_REASON]) from error
-
-
-def parameters_to_data(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Write the parameters of a forecaster as JSON values; only those training options that were set."""
-    plain = dict(parameters)
-    if plain["architecture"] is not None:
-        plain["architecture"] = plain["architecture"].to_dict()
-    if plain["training"] is not None:
-        plain["training"] = plain["training"].model_dump(exclude_unset=True)
-    return {name: _plain(value) for name, value in plain.items()}
-
-
-def parameters_from_data(parameters: object, names: Sequence[str]) -> dict[str, Any]:
-    """Read what `parameters_to_data` wrote.
-
-    Raises:
-        ModelFileError: a parameter is missing, unknown, or not one that can be read.
-    """
-    if not isinstance(parameters, dict) or set(parameters) != set(names):
-        found = sorted(parameters) if isinstance(parameters, dict) else type(parameters).__name__
-        raise ModelFileError(f"parameters: {found}", where="model.json", expected=", ".join(sorted(names)))
-    # JSON has no tuples; scikit-learn compares parameters by value.
-    read: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()
-    }
-    try:
-        if read["architecture"] is not None:
-            read["architecture"] = Architecture.from_dict(read["architecture"])
-        if read["training"] is not None:
-            read["training"] = Training(**read["training"])
-    except (ArgumentError, TypeError) as error:
-        raise ModelFileError(f"parameters: {error}", where="model.json") from error
-    return read
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers and tuples into what JSON has."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
     architecture = Architecture.from_dict(model.network.architecture)
     network = ForecastNetwork(NetworkShape.from_dict(model.network.shape), architecture)
-    tensors = {name: torch.from_numpy(np.array(array)) for name, array in _part(weights, "network").items()}
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in part_of(weights, "network").items()}
     network.load_state_dict(tensors)
     network.eval()
-    scale = _part(weights, "scale")
+    scale = part_of(weights, "scale")
     fitted = FittedForecast(
         network=network,
         horizon=model.horizon,
@@ -187,14 +135,14 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
         architecture=architecture,
         series_scale=SeriesScale.from_state(scale) if scale else None,
         autoregression=Autoregression(*(weights[f"baseline.{name}"] for name in _BASELINE)),
-        tail=_tail(model.table, _part(weights, "tail")),
-        state=SeriesState.from_arrays(_part(weights, "state")),
+        tail=_tail(model.table, part_of(weights, "tail")),
+        state=SeriesState.from_arrays(part_of(weights, "state")),
         record=TrainingRecord.from_dict(model.record),
         seed=model.seed,
     )
-    _check_sizes(fitted, _part(weights, "state"))
+    _check_sizes(fitted, part_of(weights, "state"))
     if "quantiles" not in proof:
-        raise _not_together("proof.safetensors lacks 'quantiles'")
+        raise not_together("proof.safetensors lacks 'quantiles'")
     check_proof(_proof(fitted), proof["quantiles"], "proof.safetensors")
     return fitted
 
@@ -203,26 +151,15 @@ def _check_sizes(fitted: FittedForecast, state: Arrays) -> None:
     """Compare the arrays of the state, and what `model.json` says twice, with the sizes of the network."""
     shape, rows = fitted.network.shape, len(fitted.tail.sequences)
     if len(fitted.levels) != shape.quantiles:
-        raise _not_together(f"{len(fitted.levels)} levels, but {shape.quantiles} quantiles")
+        raise not_together(f"{len(fitted.levels)} levels, but {shape.quantiles} quantiles")
     if shape.horizon != (1 if fitted.mode == "recursive" else fitted.horizon):
-        raise _not_together(f"the horizon is {fitted.horizon}, that of the network {shape.horizon}")
+        raise not_together(f"the horizon is {fitted.horizon}, that of the network {shape.horizon}")
     wanted = SeriesState.start(fitted.network, rows, fitted.scaling_of(fitted.tail)).to_arrays()
     for name in sorted(wanted.keys() | state.keys()):
         if name not in wanted or name not in state or wanted[name].shape != state[name].shape:
             found = state[name].shape if name in state else "missing"
             expected = wanted[name].shape if name in wanted else "nothing"
-            raise _not_together(f"state.{name} is {found}, expected {expected}")
-
-
-def _not_together(text: str) -> ModelFileError:
-    return ModelFileError(
-        f"model.json and weights.safetensors do not belong together: {text}",
-        hint="fit and save the model again",
-    )
-
-
-def _part(weights: Arrays, name: str) -> Arrays:
-    return {key[len(name) + 1 :]: array for key, array in weights.items() if key.startswith(f"{name}.")}
+            raise not_together(f"state.{name} is {found}, expected {expected}")
 
 
 def _proof(fitted: FittedForecast) -> np.ndarray[Any, np.dtype[np.float64]]:

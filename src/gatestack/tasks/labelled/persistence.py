@@ -9,25 +9,29 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from gatestack.data.collections import LabelColumns
 from gatestack.data.sequences import Sequences
-from gatestack.errors import ArgumentError, ModelFileError, quote_value
+from gatestack.errors import ModelFileError, quote_value
 from gatestack.tasks.estimator import Arrays, check_proof
 from gatestack.tasks.labelled.fitted import FittedLabelled
 from gatestack.tasks.labelled.fitting import Member, run_members
 from gatestack.tasks.labelled.network import LabelledNetwork, NetworkShape
 from gatestack.tasks.labelled.options import Architecture, Augmentation
+from gatestack.tasks.saved import not_together, part_of, plain_parameters, read_parameters, reading_model
 from gatestack.training import Training, TrainingRecord
 
 __all__ = ["fitted_from_data", "fitted_to_data", "parameters_from_data", "parameters_to_data"]
 
-_LONGEST_REASON = 300
 _PROOF_CASES = 8
 _LARGEST_SIZE, _MOST_LAYERS = 2**24, 64
 _Size = Annotated[int, Field(ge=1, le=_LARGEST_SIZE)]
-_CHOICES = {"architecture": Architecture, "augmentation": Augmentation, "training": Training}
+_CHOICES = {
+    "architecture": Architecture.from_dict,
+    "augmentation": lambda options: Augmentation(**options),
+    "training": lambda options: Training(**options),
+}
 
 
 class _Strict(BaseModel):
@@ -136,32 +140,17 @@ def fitted_from_data(
         ModelFileError: a field or an array is missing, unknown, or of the wrong shape; or the answers are not
             those of the proof.
     """
-    try:
+    with reading_model():
         return _read(_Fitted.model_validate(model.get("fitted")), weights, proof, task)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ModelFileError(f"{place}: {problem['msg']}", where="model.json") from None
-    except (KeyError, TypeError, IndexError, RuntimeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise _not_together(text[:_LONGEST_REASON]) from error
 
 
 def parameters_to_data(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Write the parameters of the constructor as JSON values; only those training options that were set."""
-    plain = dict(parameters)
-    for name in ("architecture", "augmentation"):
-        if plain[name] is not None:
-            plain[name] = asdict(plain[name])
-    if plain["training"] is not None:
-        plain["training"] = plain["training"].model_dump(exclude_unset=True)
-    weights = plain.get("class_weight")
-    if weights is not None and not isinstance(weights, str):
-        # JSON has names of text only: pairs keep the type of a class.
-        plain["class_weight"] = [[name, weight] for name, weight in weights.items()]
-    return {name: _plain(value) for name, value in plain.items()}
+    """Write the parameters of the constructor as JSON values."""
+    weights = parameters.get("class_weight")
+    if weights is None or isinstance(weights, str):
+        return plain_parameters(parameters)
+    # JSON has names of text only: pairs keep the type of a class.
+    return plain_parameters(parameters | {"class_weight": list(weights.items())})
 
 
 def parameters_from_data(parameters: object, names: Sequence[str]) -> dict[str, Any]:
@@ -170,27 +159,13 @@ def parameters_from_data(parameters: object, names: Sequence[str]) -> dict[str, 
     Raises:
         ModelFileError: a parameter is missing, unknown, or not one that can be read.
     """
-    if not isinstance(parameters, dict) or set(parameters) != set(names):
-        found = sorted(parameters) if isinstance(parameters, dict) else type(parameters).__name__
-        raise ModelFileError(f"parameters: {found}", where="model.json", expected=", ".join(sorted(names)))
-    read = dict(parameters)
-    try:
-        for name, choice in _CHOICES.items():
-            if read[name] is not None:
-                read[name] = choice(**read[name])
-        if isinstance(read.get("class_weight"), list):
+    read = read_parameters(parameters, names, _CHOICES)
+    if isinstance(read.get("class_weight"), tuple):
+        try:
             read["class_weight"] = dict(read["class_weight"])
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ModelFileError(f"parameters: {error}", where="model.json") from error
-    # JSON has no tuples; scikit-learn compares parameters by value.
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers and tuples into what JSON has."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"parameters: class_weight: {error}", where="model.json") from error
+    return read
 
 
 def _read(
@@ -201,7 +176,7 @@ def _read(
     classes = np.zeros(0)
     if task == "classify":
         if model.classes is None or model.class_type is None or len(model.classes) < 2:
-            raise _not_together("a classifier has two classes or more")
+            raise not_together("a classifier has two classes or more")
         classes = np.array(model.classes, dtype=_CLASS_DTYPES[model.class_type])
     outputs = len(classes) if task == "classify" else 1
     training = Sequences(
@@ -218,7 +193,7 @@ def _read(
             _member(
                 member,
                 architecture,
-                _part(weights, f"member.{number}"),
+                part_of(weights, f"member.{number}"),
                 outputs=outputs,
                 features=training.num_features,
             )
@@ -235,25 +210,25 @@ def _read(
     )
     strange = [name for name in weights if name.split(".")[0] not in ("member", "training")]
     if strange or _count(weights) != len(model.members):
-        raise _not_together(f"the arrays are not those of {len(model.members)} members")
+        raise not_together(f"the arrays are not those of {len(model.members)} members")
     if "outputs" not in proof:
-        raise _not_together("proof.safetensors lacks 'outputs'")
+        raise not_together("proof.safetensors lacks 'outputs'")
     found = _proof(fitted)
     if proof["outputs"].shape != found.shape:
-        raise _not_together(f"the proof has shape {proof['outputs'].shape}, expected {found.shape}")
+        raise not_together(f"the proof has shape {proof['outputs'].shape}, expected {found.shape}")
     check_proof(found, proof["outputs"], "proof.safetensors")
     return fitted, classes, model.width
 
 
 def _check_training(training: Sequences, answers: npt.NDArray[Any], task: str, outputs: int) -> None:
     if len(training) == 0 or not training.lengths.all() or answers.shape != (len(training),):
-        raise _not_together(f"{len(training)} training cases, {answers.shape} answers")
+        raise not_together(f"{len(training)} training cases, {answers.shape} answers")
     if task == "classify":
         sound = answers.dtype == np.int64 and bool(((answers >= 0) & (answers < outputs)).all())
     else:
         sound = answers.dtype == np.float64 and bool(np.isfinite(answers).all())
     if not sound:
-        raise _not_together("training.answers holds what no answer can be")
+        raise not_together("training.answers holds what no answer can be")
 
 
 def _check_sizes(sizes: dict[str, Any]) -> None:
@@ -263,7 +238,7 @@ def _check_sizes(sizes: dict[str, Any]) -> None:
         if len(numbers) > _MOST_LAYERS or any(
             isinstance(part, int | float) and not 0 <= part <= _LARGEST_SIZE for part in numbers
         ):
-            raise _not_together(f"{name} is {quote_value(value)}")
+            raise not_together(f"{name} is {quote_value(value)}")
 
 
 def _member(
@@ -273,7 +248,7 @@ def _member(
     # Built without memory first: what model.json claims is compared with what the file has.
     shape = NetworkShape.from_dict(member.shape)
     if shape.outputs != outputs or shape.features != features:
-        raise _not_together(f"a member gives {shape.outputs} outputs of {shape.features} features")
+        raise not_together(f"a member gives {shape.outputs} outputs of {shape.features} features")
     with torch.device("meta"):
         claimed = {
             name: tensor.shape for name, tensor in LabelledNetwork(shape, architecture).state_dict().items()
@@ -281,7 +256,7 @@ def _member(
     for name in sorted(claimed.keys() | arrays.keys()):
         found = arrays[name].shape if name in arrays else "missing"
         if name not in claimed or tuple(claimed[name]) != found:
-            raise _not_together(
+            raise not_together(
                 f"{name} is {found}, expected {tuple(claimed[name]) if name in claimed else 'nothing'}"
             )
     network = LabelledNetwork(shape, architecture)
@@ -292,17 +267,6 @@ def _member(
 
 def _count(weights: Arrays) -> int:
     return len({name.split(".")[1] for name in weights if name.startswith("member.") and name.count(".") > 1})
-
-
-def _part(weights: Arrays, name: str) -> Arrays:
-    return {key[len(name) + 1 :]: array for key, array in weights.items() if key.startswith(f"{name}.")}
-
-
-def _not_together(text: str) -> ModelFileError:
-    return ModelFileError(
-        f"model.json and weights.safetensors do not belong together: {text}",
-        hint="fit and save the model again",
-    )
 
 
 def _proof(fitted: FittedLabelled) -> npt.NDArray[np.float64]:
