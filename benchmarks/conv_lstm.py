@@ -251,8 +251,8 @@ faster, and what we lose is bold. Over all cases:
   to be taken with a grain of salt for the same reason.
 - Between {min(busy):.0%} and {max(busy):.0%} of the processors were used by others right after the cases.
   Caches being shared, milliseconds are larger than on a quiet machine; ratios compare like with like.
-- Quartiles are those within one run. Runs differ by more: of two runs on the machine of the committed results,
-  an hour apart, ratios differed by a factor of 1.14 in the median and of 1.54 at most.
+- Quartiles are those within one run. Runs differ by more: of two on the machine of the committed results, an
+  hour apart, ratios differed by a factor of 1.14 in the median and of 1.54 at most.
 - Before anything was timed, outputs and gradients were compared with those of the loop.
 
 ## Measured on
