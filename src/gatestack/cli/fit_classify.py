@@ -13,7 +13,6 @@ from gatestack.cli.labelled_options import (
     CaseColumn,
     Cell,
     Crop,
-    Device,
     Folds,
     HiddenSize,
     Jitter,
@@ -24,15 +23,11 @@ from gatestack.cli.labelled_options import (
     MaxSteps,
     Members,
     MiniRocket,
-    ModelOut,
     Recipe,
-    Restart,
-    Resume,
-    Seed,
     TestFile,
     TimeColumn,
 )
-from gatestack.cli.options import AsJson, Overwrite, Quiet
+from gatestack.cli.options import AsJson, Device, ModelOut, Overwrite, Quiet, Restart, Resume, Seed
 
 __all__ = ["fit_classify"]
 

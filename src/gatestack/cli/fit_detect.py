@@ -9,7 +9,18 @@ import typer
 
 from gatestack.cli.command import INTERRUPTED
 from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
-from gatestack.cli.options import AsJson, DataFile, Overwrite, Quiet, parse_layers, refuse_existing
+from gatestack.cli.options import (
+    AsJson,
+    DataFile,
+    ModelOut,
+    Overwrite,
+    Quiet,
+    Restart,
+    Resume,
+    Seed,
+    parse_layers,
+    refuse_existing,
+)
 from gatestack.cli.run_folder import open_training, remove_training, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
@@ -104,24 +115,10 @@ def fit_detect(
         int,
         typer.Option(metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel=_TRAINING),
     ] = 300,
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, help="The same seed gives the same model on a CPU.", rich_help_panel=_TRAINING
-        ),
-    ] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished run.", rich_help_panel=_TRAINING)
-    ] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel=_TRAINING)
-    ] = False,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FOLDER", help="Model folder to write.", rich_help_panel=_OUTPUT, show_default=False
-        ),
-    ],
+    seed: Seed = 0,
+    resume: Resume = False,
+    restart: Restart = False,
+    out: ModelOut,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -12,8 +12,13 @@ from gatestack.cli.console import Talk, print_evaluation, print_json, print_writ
 from gatestack.cli.options import (
     AsJson,
     DataFile,
+    Device,
+    ModelOut,
     Overwrite,
     Quiet,
+    Restart,
+    Resume,
+    Seed,
     parse_layers,
     parse_season,
     refuse_existing,
@@ -168,21 +173,10 @@ def fit_forecast(
             rich_help_panel=_TRAINING,
         ),
     ] = 10,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:0, mps.", rich_help_panel=_TRAINING)
-    ] = "auto",
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, help="The same seed gives the same model on a CPU.", rich_help_panel=_TRAINING
-        ),
-    ] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished run.", rich_help_panel=_TRAINING)
-    ] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel=_TRAINING)
-    ] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    resume: Resume = False,
+    restart: Restart = False,
     backtest: Annotated[
         bool,
         typer.Option(
@@ -207,12 +201,7 @@ def fit_forecast(
             rich_help_panel=_BACKTEST,
         ),
     ] = None,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FOLDER", help="Model folder to write.", rich_help_panel=_OUTPUT, show_default=False
-        ),
-    ],
+    out: ModelOut,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -12,7 +12,6 @@ __all__ = [
     "CaseColumn",
     "Cell",
     "Crop",
-    "Device",
     "Folds",
     "HiddenSize",
     "Jitter",
@@ -23,11 +22,7 @@ __all__ = [
     "MaxSteps",
     "Members",
     "MiniRocket",
-    "ModelOut",
     "Recipe",
-    "Restart",
-    "Resume",
-    "Seed",
     "TestFile",
     "TimeColumn",
 ]
@@ -138,21 +133,6 @@ LearningRate = Annotated[
         rich_help_panel=_TRAINING,
     ),
 ]
-Device = Annotated[
-    str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:0, mps.", rich_help_panel=_TRAINING)
-]
-Seed = Annotated[
-    int,
-    typer.Option(
-        metavar="N", min=0, help="The same seed gives the same model on a CPU.", rich_help_panel=_TRAINING
-    ),
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with an unfinished run.", rich_help_panel=_TRAINING)
-]
-Restart = Annotated[
-    bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel=_TRAINING)
-]
 TestFile = Annotated[
     Path | None,
     typer.Option(
@@ -171,10 +151,4 @@ Folds = Annotated[
 MiniRocket = Annotated[
     bool,
     typer.Option("--minirocket", help="Score MiniRocket too; needs aeon or sktime.", rich_help_panel=_SCORES),
-]
-ModelOut = Annotated[
-    Path,
-    typer.Option(
-        metavar="FOLDER", help="Model folder to write.", rich_help_panel=_OUTPUT, show_default=False
-    ),
 ]

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "DataFile",
+    "Device",
     "ModelFolderPath",
+    "ModelOut",
     "Overwrite",
     "Quiet",
+    "Restart",
+    "Resume",
+    "Seed",
     "is_plain_file",
     "parse_layers",
     "parse_season",
@@ -38,6 +43,27 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite", help="Replace what stands at the place of the output.", rich_help_panel="Output"
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:0, mps.", rich_help_panel="Training")
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, help="The same seed gives the same model on a CPU.", rich_help_panel="Training"
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with an unfinished run.", rich_help_panel="Training")
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel="Training")
+]
+ModelOut = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER", help="Model folder to write.", rich_help_panel="Output", show_default=False
     ),
 ]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
 
-from gatestack.errors import ArgumentError, check_choice, check_share, check_whole, nearest_name
+from gatestack.errors import ArgumentError, check_choice, check_share, check_whole
+from gatestack.tasks.choices import Choices
 
 __all__ = ["DEFAULT_QUANTILES", "Architecture", "Cell", "Mode", "Scaling", "check_instance"]
 
@@ -18,7 +19,7 @@ DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
+class Architecture(Choices):
     """What the network of a `Forecaster` is made of, beyond its depth and width.
 
     Args:
@@ -56,40 +57,9 @@ class Architecture:
         check_choice("scaling", self.scaling, get_args(Scaling), owner="Architecture")
         check_choice("initial_state", self.initial_state, ("zeros", "trained"), owner="Architecture")
         check_whole("head_size", self.head_size, owner="Architecture")
-        for name in ("residual", "autoregression"):
-            if not isinstance(getattr(self, name), bool):
-                raise ArgumentError(
-                    f"the '{name}' parameter of Architecture is {getattr(self, name)!r}",
-                    expected="True or False",
-                )
+        self._check_switches("residual", "autoregression")
         for name in ("dropout", "variational_dropout"):
             check_share(name, getattr(self, name), owner="Architecture")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the choices as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, choices: dict[str, Any]) -> Architecture:
-        """Read the choices that `to_dict` gave, or some of them.
-
-        Raises:
-            ArgumentError: an unknown name (the nearest is offered), or a value outside its range.
-
-        Example:
-            >>> Architecture.from_dict({"cells": "gru"})
-            Traceback (most recent call last):
-            gatestack.errors.ArgumentError: Architecture: there is no option 'cells'
-            <BLANKLINE>
-            hint: did you mean 'cell'?
-        """
-        known = [field.name for field in fields(cls)]
-        for name in choices:
-            if name not in known:
-                raise ArgumentError(
-                    f"there is no option {name!r}", where="Architecture", hint=nearest_name(name, known)
-                )
-        return cls(**choices)
 
 
 def check_instance(name: str, value: Options | None, kind: type[Options], *, owner: str) -> Options:

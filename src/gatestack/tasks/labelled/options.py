@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-from gatestack.errors import ArgumentError, check_choice, check_share, check_whole, nearest_name
+from gatestack.errors import ArgumentError, check_choice, check_share, check_whole
+from gatestack.tasks.choices import Choices
 
 __all__ = ["Architecture", "Augmentation", "Cell", "Pooling", "Recipe", "Scaling"]
 
@@ -17,7 +18,7 @@ Scaling = Literal["both", "series", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
+class Architecture(Choices):
     """What the network of a `Classifier` or `Regressor` is made of, beyond its depth and width.
 
     Args:
@@ -64,41 +65,10 @@ class Architecture:
         choices = (("recipe", Recipe), ("cell", Cell), ("pooling", Pooling), ("scaling", Scaling))
         for name, values in choices:
             check_choice(name, getattr(self, name), get_args(values), owner="Architecture")
-        for name in ("bidirectional", "residual"):
-            if not isinstance(getattr(self, name), bool):
-                raise ArgumentError(
-                    f"the '{name}' parameter of Architecture is {getattr(self, name)!r}",
-                    expected="True or False",
-                )
+        self._check_switches("bidirectional", "residual")
         check_share("dropout", self.dropout, owner="Architecture")
         check_whole("kernels", self.kernels, owner="Architecture", least=84)
         check_whole("segments", self.segments, owner="Architecture")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the choices as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, choices: dict[str, Any]) -> Architecture:
-        """Read the choices that `to_dict` gave, or some of them.
-
-        Raises:
-            ArgumentError: an unknown name (the nearest is offered), or a value outside its range.
-
-        Example:
-            >>> Architecture.from_dict({"cells": "gru"})
-            Traceback (most recent call last):
-            gatestack.errors.ArgumentError: Architecture: there is no option 'cells'
-            <BLANKLINE>
-            hint: did you mean 'cell'?
-        """
-        known = [field.name for field in fields(cls)]
-        for name in choices:
-            if name not in known:
-                raise ArgumentError(
-                    f"there is no option {name!r}", where="Architecture", hint=nearest_name(name, known)
-                )
-        return cls(**choices)
 
 
 @dataclass(frozen=True, kw_only=True)
