@@ -21,7 +21,7 @@ from gatestack.nn.conv_lstm_options import (
     shown_sizes,
 )
 from gatestack.nn.layer import SequenceLayer
-from gatestack.nn.parameters import draw_parameter
+from gatestack.nn.parameters import declare_parameters, draw_parameter
 from gatestack.nn.steps import Lengths, Mask, Steps
 
 __all__ = ["ConvLSTM", "ConvState"]
@@ -137,12 +137,10 @@ class ConvLSTM(SequenceLayer):
             ACTIVATIONS[self.form.activation],
             ACTIVATIONS[self.form.gate_activation],
         )
-        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "peephole_l0"):
-            self.register_parameter(name, None)
-        # Follows .to(), .double() and the like, so that a layer built later lands where the user sent it.
-        self.register_buffer("_like", torch.empty(0), persistent=False)
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "peephole_l0")
+        declare_parameters(self, names, None)
         self._like: Tensor
-        self.register_load_state_dict_pre_hook(_build_from_state_dict)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_size_peepholes)  # type: ignore[no-untyped-call]
         if input_channels is not None:
             self.build(check_whole("input_channels", input_channels, owner=owner))
 
@@ -361,23 +359,14 @@ class ConvLSTM(SequenceLayer):
             )
 
 
-def _build_from_state_dict(
+def _size_peepholes(
     layer: ConvLSTM,
     state_dict: dict[str, Any],
     prefix: str,
-    local_metadata: dict[str, Any],  # noqa: ARG001 (torch calls the hook with seven arguments)
-    strict: bool,  # noqa: ARG001
-    missing_keys: list[str],
-    unexpected_keys: list[str],  # noqa: ARG001
-    error_msgs: list[str],  # noqa: ARG001
+    *_: object,  # torch calls the hook with seven arguments
 ) -> None:
-    """Let an unbuilt layer take channels, and peepholes their size, from the weights it is about to load."""
-    weight, peephole = state_dict.get(prefix + "weight_ih_l0"), state_dict.get(prefix + "peephole_l0")
-    if layer.input_size is None:
-        if weight is None:
-            missing_keys.append(prefix + "weight_ih_l0")
-        elif isinstance(weight, Tensor) and weight.dim() == 2 + layer.dimensions:
-            layer.build(weight.shape[1])
+    """Let peepholes per position take their size from the weights that are about to be loaded."""
+    peephole = state_dict.get(prefix + "peephole_l0")
     if (
         layer.form.peepholes == "positions"
         and layer.peephole_l0 is None
