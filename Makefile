@@ -26,7 +26,7 @@ demo: $(VENV)/.installed  ## a real weather series: fit, backtest against the ba
 	$(VENV)/bin/gatestack demo --overwrite
 
 test: $(VENV)/.installed-test  ## all tests but the slow ones
-	$(RUN) -m pytest --durations=10
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10
 
 test-slow: $(VENV)/.installed-test  ## the slow tests only
 	$(RUN) -m pytest -m slow
