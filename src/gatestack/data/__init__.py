@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gatestack.data.series_table import SeriesTable
     from gatestack.data.table_columns import Columns
     from gatestack.data.time_column import TimeKind
+    from gatestack.data.wide_series import continue_series, read_wide
 
 __all__ = [
     "CALENDAR_NAMES",
@@ -39,11 +40,13 @@ __all__ = [
     "TimeKind",
     "as_polars",
     "calendar_features",
+    "continue_series",
     "future_values",
     "infer_frequency",
     "like_input",
     "read_labelled",
     "read_table",
+    "read_wide",
     "split_horizon",
 ]
 
@@ -60,11 +63,13 @@ _HOMES = {
     "TimeKind": "gatestack.data.time_column",
     "as_polars": "gatestack.data.frames",
     "calendar_features": "gatestack.data.calendar_encoding",
+    "continue_series": "gatestack.data.wide_series",
     "future_values": "gatestack.data.series_future",
     "infer_frequency": "gatestack.data.frequency_inference",
     "like_input": "gatestack.data.frames",
     "read_labelled": "gatestack.data.collections",
     "read_table": "gatestack.data.read",
+    "read_wide": "gatestack.data.wide_series",
     "split_horizon": "gatestack.data.series_future",
 }
 
