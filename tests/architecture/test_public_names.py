@@ -30,6 +30,7 @@ PUBLIC_PACKAGES = [
     "gatestack.reference",
     "gatestack.reports",
     "gatestack.runtime",
+    "gatestack.study",
     "gatestack.tasks",
     "gatestack.tasks.classify",
     "gatestack.tasks.detect",
