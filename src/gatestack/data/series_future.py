@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from gatestack.data.category_column import write_category_column
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.frequency_inference import show_time
 from gatestack.data.number_column import write_number_column
@@ -89,7 +90,10 @@ def future_values(table: SeriesTable, future_frame: Frame, horizon: int) -> npt.
     column = np.empty(data.height, dtype=np.float32)
     flat = result.reshape(count * horizon, -1)
     for index, name in enumerate(columns.future):
-        write_number_column(data[name], column, role="future", source=where)
+        if name in table.categories:
+            write_category_column(data[name], column, table.categories[name])
+        else:
+            write_number_column(data[name], column, role="future", source=where)
         flat[cell, index] = column[rows]
         missing = np.isnan(flat[:, index])
         if missing.any():

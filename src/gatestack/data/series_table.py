@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -13,14 +13,13 @@ import polars as pl
 
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.frequency import Frequency, TimeArray
-from gatestack.data.number_column import write_number_column
-from gatestack.data.places import row_place
 from gatestack.data.sequences import Sequences
 from gatestack.data.series_grid import SeriesGrid, encode_series
+from gatestack.data.series_values import Categories, categories_of, static_values, step_values
 from gatestack.data.table_columns import Columns, resolve_columns
 from gatestack.data.time_column import TimeKind, read_time
 from gatestack.data.zones import to_wall
-from gatestack.errors import ArgumentError, DataError, quote_value
+from gatestack.errors import DataError, quote_value
 
 __all__ = ["SeriesTable"]
 
@@ -39,6 +38,8 @@ class SeriesTable:
         time_kind: how the user writes time.
         series_keys: the key of each series in the user's own type, named as the key column.
         source: file or name for messages.
+        categories: the names in each column of categories, whose values are codes: 1 is the first name, 0 a
+            name that is not in the list or is missing. Columns that are not here hold numbers.
 
     Example:
         >>> frame = pl.DataFrame({"ds": ["2024-01-01", "2024-01-02", "2024-01-04"], "y": [1.0, None, 3.0]})
@@ -56,6 +57,7 @@ class SeriesTable:
     time_kind: TimeKind
     series_keys: pl.Series
     source: str
+    categories: Categories = field(default_factory=dict)
 
     @classmethod
     def from_frame(
@@ -69,6 +71,7 @@ class SeriesTable:
         future: Sequence[str] = (),
         static: Sequence[str] = (),
         frequency: str | int | Frequency | None = None,
+        categories: Categories | Literal["find"] | None = None,
         source: str | None = None,
         dtype: Literal["float32", "float64"] = "float32",
     ) -> SeriesTable:
@@ -87,6 +90,8 @@ class SeriesTable:
             future: columns known for the horizon too.
             static: columns with one value per series.
             frequency: the step, such as `1h`, `1d`, `B`, `1mo`, or a whole number; None finds it.
+            categories: the names in each past, future or static column of categories; `"find"` finds which
+                columns these are and their names; None takes all columns as numbers.
             source: file that the frame was read from, so that messages can name its lines.
             dtype: of the values.
 
@@ -129,18 +134,19 @@ class SeriesTable:
         grid = SeriesGrid.build(
             times, numbers, names, kind=kind, column=columns.time, frequency=frequency, source=source
         )
-        values, observed = _numbers(data, columns, grid, np.dtype(dtype), source)
+        known = categories_of(data, columns, source) if categories == "find" else dict(categories or {})
+        values, observed = step_values(data, columns, known, grid, np.dtype(dtype), source)
         _refuse_unobserved(observed, grid, names, columns.target, where)
         sequences = Sequences(
             values=values,
             offsets=grid.offsets,
             observed=observed,
             time=grid.times,
-            static=_static(data, columns.static, numbers, names, source),
+            static=static_values(data, columns, known, numbers, names, source),
             keys=names,
             names=columns.features,
         )
-        return cls(sequences, columns, grid.frequency, grid.gaps, kind, keys, where)
+        return cls(sequences, columns, grid.frequency, grid.gaps, kind, keys, where, known)
 
     @property
     def times(self) -> TimeArray:
@@ -266,27 +272,6 @@ class SeriesTable:
             )
 
 
-def _numbers(
-    data: pl.DataFrame, columns: Columns, grid: SeriesGrid, dtype: np.dtype[np.floating], source: str | None
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_] | None]:
-    """Fill the one matrix column by column; unobserved values become 0 and are marked."""
-    roles = ["target"] + ["past"] * len(columns.past) + ["future"] * len(columns.future)
-    steps = int(grid.offsets[-1])
-    values = np.empty((steps, len(roles)), dtype=dtype)
-    if steps > data.height:
-        values.fill(np.nan)
-    observed: npt.NDArray[np.bool_] | None = None
-    for index, (name, role) in enumerate(zip(columns.features, roles, strict=True)):
-        write_number_column(data[name], values[:, index], grid.places, role=role, source=source)
-        missing = np.isnan(values[:, index])
-        if missing.any():
-            if observed is None:
-                observed = np.ones(values.shape, dtype=np.bool_)
-            observed[:, index] = ~missing
-            values[missing, index] = 0.0
-    return values, observed
-
-
 def _refuse_unobserved(
     observed: npt.NDArray[np.bool_] | None, grid: SeriesGrid, keys: tuple[str, ...], target: str, where: str
 ) -> None:
@@ -302,46 +287,3 @@ def _refuse_unobserved(
             expected="at least one value in each series",
             hint="remove these series",
         )
-
-
-def _static(
-    data: pl.DataFrame,
-    names: tuple[str, ...],
-    numbers: npt.NDArray[np.int32],
-    keys: tuple[str, ...],
-    source: str | None,
-) -> npt.NDArray[np.float32] | None:
-    if not names:
-        return None
-    if len(keys) == 1:
-        raise ArgumentError(
-            "static columns are named, but there is one series only",
-            where=source or "frame",
-            expected="several series",
-            hint="leave static= out, or name the key with series=",
-        )
-    _, first_rows = np.unique(numbers, return_index=True)
-    table = np.empty((len(keys), len(names)), dtype=np.float32)
-    column = np.empty(data.height, dtype=np.float32)
-    for index, name in enumerate(names):
-        write_number_column(data[name], column, role="static", source=source)
-        table[:, index] = column[first_rows]
-        differs = column != table[numbers, index]  # NaN differs from itself
-        if differs.any():
-            row = int(np.argmax(differs))
-            key = quote_value(keys[numbers[row]])
-            place, value = row_place(source, row, name, value=data[name][row])
-            if np.isnan(column[row]):
-                raise DataError(
-                    f"the static value of series {key} is missing",
-                    where=place,
-                    expected="a number in every row",
-                )
-            raise DataError(
-                f"series {key} has {value} here and "
-                f"{quote_value(data[name][int(first_rows[numbers[row]])])} before",
-                where=place,
-                expected="one value per series in a static column",
-                hint="a column that varies in time belongs in past= or future=",
-            )
-    return table
