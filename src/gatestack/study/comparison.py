@@ -93,7 +93,7 @@ def compare_paired(reference: FloatArray, other: FloatArray, *, test_share: floa
             where="compare_paired",
             expected="twice (folds, seeds), with 2 folds or more",
         )
-    from scipy.stats import t
+    from scipy.stats import t  # type: ignore[import-untyped]
 
     differences = reference - other
     count, folds = differences.size, len(differences)

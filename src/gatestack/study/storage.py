@@ -1,0 +1,152 @@
+"""Where a study is kept: in memory, in an SQLite file, or in PostgreSQL, through Optuna's storages."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatestack.errors import ArgumentError, StorageError
+from gatestack.runtime.durable import storage_error
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+__all__ = ["Place", "open_storage", "quiet_optuna", "storage_errors", "storage_name", "storage_url"]
+
+Place = str | Path | None
+"""A path of an SQLite file, a URL, or None for memory."""
+
+_SQLITE_WAIT_SECONDS = 60
+_OPENINGS, _SECONDS_BETWEEN_OPENINGS = 6, 0.5
+
+
+def storage_url(place: str | Path) -> str:
+    """Give the URL of a study.
+
+    Args:
+        place: a path of an SQLite file, or a URL that begins with `sqlite:///` or `postgresql://`.
+
+    Raises:
+        ArgumentError: a URL of another kind.
+
+    Example:
+        >>> storage_url("runs/studies.db"), storage_url("postgresql://me@cluster/studies")
+        ('sqlite:///runs/studies.db', 'postgresql+psycopg://me@cluster/studies')
+    """
+    text = str(place)
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return f"sqlite:///{Path(text).as_posix()}"
+    if scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return text
+    raise ArgumentError(
+        f"a study cannot be kept in {scheme}://…",
+        where="study",
+        expected="a path of a file, sqlite:///path, or postgresql://user@host/database",
+    )
+
+
+def storage_name(place: Place) -> str:
+    """Name a place for people: never with its password.
+
+    Example:
+        >>> storage_name("postgresql://me:secret@cluster/studies"), storage_name(None)
+        ('postgresql+psycopg://me:***@cluster/studies', 'memory')
+    """
+    if place is None:
+        return "memory"
+    if "://" not in str(place):
+        return str(place)
+    from sqlalchemy.engine import make_url
+
+    return make_url(storage_url(place)).render_as_string(hide_password=True)
+
+
+def open_storage(place: Place, *, heartbeat_seconds: int, grace_seconds: int) -> BaseStorage:
+    """Open the storage of studies, and make it where there is none yet.
+
+    Args:
+        place: see `Place`.
+        heartbeat_seconds: time between two signs of life of a worker.
+        grace_seconds: a worker is taken for dead after so long without a sign of life.
+
+    Raises:
+        ArgumentError: Optuna is not installed, or the URL is of another kind.
+        StorageError: the database cannot be opened.
+    """
+    try:
+        from optuna.storages import InMemoryStorage, RDBStorage
+    except ModuleNotFoundError as error:
+        raise ArgumentError(
+            "studies are kept by Optuna, which is not installed",
+            where="study",
+            hint="pip install 'gatestack[study]'",
+        ) from error
+    if place is None:
+        return InMemoryStorage()
+    url, options = storage_url(place), {}
+    if url.startswith("sqlite:"):
+        folder = Path(url.removeprefix("sqlite:///")).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, folder, "make the folder of the study") from error
+        options = {"connect_args": {"timeout": _SQLITE_WAIT_SECONDS}}
+    with storage_errors(place), quiet_optuna():
+        for opening in range(_OPENINGS):
+            try:
+                return RDBStorage(
+                    url,
+                    engine_kwargs=options,
+                    heartbeat_interval=heartbeat_seconds,
+                    grace_period=grace_seconds,
+                )
+            except _database_errors():
+                # Two workers that make the tables at once: one of them is told that they are there.
+                if opening == _OPENINGS - 1:
+                    raise
+                time.sleep(_SECONDS_BETWEEN_OPENINGS)
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+@contextmanager
+def storage_errors(place: Place) -> Iterator[None]:
+    """Turn what goes wrong in the database into a `StorageError` that names the place."""
+    try:
+        yield
+    except _database_errors() as error:
+        cause = getattr(error.__cause__ or error, "orig", None) or error
+        raise StorageError(
+            f"the study cannot be read or written: {str(cause).splitlines()[0]}",
+            where=storage_name(place),
+            hint="check that the database is there and that you may write to it; finished fits are kept",
+        ) from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (StorageInternalError, SQLAlchemyError)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from talking: what a study says, it says itself."""
+    import optuna
+
+    level: Any = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Heartbeats are called experimental; our tests hold what we need of them.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)

@@ -1,0 +1,105 @@
+"""What a study asks of an estimator: its data in folds, and one fit at a time.
+
+An estimator offers itself by one method, `study_subject(data, options, folds)`, which gives a `Subject`. The
+folds are the task's own: rolling origins for series in time, stratified folds for labelled ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from gatestack.study.fits import Outcome
+
+__all__ = ["Measure", "Studied", "Subject"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """The score that a study compares.
+
+    Args:
+        name: of the column of scores, such as `"mase"`.
+        label: for people, such as `"MASE"`.
+        better: which end is good.
+        percent: the score is a share, shown as per cent.
+
+    Example:
+        >>> Measure(name="accuracy", label="accuracy", better="higher", percent=True).loss(0.9)
+        -0.9
+    """
+
+    name: str
+    label: str
+    better: Literal["lower", "higher"] = "lower"
+    percent: bool = False
+
+    def loss(self, score: float) -> float:
+        """Give a number of which lower is better."""
+        return score if self.better == "lower" else -score
+
+    def text(self, score: float) -> str:
+        """Write a score for people."""
+        return f"{100 * score:.1f} %" if self.percent else f"{score:.4g}"
+
+
+class Subject(ABC):
+    """An estimator with its data, cut into folds.
+
+    Attributes:
+        measure: what is compared.
+        folds: number of folds.
+        test_share: cases tested / cases trained, mean over the folds.
+        features: columns that the lowest layer reads.
+        directions: 1, or 2 where layers run both ways.
+        hidden_size: width of a layer.
+        identity: JSON values that tell this study from any other: the task, its settings, the data.
+    """
+
+    measure: Measure
+    folds: int
+    test_share: float
+    features: int
+    directions: int
+    hidden_size: int
+    identity: Mapping[str, Any]
+
+    @abstractmethod
+    def plain(self, fold: int, seed: int) -> Outcome:
+        """Score the baselines and a model without recurrence on a fold, fitted on the rest.
+
+        Args:
+            fold: from 0 on.
+            seed: is added to that of the estimator.
+        """
+
+    @abstractmethod
+    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+        """Fit a network with layers of these widths on the training part of a fold, and score it on the rest.
+
+        Args:
+            widths: of each layer, lowest first.
+            fold: from 0 on.
+            seed: is added to that of the estimator.
+
+        Raises:
+            KeyboardInterrupt: the training was interrupted; scores of a network that is half trained mislead.
+        """
+
+
+class Studied(Protocol):
+    """An estimator that can be studied."""
+
+    def study_subject(
+        self, data: Any, options: Mapping[str, Any], *, folds: int, measure: str | None = None
+    ) -> Subject:
+        """Cut the data into folds.
+
+        Args:
+            data: what `fit` takes first.
+            options: other arguments of `fit`.
+            folds: number of folds, 2 or more.
+            measure: column of the scores; None takes that of the task.
+        """

@@ -1,0 +1,155 @@
+"""One study, many workers: nothing is done twice, nothing is lost, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import study_worker
+from study_worker import ALL, answer, open_study
+
+from gatestack.errors import ArgumentError, StorageError, TrainingError
+from gatestack.study.database import Claim, StudyDatabase
+from gatestack.study.fits import Fit
+from gatestack.study.storage import storage_name, storage_url
+
+FIRST, SECOND = Fit(1, 0, 0), Fit(1, 1, 0)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "studies.db")
+    url: str = request.getfixturevalue("postgres_url")
+    name = f"study_{os.getpid()}_{time.monotonic_ns()}"
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    return url.rsplit("/", 1)[0] + f"/{name}"
+
+
+def start(place: str, log: Path, *, hang_at: int = -1) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, study_worker.__file__, place, str(log), str(hang_at)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    limit = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < limit, f"{path} was not written"
+        time.sleep(0.05)
+
+
+def end(worker: subprocess.Popen[str]) -> None:
+    _, talk = worker.communicate(timeout=120)
+    assert worker.returncode == 0, talk
+
+
+def claimed(study: StudyDatabase, *fits: Fit) -> Claim:
+    claim = study.claim(fits)
+    assert claim is not None
+    return claim
+
+
+def starts(*logs: Path) -> Counter[Fit]:
+    lines = [line for log in logs if log.exists() for line in log.read_text().splitlines()]
+    return Counter(Fit(*map(int, line.split())) for line in lines)
+
+
+@pytest.mark.slow
+def test_workers_share_the_fits(place: str, tmp_path: Path) -> None:
+    logs = [tmp_path / name for name in ("a", "b", "c")]
+    for worker in [start(place, log) for log in logs]:
+        end(worker)
+    assert starts(*logs) == Counter(ALL)
+    with open_study(place) as study:
+        assert study.outcomes() == {fit: answer(fit) for fit in ALL}
+
+
+def test_a_killed_workers_fit_is_taken_up(place: str, tmp_path: Path) -> None:
+    killed, heir = tmp_path / "killed", tmp_path / "heir"
+    worker = start(place, killed, hang_at=2)
+    wait_for(killed.with_suffix(".hangs"))
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+    end(start(place, heir))
+    # Two fits of the first worker stand; the one it died in, and no other, was begun twice.
+    with open_study(place) as study:
+        assert study.outcomes() == {fit: answer(fit) for fit in ALL}
+    assert starts(killed, heir) == Counter(ALL) + Counter([list(starts(killed))[2]])
+
+
+def test_a_worker_that_slept_does_not_count_twice(place: str) -> None:
+    with open_study(place) as sleeper, open_study(place) as other:
+        claim = sleeper.claim([FIRST])  # not entered: it gives one sign of life and no more
+        assert claim is not None
+        time.sleep(study_worker.GRACE_SECONDS + 1.5)
+        found = other.claim([FIRST])
+        assert found is not None
+        with found:
+            assert found.finish(answer(FIRST), loss=1.0)
+        assert not claim.finish(answer(SECOND), loss=9.0)
+        assert other.outcomes() == {FIRST: answer(FIRST)}
+
+
+def test_a_claim_in_work_stays_claimed(place: str) -> None:
+    with open_study(place) as one, open_study(place) as two:
+        with claimed(one, FIRST, SECOND) as claim:
+            time.sleep(study_worker.GRACE_SECONDS + 1.5)  # signs of life come all the while
+            assert two.claim([FIRST]) is None
+            assert claim.finish(answer(FIRST), loss=1.0)
+        assert two.claim([FIRST]) is None
+        assert claimed(two, FIRST, SECOND).fit == SECOND
+
+
+def test_an_interrupted_fit_is_given_back(tmp_path: Path) -> None:
+    with open_study(str(tmp_path / "studies.db")) as study:
+        with pytest.raises(KeyboardInterrupt), claimed(study, FIRST):
+            raise KeyboardInterrupt
+        assert claimed(study, FIRST).fit == FIRST
+
+
+def test_a_fit_that_kills_its_workers_is_refused_in_the_end(tmp_path: Path) -> None:
+    from optuna.trial import TrialState
+
+    with open_study(str(tmp_path / "studies.db")) as study:
+        for _ in range(3):
+            study.end(claimed(study, FIRST).trial_id, TrialState.FAIL)
+        with pytest.raises(TrainingError, match="3 workers ended in the middle of the fit with 1 layers"):
+            study.claim([FIRST])
+
+
+def test_studies_in_one_database_are_apart(tmp_path: Path) -> None:
+    place = tmp_path / "studies.db"
+    with StudyDatabase(place, "one") as one, StudyDatabase(place, "two") as two:
+        with claimed(one, FIRST) as claim:
+            claim.finish(answer(FIRST), loss=1.0)
+        assert FIRST in one.outcomes()
+        assert FIRST not in two.outcomes()
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/studies") as found:
+        open_study("postgresql://me:geheim@127.0.0.1:1/studies")
+    assert "geheim" not in str(found.value)
+    (tmp_path / "text.db").write_text("this is no database, and it is long enough to be seen as such\n" * 20)
+    with pytest.raises(StorageError, match="text.db: the study cannot be read or written"):
+        open_study(str(tmp_path / "text.db"))
+
+
+def test_places() -> None:
+    assert storage_url("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
+    assert storage_name("runs/a.db") == "runs/a.db"
+    with pytest.raises(ArgumentError, match="mysql"):
+        storage_url("mysql://me@cluster/studies")
