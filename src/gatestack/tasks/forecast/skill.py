@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Skill", "compare", "skill_sentence"]
+__all__ = ["CONFIDENCE", "Skill", "compare", "draw_units", "skill_sentence"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _RESAMPLES = 2000
 _SEED = 0
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
+"""Of every interval."""
 # With so many series whole series are drawn; with fewer, blocks of neighbouring origins.
 _MANY_SERIES = 10
 _FEWEST_UNITS = 4
@@ -63,14 +64,30 @@ def compare(
     Returns:
         For each baseline its `Skill`.
     """
-    sums = {name: _scaled_sums(error, scale[rows]) for name, error in errors.items()}
+    unit, drawn = draw_units(rows, block)
+    per_unit = {
+        name: np.bincount(unit, _scaled_sums(error, scale[rows])).astype(np.float64)
+        for name, error in errors.items()
+    }
+    own = per_unit.pop(model)
+    return {name: _skill(own, other, drawn) for name, other in per_unit.items()}
+
+
+def draw_units(rows: IntArray, block: int) -> tuple[IntArray, IntArray | None]:
+    """Choose what the bootstrap draws: whole series where there are many, else blocks of origins.
+
+    Args:
+        rows: (R,) series of each origin, in order of time within a series.
+        block: origins in a block.
+
+    Returns:
+        The unit of each origin, (R,), numbered from 0; and the units drawn, (resamples, units), None where
+        there are too few.
+    """
     many = len(np.unique(rows)) >= _MANY_SERIES
     unit = np.unique(rows, return_inverse=True)[1] if many else _order_in_series(rows)
     units = int(unit.max()) + 1
-    per_unit = {name: _sum_by(unit, total, units) for name, total in sums.items()}
-    drawn = _draw(units, 1 if many else min(block, units)) if units >= _FEWEST_UNITS else None
-    own = per_unit.pop(model)
-    return {name: _skill(own, other, drawn) for name, other in per_unit.items()}
+    return unit, _draw(units, 1 if many else min(block, units)) if units >= _FEWEST_UNITS else None
 
 
 def skill_sentence(skill: Mapping[str, Skill], origins: int) -> str:
@@ -118,10 +135,6 @@ def _scaled_sums(error: FloatArray, scale: FloatArray) -> FloatArray:
     return sums
 
 
-def _sum_by(unit: IntArray, total: FloatArray, units: int) -> FloatArray:
-    return np.bincount(unit, total, units).astype(np.float64)
-
-
 def _order_in_series(rows: IntArray) -> IntArray:
     """Number the origins of each series 0, 1, …; origins of the same number are drawn together."""
     order = np.empty(len(rows), dtype=np.int64)
@@ -144,7 +157,7 @@ def _skill(own: FloatArray, other: FloatArray, drawn: IntArray | None) -> Skill:
         return Skill(value, None, None)
     resampled = _lower_by(own[drawn].sum(axis=1), other[drawn].sum(axis=1))
     # Not interpolated: a draw without any error of the baseline is infinitely far down.
-    tails = [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2]
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     low, high = np.quantile(resampled, tails, method="inverted_cdf")
     return Skill(value, float(low), float(high))
 
