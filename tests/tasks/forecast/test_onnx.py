@@ -443,7 +443,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = stirred(make().fit(one_series(60)))
-    monkeypatch.setattr("gatestack.tasks.forecast.onnx.network.FIRST_GAP", 0.5)
+    monkeypatch.setattr("gatestack.tasks.forecast.onnx.distributions.FIRST_GAP", 0.5)
     with pytest.raises(ArgumentError, match="'quantiles' differs"):
         export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,8 @@ from sklearn.metrics import mean_pinball_loss
 
 from gatestack.data.series_table import SeriesTable
 from gatestack.tasks.forecast import Forecaster
-from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, quantile_loss, typical_weights
+from gatestack.tasks.forecast.distributions.quantiles import Quantiles
+from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, batch_loss, typical_weights
 
 from .tables import many_series
 
@@ -87,7 +88,7 @@ def test_the_loss_is_the_mean_pinball_loss_of_what_is_known(make: Make) -> None:
         truth=torch.from_numpy(np.where(known, truth, 1e6).astype(np.float32)),
         weight=torch.from_numpy(2.0 * known.astype(np.float32)),
     )
-    found = float(quantile_loss(torch.from_numpy(quantiles), batch, torch.tensor(levels)))
+    found = float(batch_loss(Quantiles(levels), torch.from_numpy(quantiles), batch))
     wanted = np.mean(
         [
             mean_pinball_loss(truth[known], quantiles[..., number][known], alpha=level)

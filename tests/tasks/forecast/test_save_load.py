@@ -204,7 +204,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(make: Make, tmp_path: Pa
     class StopHereError(Exception):
         pass
 
-    plain, save = fitting.quantile_loss, loop._Run.save
+    plain, save = fitting.batch_loss, loop._Run.save
     calls = []
 
     def stops(*arguments: Any) -> torch.Tensor:
@@ -218,7 +218,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(make: Make, tmp_path: Pa
 
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "quantile_loss", stops)
+        patch.setattr(fitting, "batch_loss", stops)
         patch.setattr(loop._Run, "save", save_now)
         with pytest.raises(StopHereError):
             make(**settings).fit(frame, run=RunFolder(path=folder))

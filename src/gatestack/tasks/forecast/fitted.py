@@ -16,7 +16,7 @@ from gatestack.tasks.forecast.autoregression import Autoregression
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, static_columns
-from gatestack.tasks.forecast.paths import sample_quantiles
+from gatestack.tasks.forecast.paths import sample_paths, sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
 from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
 from gatestack.tasks.forecast.state import SeriesState
@@ -83,13 +83,43 @@ class FittedForecast:
         Returns:
             shape (series, horizon, quantiles), ascending.
         """
+        return self.quantiles_from(state, *self._known_ahead(table, future))
+
+    def paths_ahead(
+        self,
+        state: SeriesState,
+        table: SeriesTable,
+        future: npt.NDArray[np.float32],
+        *,
+        paths: int,
+        seed: int,
+    ) -> FloatArray:
+        """Draw paths over the steps after the end of each series, in the mode `"recursive"`.
+
+        Args:
+            state: after the last step of each series.
+            table: the series.
+            future: (series, horizon, future columns) in the user's unit.
+            paths: per series.
+            seed: of the draws.
+
+        Returns:
+            shape (series, paths, horizon).
+        """
+        ahead, static = self._known_ahead(table, future)
+        return sample_paths(self.network, state, ahead, static, paths=paths, seed=seed)
+
+    def _known_ahead(
+        self, table: SeriesTable, future: npt.NDArray[np.float32]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give what is known of the steps ahead, (series, horizon, ·), and the static columns."""
         times = table.to_wall(table.forecast_times(self.horizon))
         known = [future]
         if self.calendar:
             features = calendar_features(times.reshape(-1), self.calendar)[0]
             known.append(features.reshape(*times.shape, -1))
         static = torch.from_numpy(static_columns(table))
-        return self.quantiles_from(state, torch.from_numpy(np.concatenate(known, axis=2)), static)
+        return torch.from_numpy(np.concatenate(known, axis=2)), static
 
     def quantiles_from(self, state: SeriesState, ahead: torch.Tensor, static: torch.Tensor) -> FloatArray:
         """Forecast from a state.
@@ -103,8 +133,8 @@ class FittedForecast:
             shape (series, horizon, quantiles), ascending.
         """
         if self.mode == "recursive":
-            return sample_quantiles(self.network, state, ahead, static, self.levels, seed=self.seed)
-        return state.forecast(self.network, ahead, static).numpy().astype(np.float64)
+            return sample_quantiles(self.network, state, ahead, static, seed=self.seed)
+        return self.network.distribution.quantiles(state.forecast(self.network, ahead, static))
 
     def quantiles_at(
         self, table: SeriesTable, panel: Panel, rows: IntArray, positions: IntArray
@@ -122,7 +152,7 @@ class FittedForecast:
         """
         if self.mode != "recursive":
             windows = self.mode == "windows"
-            return forecast_at(self.network, panel, rows, positions, windows=windows).astype(np.float64)
+            return forecast_at(self.network, panel, rows, positions, windows=windows)
         result = np.empty((len(rows), self.horizon, len(self.levels)))
         past = len(table.columns.past) + 1
         for position in np.unique(positions):

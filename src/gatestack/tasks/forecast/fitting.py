@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, quote_value
 from gatestack.tasks.forecast.autoregression import fit_autoregression, last_value_autoregression
+from gatestack.tasks.forecast.distributions import make_distribution
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, last_observed
 from gatestack.tasks.forecast.runner import final_state
-from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, quantile_loss, typical_weights
+from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, batch_loss, typical_weights
 from gatestack.tasks.forecast.scaling import SeriesScale, TrailingScale, series_scale
 from gatestack.tasks.forecast.seasons import MOST_SERIES, MOST_STEPS, default_window, find_seasons
 from gatestack.tasks.forecast.split import origins_between, training_ends
@@ -66,6 +67,7 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
     Raises:
         DataError: a series is too short. TrainingError: the loss is not finite.
     """
+    make_distribution(plan.architecture.distribution, plan.levels).check(table)
     seasons, window = _seasons_and_window(table, plan)
     table = _long_enough(table, window + plan.horizon, skip_short)
     lengths = np.diff(table.sequences.offsets)
@@ -178,7 +180,7 @@ def _make_network(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        network = ForecastNetwork(shape, plan.architecture)
+        network = ForecastNetwork(shape, plan.architecture, plan.levels)
     _standardise(network, panel, ends)
     if plan.architecture.autoregression:
         start = fit_autoregression(panel, ends, window=window, horizon=shape.horizon, seasons=seasons)
@@ -228,18 +230,16 @@ def _train(
         last_only=plan.mode == "windows",
         seed=plan.seed,
     )
-    levels = torch.tensor(plan.levels)
+    distribution = network.distribution
 
     def loss(network: nn.Module, batch: TrainingBatch) -> Tensor:
-        return quantile_loss(
-            network(batch.chunk, batch.rows, batch.positions), batch, levels.to(batch.truth.device)
-        )
+        return batch_loss(distribution, network(batch.chunk, batch.rows, batch.positions), batch)
 
     return train(
         network,
         loss,
         sampler,
-        validate=_validation(panel, ends, network.shape, weights, levels),
+        validate=_validation(panel, ends, network, weights),
         options=_with_rate(plan.training, int(ends.sum())),
         max_steps=plan.max_steps,
         seed=plan.seed,
@@ -262,9 +262,10 @@ def _with_rate(options: Training, steps: int) -> Training:
 
 
 def _validation(
-    panel: Panel, ends: IntArray, shape: NetworkShape, weights: Tensor, levels: Tensor
+    panel: Panel, ends: IntArray, network: ForecastNetwork, weights: Tensor
 ) -> Callable[[nn.Module], float] | None:
     """Score the held back end of each series from evenly spaced origins; None where no truth is held back."""
+    shape, distribution = network.shape, network.distribution
     lengths = panel.lengths
     held_back = np.flatnonzero(ends < lengths)
     places, origins = origins_between(
@@ -286,8 +287,8 @@ def _validation(
         for part in parts:
             batch = sampler.batch(rows[part], begin[part], (origins - begin)[part, None])
             batch = move_data_to_device(batch, device)
-            quantiles = network(batch.chunk, batch.rows, batch.positions)
-            total += float(quantile_loss(quantiles, batch, levels.to(device))) * len(rows[part])
+            said = network(batch.chunk, batch.rows, batch.positions)
+            total += float(batch_loss(distribution, said, batch)) * len(rows[part])
         return total / len(rows)
 
     return validate

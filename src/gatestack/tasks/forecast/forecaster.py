@@ -22,6 +22,7 @@ from gatestack.tasks.forecast.persistence import (
 )
 from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.prediction import predict_frame, read_like_fit
+from gatestack.tasks.forecast.sampling import sample_frame
 from gatestack.tasks.forecast.stream import ForecastStream
 from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
@@ -181,6 +182,50 @@ class Forecaster(Estimator):
         """
         self._check_fitted("predict")
         return predict_frame(self.fitted_, frame, future)
+
+    def sample(
+        self,
+        frame: Frame | None = None,
+        *,
+        future: Frame | None = None,
+        paths: int = 200,
+        seed: int | None = None,
+    ) -> Any:
+        """Draw paths that each series may take over the next `horizon` steps, in the mode `"recursive"`.
+
+        Each step of a path is drawn from what the model says after the steps before it. What is asked of the
+        whole horizon (the sum of a week, the highest value) is computed for each path; its quantiles over the
+        paths are the forecast. Those of each step are what `predict` gives, when 200 paths are drawn with the
+        model's seed and the intervals are those of the model.
+
+        Args:
+            frame: as in `predict`.
+            future: as in `predict`.
+            paths: number of paths per series, 1 or more.
+            seed: of the draws, 0 or more; None takes that of the model.
+
+        Returns:
+            A frame of the user's kind in long layout, a row per series, path and step: key and time columns,
+            `path` from 0 on, `gatestack`.
+
+        Raises:
+            ArgumentError: the mode is another: then the steps ahead are forecast side by side, and nothing
+                says which values belong together.
+            DataError: as in `predict`.
+
+        Example:
+            >>> import polars as pl
+            >>> frame = pl.DataFrame({"ds": range(60), "y": [float(step % 5) for step in range(60)]})
+            >>> model = Forecaster(horizon=3, mode="recursive", hidden_size=4, max_steps=5, season=5)
+            >>> paths = model.fit(frame).sample(paths=50)
+            >>> paths.columns, paths.height
+            (['ds', 'path', 'gatestack'], 150)
+            >>> sums = paths.group_by("path").agg(pl.col("gatestack").sum())
+            >>> sums["gatestack"].quantile(0.9) >= sums["gatestack"].quantile(0.1)
+            True
+        """
+        self._check_fitted("sample")
+        return sample_frame(self.fitted_, frame, future, paths=paths, seed=seed)
 
     def predict_frame(self, data: Frame | None = None, *, future: Frame | None = None) -> pl.DataFrame:
         """Forecast as `predict` does, as a Polars frame whatever the kind of `data`."""

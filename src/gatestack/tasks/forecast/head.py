@@ -1,20 +1,19 @@
-"""From states to quantiles of the next steps: the head of the forecaster, aligned by construction.
+"""From states to the next steps: the head of the forecaster, aligned by construction.
 
 For the forecast made at step t of the value k steps ahead, with m each season and
 φ(k) = m ⌈k / m⌉ - k the steps back from t to the last known step of the same phase as t + k,
 
     z_k = W_h h_t + b_h + Σ_m W_m h_{t-φ(k)} + W_x x_{t+k} + W_v v_k + W_s u + e_k
-    g_k = W_q GELU(z_k) + b_q                                        one number per quantile
     a_k = b_k + A_k · (y_t … y_{t-window+1}, ȳ_t)                    linear autoregression
-    q_k = a_k + s_k g_{k,0}                                          the median
-    q_k ± s_k · running sums of softplus(g_{k,j} + const)            the others, never crossing
+    g_k = W_q GELU(z_k) + b_q                                        raw numbers, zeros before training
 
-where y are the last values, ȳ the mean of all so far (`long_level`), v_k the last value, ȳ, a_k and the
-values at the same phase of the last two seasons m, all minus `level_t` and divided by `scale_t`; s_k, the
-spread, is the autoregression's mean absolute error k steps ahead, so that what is learned starts small where
-little is left to learn; x_{t+k} is what is known of step t + k; u are the static columns; e_k is learned for
-each step ahead; const makes each distance 0.6 s_k before training. A, b and s are fitted beforehand and do
-not train. Step 1 therefore reads the state and the value of step t itself.
+of which `gatestack.tasks.forecast.distributions` makes what is said of the step; where y are the last
+values, ȳ the mean of all so far (`long_level`), v_k the last value, ȳ, a_k and the values at the same phase of
+the last two seasons m, all minus `level_t` and divided by `scale_t`; x_{t+k} is what is known of step t + k; u
+are the static columns; e_k is learned for each step ahead. The spread, the autoregression's mean absolute
+error k steps ahead, is the unit of g_k, so that what is learned starts small where little is left to learn. A,
+b and the spread are fitted beforehand and do not train. Step 1 therefore reads the state and the value of step
+t itself.
 
 Trained on steps all over a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
 Forecaster".
@@ -22,16 +21,12 @@ Forecaster".
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FIRST_GAP", "OriginInputs", "QuantileHead", "phase_shifts"]
-
-FIRST_GAP = 0.6
-"""Distance between neighbouring quantiles before training, in units of the spread."""
+__all__ = ["ForecastHead", "OriginInputs", "phase_shifts"]
 
 
 class OriginInputs(NamedTuple):
@@ -61,15 +56,15 @@ def phase_shifts(horizon: int, season: int) -> Tensor:
     return (-ahead) % season
 
 
-class QuantileHead(nn.Module):
-    """Quantiles of the next `horizon` values at any step of a chunk; the equations stand above.
+class ForecastHead(nn.Module):
+    """What is said of the next `horizon` values at any step of a chunk; the equations stand above.
 
     Args:
         horizon: steps ahead, 1 or more.
         window: number of last values that the autoregression reads.
         seasons: season lengths in steps, each shorter than `window`.
         state_size: H, width of the stack's output.
-        quantiles: number of quantiles, odd, the middle one being the median.
+        outputs: raw numbers per step ahead.
         known: columns known of the future.
         static: static columns.
         head_size: width of the hidden layer.
@@ -87,7 +82,7 @@ class QuantileHead(nn.Module):
         seasons: tuple[int, ...],
         state_size: int,
         *,
-        quantiles: int,
+        outputs: int,
         known: int,
         static: int,
         head_size: int,
@@ -102,7 +97,8 @@ class QuantileHead(nn.Module):
         self.from_static = nn.Linear(static, head_size, bias=False) if static else None
         self.step_embedding = nn.Parameter(0.1 * torch.randn(horizon, head_size))
         self.dropout = nn.Dropout(dropout)
-        self.to_quantiles = nn.Linear(head_size, quantiles)
+        # Model folders know the last layer by the name that fits the first of the distributions.
+        self.to_quantiles = nn.Linear(head_size, outputs)
         # The first forecast is the autoregression; what it lacks is learned.
         nn.init.zeros_(self.to_quantiles.weight)
         nn.init.zeros_(self.to_quantiles.bias)
@@ -132,7 +128,9 @@ class QuantileHead(nn.Module):
         self.lag_bias.copy_(bias)
         self.spread.copy_(spread)
 
-    def forward(self, hidden: Tensor, target: Tensor, moments: Tensor, origins: OriginInputs) -> Tensor:
+    def forward(
+        self, hidden: Tensor, target: Tensor, moments: Tensor, origins: OriginInputs
+    ) -> tuple[Tensor, Tensor]:
         """Forecast from some steps of a chunk.
 
         Args:
@@ -142,7 +140,8 @@ class QuantileHead(nn.Module):
             origins: where the R forecasts are made.
 
         Returns:
-            shape (R, horizon, quantiles), in units of `scale` around `level`, ascending along the last axis.
+            The autoregression's forecast (R, horizon), in units of `scale` around `level`, and the raw
+            numbers (R, horizon, outputs).
         """
         rows, positions = origins.rows[:, None], origins.positions[:, None]
         back = torch.arange(self.window, device=target.device)
@@ -164,27 +163,5 @@ class QuantileHead(nn.Module):
             z = z + self.from_known(origins.future)
         if self.from_static is not None:
             z = z + self.from_static(origins.static)[:, None, :]
-        correction = self.to_quantiles(self.dropout(nn.functional.gelu(z)))
-        return _ascending(
-            base, self.spread[:, None] * correction[..., :1], self.spread[:, None] * _gaps(correction)
-        )
-
-
-def _gaps(raw: Tensor) -> Tensor:
-    """Give the distances between neighbouring quantiles, all positive, from all but the first of `raw`."""
-    return nn.functional.softplus(raw[..., 1:] + math.log(math.expm1(FIRST_GAP)))
-
-
-def _ascending(base: Tensor, correction: Tensor, gaps: Tensor) -> Tensor:
-    """Make quantiles that cannot cross: the median, then sums of positive gaps to both sides.
-
-    Args:
-        base: (R, horizon).
-        correction: (R, horizon, 1), of the median.
-        gaps: (R, horizon, quantiles - 1), those above the median first, outwards.
-    """
-    half = gaps.shape[-1] // 2
-    median = base[..., None] + correction
-    above = median + torch.cumsum(gaps[..., :half], dim=-1)
-    below = median - torch.cumsum(gaps[..., half:], dim=-1)
-    return torch.cat([below.flip(-1), median, above], dim=-1)
+        raw: Tensor = self.to_quantiles(self.dropout(nn.functional.gelu(z)))
+        return base, raw

@@ -1,4 +1,4 @@
-"""The network of the forecaster: standardised inputs, a stack of recurrent layers, a quantile head."""
+"""The network of the forecaster: standardised inputs, a stack of recurrent layers, a head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gatestack.nn import GRU, LSTM, RNN, Stack
 from gatestack.nn.stack import StackState
-from gatestack.tasks.forecast.head import OriginInputs, QuantileHead
+from gatestack.tasks.forecast.distributions import Start, make_distribution
+from gatestack.tasks.forecast.head import ForecastHead, OriginInputs
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.panel import Chunk
 
@@ -71,7 +72,8 @@ class ForecastNetwork(nn.Module):
 
     Args:
         shape: the sizes.
-        architecture: cell, dropout, residual connections, and so on.
+        architecture: cell, distribution, dropout, residual connections, and so on.
+        levels: of the quantiles that forecasts give.
     """
 
     covariate_mean: Tensor
@@ -79,9 +81,10 @@ class ForecastNetwork(nn.Module):
     static_mean: Tensor
     static_scale: Tensor
 
-    def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
+    def __init__(self, shape: NetworkShape, architecture: Architecture, levels: tuple[float, ...]) -> None:
         super().__init__()
         self.shape = shape
+        self.distribution = make_distribution(architecture.distribution, levels)
         cell = _CELLS[architecture.cell]
         layers = [cell(width, initial_state=architecture.initial_state) for width in shape.widths]
         deep = len(layers) > 1
@@ -92,12 +95,12 @@ class ForecastNetwork(nn.Module):
             variational_dropout=architecture.variational_dropout if deep else 0.0,
             residual=architecture.residual and deep,
         )
-        self.head = QuantileHead(
+        self.head = ForecastHead(
             shape.horizon,
             shape.window,
             shape.seasons,
             shape.widths[-1],
-            quantiles=shape.quantiles,
+            outputs=self.distribution.outputs,
             known=shape.known,
             static=shape.static,
             head_size=architecture.head_size,
@@ -160,18 +163,18 @@ class ForecastNetwork(nn.Module):
             positions: (R,) steps of the chunk.
 
         Returns:
-            Quantiles in the user's unit, (R, horizon, quantiles), ascending.
+            Parameters of the distribution, (R, horizon, parameters), in the user's unit.
         """
         moments = chunk.moments[rows, positions]
-        quantiles = self.head(
+        base, raw = self.head(
             self._reaching_back(chunk, hidden),
             chunk.target,
             moments,
             self._origins(chunk, rows, positions),
         )
-        level, scale = moments[:, 0, None, None], moments[:, 1, None, None]
-        in_unit: Tensor = level + scale * quantiles
-        return in_unit
+        # What is said is computed in the precision of the data, also where layers run in a lower one.
+        start = Start(base.to(moments), self.head.spread, moments)
+        return self.distribution.parameters(raw.to(moments), start)
 
     @staticmethod
     def _values(value: Tensor, before: Tensor, moments: Tensor) -> list[Tensor]:

@@ -8,11 +8,20 @@ from typing import Literal, TypeVar, get_args
 from gatestack.errors import ArgumentError, check_choice, check_share, check_whole
 from gatestack.tasks.choices import Choices
 
-__all__ = ["DEFAULT_QUANTILES", "Architecture", "Cell", "Mode", "Scaling", "check_instance"]
+__all__ = [
+    "DEFAULT_QUANTILES",
+    "Architecture",
+    "Cell",
+    "DistributionName",
+    "Mode",
+    "Scaling",
+    "check_instance",
+]
 
 Cell = Literal["lstm", "gru", "rnn"]
 Mode = Literal["direct", "windows", "recursive"]
 Scaling = Literal["window", "series"]
+DistributionName = Literal["quantiles", "normal", "student-t", "negative-binomial", "spline"]
 Options = TypeVar("Options")
 
 DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -24,6 +33,8 @@ class Architecture(Choices):
 
     Args:
         cell: `"lstm"`, `"gru"` or `"rnn"`.
+        distribution: what is said of each step ahead, see `gatestack.tasks.forecast.distributions`:
+            `"quantiles"`, `"normal"`, `"student-t"`, `"negative-binomial"` (counts) or `"spline"`.
         dropout: share of units dropped between layers and in the head, in [0, 1), drawn anew at each step.
         variational_dropout: share of units dropped between layers, with one draw per sequence (Gal &
             Ghahramani 2016), in [0, 1); above 0 it takes the place of `dropout` there.
@@ -44,6 +55,7 @@ class Architecture(Choices):
     """
 
     cell: Cell = "lstm"
+    distribution: DistributionName = "quantiles"
     dropout: float = 0.1
     variational_dropout: float = 0.0
     residual: bool = False
@@ -54,6 +66,7 @@ class Architecture(Choices):
 
     def __post_init__(self) -> None:
         check_choice("cell", self.cell, get_args(Cell), owner="Architecture")
+        check_choice("distribution", self.distribution, get_args(DistributionName), owner="Architecture")
         check_choice("scaling", self.scaling, get_args(Scaling), owner="Architecture")
         check_choice("initial_state", self.initial_state, ("zeros", "trained"), owner="Architecture")
         check_whole("head_size", self.head_size, owner="Architecture")

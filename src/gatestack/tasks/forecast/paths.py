@@ -1,7 +1,8 @@
 """Recursive forecasts: one step is forecast, a value is drawn from it, the series goes on with that value.
 
 The paths of many draws give the quantiles, as in Salinas et al. 2020, "DeepAR: Probabilistic forecasting with
-autoregressive recurrent networks".
+autoregressive recurrent networks". Each draw is the value of the step's distribution at a random level, so
+that all series share the random numbers of a path.
 """
 
 from __future__ import annotations
@@ -14,23 +15,18 @@ from torch import Tensor
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.state import SeriesState
 
-__all__ = ["PATHS", "places_of_draws", "sample_paths", "sample_quantiles"]
+__all__ = ["PATHS", "levels_of_paths", "sample_paths", "sample_quantiles"]
 
 PATHS = 200
-"""Paths that are drawn for each series."""
+"""Paths that a forecast draws for each series."""
 
-# Series whose paths are run side by side: bounds the memory.
-_ROWS = 16
+# Series whose paths are held at once, and paths that are run side by side: bounds on memory.
+_ROWS = 64
+_AT_ONCE = 16 * PATHS
 
 
 def sample_quantiles(
-    network: ForecastNetwork,
-    state: SeriesState,
-    future: Tensor,
-    static: Tensor,
-    levels: tuple[float, ...],
-    *,
-    seed: int,
+    network: ForecastNetwork, state: SeriesState, future: Tensor, static: Tensor, *, seed: int
 ) -> npt.NDArray[np.float64]:
     """Give the quantiles over the sampled paths.
 
@@ -39,31 +35,22 @@ def sample_quantiles(
         state: after the last step of each of N series.
         future: (N, horizon, known columns).
         static: (N, static columns).
-        levels: of the quantiles.
         seed: of the draws.
 
     Returns:
         shape (N, horizon, quantiles).
     """
+    levels = network.distribution.levels
     parts = []
     for first in range(0, len(future), _ROWS):
         rows = np.arange(first, min(first + _ROWS, len(future)))
-        paths = sample_paths(
-            network, state.take(rows), future[rows], static[rows], levels, paths=PATHS, seed=seed
-        )
-        parts.append(np.moveaxis(np.quantile(paths, levels, axis=1), 0, -1))
+        drawn = sample_paths(network, state.take(rows), future[rows], static[rows], paths=PATHS, seed=seed)
+        parts.append(np.moveaxis(np.quantile(drawn, levels, axis=1), 0, -1))
     return np.concatenate(parts)
 
 
 def sample_paths(
-    network: ForecastNetwork,
-    state: SeriesState,
-    future: Tensor,
-    static: Tensor,
-    levels: tuple[float, ...],
-    *,
-    paths: int,
-    seed: int,
+    network: ForecastNetwork, state: SeriesState, future: Tensor, static: Tensor, *, paths: int, seed: int
 ) -> npt.NDArray[np.float64]:
     """Draw paths that each series may take.
 
@@ -72,7 +59,6 @@ def sample_paths(
         state: after the last step of each of N series.
         future: (N, horizon, known columns).
         static: (N, static columns).
-        levels: of the network's quantiles.
         paths: number of paths per series.
         seed: of the draws.
 
@@ -81,48 +67,26 @@ def sample_paths(
         a series has the same forecast alone and among others.
     """
     count, horizon = future.shape[:2]
-    rows = np.repeat(np.arange(count), paths)
-    random = np.random.default_rng(seed)
-    going = state.take(rows)
-    constant = static[rows]
-    drawn = np.empty((len(rows), horizon))
-    for step in range(horizon):
-        known = future[rows, step]
-        quantiles = going.forecast(network, known[:, None], constant)[:, 0].numpy()
-        drawn[:, step] = _draw(quantiles, levels, np.tile(random.random(paths), count))
-        value = torch.from_numpy(drawn[:, step].astype(np.float32))
-        going = going.advance(network, value, known, None, constant)
+    levels = levels_of_paths(seed, horizon, paths)
+    drawn = np.empty((count * paths, horizon))
+    for first in range(0, count * paths, _AT_ONCE):
+        row, path = np.divmod(np.arange(first, min(first + _AT_ONCE, count * paths)), paths)
+        going, constant = state.take(row), static[row]
+        for step in range(horizon):
+            known = future[row, step]
+            said = going.forecast(network, known[:, None], constant)[:, 0]
+            values = network.distribution.at(said.numpy().astype(np.float64), levels[step, path])
+            drawn[first : first + len(row), step] = values
+            going = going.advance(network, torch.from_numpy(values.astype(np.float32)), known, None, constant)
     return drawn.reshape(count, paths, horizon)
 
 
-def places_of_draws(
-    levels: tuple[float, ...], uniform: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Find where draws lie on the piecewise linear quantile function.
-
-    Args:
-        levels: of the quantiles, three or more.
-        uniform: the draws, of any shape, in [0, 1).
-
-    Returns:
-        Which quantile is the lower end of the piece, and the share of the way to the next one: below 0 or
-        above 1 on the outer pieces, which go on beyond their ends.
+def levels_of_paths(seed: int, horizon: int, paths: int) -> npt.NDArray[np.float64]:
+    """Draw the level of each step of each path, (horizon, paths), in (0, 1).
 
     Example:
-        >>> places_of_draws((0.1, 0.5, 0.9), np.array([0.2, 1.0]))
-        (array([0, 1]), array([0.25, 1.25]))
+        >>> levels_of_paths(seed=0, horizon=2, paths=3).shape
+        (2, 3)
     """
-    edges = np.array(levels)
-    piece = np.clip(np.searchsorted(edges, uniform) - 1, 0, len(edges) - 2)
-    return piece, (uniform - edges[piece]) / (edges[piece + 1] - edges[piece])
-
-
-def _draw(
-    quantiles: npt.NDArray[np.floating], levels: tuple[float, ...], uniform: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Read values off the piecewise linear quantile function."""
-    piece, share = places_of_draws(levels, uniform)
-    rows = np.arange(len(uniform))
-    low, high = quantiles[rows, piece].astype(np.float64), quantiles[rows, piece + 1].astype(np.float64)
-    values: npt.NDArray[np.float64] = low + share * (high - low)
-    return values
+    drawn = np.random.default_rng(seed).random((horizon, paths))
+    return np.maximum(drawn, 2.0**-53)  # at level 0 most distributions are infinite

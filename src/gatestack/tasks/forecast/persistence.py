@@ -120,7 +120,8 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
 
 def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
     architecture = Architecture.from_dict(model.network.architecture)
-    network = ForecastNetwork(NetworkShape.from_dict(model.network.shape), architecture)
+    levels = tuple(model.levels)
+    network = ForecastNetwork(NetworkShape.from_dict(model.network.shape), architecture, levels)
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in part_of(weights, "network").items()}
     network.load_state_dict(tensors)
     network.eval()
@@ -128,7 +129,7 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
     fitted = FittedForecast(
         network=network,
         horizon=model.horizon,
-        levels=tuple(model.levels),
+        levels=levels,
         mode=model.mode,
         calendar=tuple(model.calendar),
         season=model.season,

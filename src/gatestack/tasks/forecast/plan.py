@@ -50,11 +50,13 @@ def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
             hint="use mode='direct', or name them in future= if they are known ahead",
         )
     levels = _levels(parameters["quantiles"])
-    if parameters["mode"] == "recursive" and len(levels) == 1:
+    architecture = check_instance("architecture", parameters["architecture"], Architecture, owner=_OWNER)
+    piecewise = architecture.distribution == "quantiles"
+    if parameters["mode"] == "recursive" and piecewise and len(levels) == 1:
         raise ArgumentError(
             f"mode is 'recursive' with the quantiles {levels}",
             where=_OWNER,
-            expected="three quantiles or more, to draw values from",
+            expected="three quantiles or more, to draw values from; or a distribution that needs none",
         )
     training = check_instance("training", parameters["training"], Training, owner=_OWNER)
     return FitPlan(
@@ -65,7 +67,7 @@ def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
         seasons=_seasons(parameters["season"]),
         calendar=_calendar(parameters["calendar"], table),
         mode=parameters["mode"],
-        architecture=check_instance("architecture", parameters["architecture"], Architecture, owner=_OWNER),
+        architecture=architecture,
         training=training,
         max_steps=int(parameters["max_steps"]),
         seed=int(parameters["seed"]),

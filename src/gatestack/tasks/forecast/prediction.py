@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,23 @@ from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.evaluation import MODEL
 from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.state import SeriesState
 
-__all__ = ["predict_frame", "read_like_fit"]
+__all__ = ["History", "predict_frame", "read_history", "read_like_fit"]
+
+
+class History(NamedTuple):
+    """What lies before the steps ahead of each series, and what is known of these.
+
+    Attributes:
+        table: the series.
+        state: after the last step of each.
+        future: (series, horizon, future columns), in the user's unit.
+    """
+
+    table: SeriesTable
+    state: SeriesState
+    future: npt.NDArray[np.float32]
 
 
 def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | None) -> Any:
@@ -28,11 +43,31 @@ def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | N
         frame: the history, or None for that of the fit.
         future: the future columns of the steps ahead, or None.
     """
+    history = read_history(fitted, frame, future, where="predict")
+    table = history.table
+    quantiles = fitted.quantiles_ahead(history.state, table, history.future)
+    levels = fitted.levels
+    index = {MODEL: len(levels) // 2} | interval_columns(levels)
+    result = table.forecast_frame(fitted.horizon).with_columns(
+        pl.Series(name, quantiles[..., place].reshape(-1)) for name, place in index.items()
+    )
+    return result if frame is None else like_input(result, frame)
+
+
+def read_history(fitted: FittedForecast, frame: Frame | None, future: Frame | None, *, where: str) -> History:
+    """Read what a forecast is made from, and run the series to their ends.
+
+    Args:
+        fitted: what fitting found.
+        frame: the history, or None for that of the fit.
+        future: the future columns of the steps ahead, or None.
+        where: the method that asks, for messages.
+    """
     columns = fitted.tail.columns
     if future is not None and not columns.future:
         raise ArgumentError(
             "future= is given, but the model was fitted without future columns",
-            where="predict",
+            where=where,
             expected="None",
             hint="name the columns that are known ahead in fit(…, future=[…])",
         )
@@ -50,13 +85,7 @@ def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | N
             )
         table = read_like_fit(fitted, data, frame)
         state = fitted.state_after(fitted.panel(table))
-    quantiles = fitted.quantiles_ahead(state, table, _needed_future(table, future, fitted.horizon))
-    levels = fitted.levels
-    index = {MODEL: len(levels) // 2} | interval_columns(levels)
-    result = table.forecast_frame(fitted.horizon).with_columns(
-        pl.Series(name, quantiles[..., place].reshape(-1)) for name, place in index.items()
-    )
-    return result if frame is None else like_input(result, frame)
+    return History(table, state, _needed_future(table, future, fitted.horizon, where))
 
 
 def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> SeriesTable:
@@ -68,7 +97,8 @@ def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> S
         frame: what the user gave it as, for messages.
 
     Raises:
-        DataError: other columns, another frequency or another kind of time than in the fit.
+        DataError: other columns, another frequency or another kind of time than in the fit; or targets that
+            the distribution does not know, such as fractions where it is one of counts.
     """
     tail = fitted.tail
     columns = tail.columns
@@ -84,17 +114,20 @@ def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> S
         source=str(frame) if isinstance(frame, str | Path) else None,
     )
     tail.check_same_columns(table)
+    fitted.network.distribution.check(table)
     return table
 
 
-def _needed_future(table: SeriesTable, future: Frame | None, horizon: int) -> npt.NDArray[np.float32]:
+def _needed_future(
+    table: SeriesTable, future: Frame | None, horizon: int, where: str
+) -> npt.NDArray[np.float32]:
     names = table.columns.future
     if not names:
         return np.zeros((len(table.sequences), horizon, 0), dtype=np.float32)
     if future is None:
         raise DataError(
             f"the model needs {', '.join(names)} for the next {horizon} steps",
-            where="predict",
+            where=where,
             expected="a frame of them as future=",
         )
     return future_values(table, future, horizon)

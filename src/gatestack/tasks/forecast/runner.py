@@ -32,7 +32,7 @@ _FORECASTS = 512
 @torch.no_grad()
 def forecast_at(
     network: ForecastNetwork, panel: Panel, rows: IntArray, positions: IntArray, *, windows: bool = False
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[np.float64]:
     """Forecast from step `positions` of the series `rows`.
 
     Args:
@@ -46,7 +46,8 @@ def forecast_at(
         Quantiles (R, horizon, quantiles) in the user's unit.
     """
     shape = network.shape
-    result = np.empty((len(rows), shape.horizon, shape.quantiles), dtype=np.float32)
+    distribution = network.distribution
+    result = np.empty((len(rows), shape.horizon, len(distribution.levels)))
     if windows:
         for first in range(0, len(rows), _FORECASTS):
             part = slice(first, first + _FORECASTS)
@@ -54,7 +55,8 @@ def forecast_at(
             chunk = panel.chunk(rows[part], begin, shape.window, window=shape.window, horizon=shape.horizon)
             hidden, _ = network.states(chunk)
             at = torch.from_numpy(positions[part] - begin)
-            result[part] = network.forecast(chunk, hidden, torch.arange(len(at)), at).numpy()
+            said = network.forecast(chunk, hidden, torch.arange(len(at)), at)
+            result[part] = distribution.quantiles(said)
         return result
     for group in _groups(panel, np.unique(rows)):
         here = np.flatnonzero(np.isin(rows, group))
@@ -68,7 +70,8 @@ def forecast_at(
                 some = inside[first : first + _FORECASTS]
                 at = torch.from_numpy(positions[here[some]] - block.begin)
                 row = torch.from_numpy(row_in_group[some])
-                result[here[some]] = network.forecast(block.chunk, block.hidden, row, at).numpy()
+                said = network.forecast(block.chunk, block.hidden, row, at)
+                result[here[some]] = distribution.quantiles(said)
     return result
 
 

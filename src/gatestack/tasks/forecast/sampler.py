@@ -9,10 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gatestack.tasks.forecast.distributions import Distribution
 from gatestack.tasks.forecast.network import NetworkShape
 from gatestack.tasks.forecast.panel import Chunk, Panel
 
-__all__ = ["ChunkSampler", "TrainingBatch", "quantile_loss", "typical_weights"]
+__all__ = ["ChunkSampler", "TrainingBatch", "batch_loss", "typical_weights"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -131,17 +132,17 @@ def typical_weights(panel: Panel, ends: IntArray) -> Tensor:
     return torch.from_numpy(np.minimum(weights, _LARGEST_WEIGHT * np.median(weights)))
 
 
-def quantile_loss(quantiles: Tensor, batch: TrainingBatch, levels: Tensor) -> Tensor:
-    """Score the quantiles of a batch: the mean pinball loss over quantiles, steps ahead and origins.
+def batch_loss(distribution: Distribution, parameters: Tensor, batch: TrainingBatch) -> Tensor:
+    """Score what is said of a batch: the mean loss over steps ahead and origins whose truth is known.
 
     Args:
-        quantiles: (R, horizon, quantiles), in the user's unit.
+        distribution: whose loss it is.
+        parameters: (R, horizon, parameters), in the user's unit.
         batch: with truth and weights.
-        levels: (quantiles,), each in (0, 1).
 
     Returns:
-        A scalar, in units of the typical deviation of each series.
+        A scalar.
     """
-    error = batch.truth[..., None] - quantiles
-    pinball = torch.maximum(levels * error, (levels - 1) * error).mean(dim=-1)
-    return (pinball * batch.weight).sum() / (batch.weight > 0).sum().clamp(min=1)
+    known = batch.weight > 0
+    loss = distribution.loss(parameters, batch.truth, torch.where(known, batch.weight, 1.0))
+    return torch.where(known, loss, 0.0).sum() / known.sum().clamp(min=1)

@@ -56,7 +56,7 @@ class SeriesState:
             static: (N, static columns).
 
         Returns:
-            Quantiles (N, horizon, quantiles) in the user's unit.
+            Parameters of the distribution, (N, horizon, parameters), in the user's unit.
         """
         rows = torch.arange(len(self.target))
         past = torch.zeros(len(rows), 1 + future.shape[1], network.shape.past)

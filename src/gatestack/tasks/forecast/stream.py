@@ -91,6 +91,13 @@ class ForecastStream:
         _refuse_unknown(future or {}, columns.future)
         known = self._known_ahead(columns.future, future or {})
         row = np.array([self._number(values, name) for name in columns.features], dtype=np.float32)
+        distribution = self._fitted.network.distribution
+        if not distribution.takes(row[:1]).all():
+            raise DataError(
+                f"{columns.target} is {quote_value(values[columns.target])}",
+                where="step",
+                expected=distribution.expected,
+            )
         covariates = np.concatenate([row[1:], self._calendar(self.steps + 1, 1)[0]])
         seen = torch.from_numpy(~np.isnan(covariates))[None]
         constants = torch.from_numpy(static_columns(self._fitted.tail)[[self._row]])

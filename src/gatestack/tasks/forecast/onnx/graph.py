@@ -11,6 +11,7 @@ from gatestack.convert.onnx.dispatch import Leaf, LeafTree, mapped, state_leaves
 from gatestack.convert.onnx.layer_vectors import state_name
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.onnx.calendar import calendar
+from gatestack.tasks.forecast.onnx.distributions import graph_distribution
 from gatestack.tasks.forecast.onnx.history import carried_arrays, nothing_yet
 from gatestack.tasks.forecast.onnx.network import standard_static
 from gatestack.tasks.forecast.onnx.paths import sampled_quantiles
@@ -45,6 +46,9 @@ def emit_forecaster(fitted: FittedForecast, graph: GraphBuilder) -> dict[str, st
 
     Returns:
         The metadata of the model.
+
+    Raises:
+        ArgumentError: the distribution has no quantiles in ONNX's operators.
     """
     inputs = _Inputs(fitted, graph)
     streams = fitted.mode != "windows"
@@ -52,8 +56,11 @@ def emit_forecaster(fitted: FittedForecast, graph: GraphBuilder) -> dict[str, st
     ahead = inputs.ahead()
     state = inputs.state() if streams else State(nothing_yet(fitted, steps.target.size(0)), None)
     after = advance(fitted, state, steps, constants)
-    make = sampled_quantiles if fitted.mode == "recursive" else forecast
-    quantiles = make(fitted, after, ahead, constants)
+    if fitted.mode == "recursive":
+        quantiles = sampled_quantiles(fitted, after, ahead, constants)
+    else:
+        said = forecast(fitted, after, ahead, constants)
+        quantiles = graph_distribution(fitted.network.distribution).quantiles(said)
     graph.output(quantiles.name, "quantiles", (*_ROWS, fitted.horizon, len(fitted.levels)))
     if streams:
         names = [part.name for part in state_tensors(fitted)]

@@ -1,23 +1,21 @@
 """The network inside an ONNX graph: the formulas of `network.py` and `head.py`, at each series' last step.
 
-Letters: N series, T steps, W window, F steps ahead, C input features, H hidden, Q quantiles.
+Letters: N series, T steps, W window, F steps ahead, C input features, H hidden.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
 from torch import nn
 
 from gatestack.convert.onnx.modules import emit_module
-from gatestack.tasks.forecast.head import FIRST_GAP, QuantileHead
 from gatestack.tasks.forecast.network import ForecastNetwork
+from gatestack.tasks.forecast.onnx.distributions import GraphStart, graph_distribution
 from gatestack.tasks.forecast.onnx.history import History
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, stack, where
+from gatestack.tasks.forecast.onnx.terms import Term, concat, stack, where
 
-__all__ = ["quantiles_ahead", "stack_inputs", "standard_static"]
+__all__ = ["said_ahead", "stack_inputs", "standard_static"]
 
 
 def standard_static(network: ForecastNetwork, static: Term) -> Term:
@@ -57,7 +55,7 @@ def stack_inputs(
     return concat(2, *parts)
 
 
-def quantiles_ahead(
+def said_ahead(
     network: ForecastNetwork,
     values: Term,
     moments: Term,
@@ -65,7 +63,7 @@ def quantiles_ahead(
     ahead: Term | None,
     static: Term | None,
 ) -> Term:
-    """Forecast from one step of each series; see `QuantileHead.forward`.
+    """Forecast from one step of each series; see `ForecastHead.forward`.
 
     Args:
         network: the network.
@@ -76,7 +74,7 @@ def quantiles_ahead(
         static: float32 (N, columns), standardised, or None.
 
     Returns:
-        float32 (N, F, Q) in the user's unit, ascending.
+        Parameters of the distribution, float32 (N, F, parameters), in the user's unit.
     """
     head = network.head
     level, scale = moments.cut(1, 0, 1), moments.cut(1, 1, 2)
@@ -101,21 +99,8 @@ def quantiles_ahead(
     if head.from_static is not None and static is not None:
         z = z + _dense(head.from_static, static).axes(1)
     raw = _dense(head.to_quantiles, _dense(nn.GELU(), z))
-    return level.axes(2) + scale.axes(2) * _ascending(head, base, raw)
-
-
-def _ascending(head: QuantileHead, base: Term, raw: Term) -> Term:
-    """Make quantiles that cannot cross, (N, F, Q), in units of the scale around the level."""
-    spread = head.spread.numpy()[:, None]
-    median = base.axes(2) + raw.cut(2, 0, 1) * spread
-    half = (head.to_quantiles.out_features - 1) // 2
-    if not half:
-        return median
-    gaps = (raw.cut(2, 1) + math.log(math.expm1(FIRST_GAP))).op("Softplus") * spread
-    axis = constant(gaps, np.int64(2))
-    above = gaps.cut(2, 0, half).op("CumSum", axis)
-    below = gaps.cut(2, half).op("CumSum", axis).pick(2, np.arange(half)[::-1])
-    return concat(2, median - below, median, median + above)
+    start = GraphStart(base, head.spread.numpy(), level, scale)
+    return graph_distribution(network.distribution).parameters(raw, start)
 
 
 def _dense(module: nn.Module, x: Term) -> Term:

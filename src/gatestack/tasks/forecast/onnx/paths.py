@@ -11,9 +11,10 @@ import numpy as np
 
 from gatestack.convert.onnx.builder import GraphBuilder, Value
 from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.onnx.distributions import graph_distribution
 from gatestack.tasks.forecast.onnx.steps import Constants, State, Steps, advance, forecast
 from gatestack.tasks.forecast.onnx.terms import Term, constant
-from gatestack.tasks.forecast.paths import PATHS, places_of_draws
+from gatestack.tasks.forecast.paths import PATHS, levels_of_paths
 
 __all__ = ["sampled_quantiles"]
 
@@ -48,10 +49,11 @@ def _drawn(fitted: FittedForecast, state: State, ahead: Term | None, constants: 
     rows = state.carried["begun"].size(0)
     number = (rows * PATHS).upto()
     row, path = number / PATHS, number % PATHS
-    random = np.random.default_rng(fitted.seed).random((fitted.horizon, PATHS))
-    places, shares = places_of_draws(fitted.levels, random)
+    face = graph_distribution(fitted.network.distribution)
+    levels = levels_of_paths(fitted.seed, fitted.horizon, PATHS)
+    prepared = fitted.network.distribution.prepared(levels)
     graph = number.graph
-    over = {graph.constant(places): "int64", graph.constant(shares): "float64"}
+    over = {graph.constant(part): str(part.dtype) for part in prepared}
     if ahead is not None:
         over[ahead.op("Transpose", perm=(1, 0, 2)).name] = "float32"
     going = state.rows(row)
@@ -62,12 +64,11 @@ def _drawn(fitted: FittedForecast, state: State, ahead: Term | None, constants: 
         body: GraphBuilder, states: tuple[Value, ...], inputs: tuple[Value, ...]
     ) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         before = going.with_terms([Term(body, *both) for both in zip(states, kinds, strict=True)])
-        place = Term(body, inputs[0], "int64").pick(0, path)
-        share = Term(body, inputs[1], "float64").pick(0, path)
-        known = Term(body, inputs[2], "float32").pick(0, row).axes(1) if ahead is not None else None
-        quantiles = forecast(fitted, before, known, constant_rows).pick(1, 0).to("float64")  # (N · P, Q)
-        low, high = quantiles.at(place.axes(1)), quantiles.at((place + 1).axes(1))
-        value = low + (high - low) * share
+        drawn = zip(inputs, prepared, strict=False)
+        at = [Term(body, name, str(part.dtype)).pick(0, path) for name, part in drawn]
+        known = Term(body, inputs[-1], "float32").pick(0, row).axes(1) if ahead is not None else None
+        said = forecast(fitted, before, known, constant_rows).pick(1, 0).to("float64")  # (N · P, ·)
+        value = face.value(said, *at)
         steps = Steps(value.to("float32").axes(1), one, known)
         after = advance(fitted, before, steps, constant_rows)
         return tuple(term.name for term in after.terms()), (value.name,)

@@ -11,7 +11,7 @@ from gatestack.convert.onnx.dispatch import StateValues
 from gatestack.convert.onnx.emit import emit_sequence_layer
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.onnx.history import Carried, read_history
-from gatestack.tasks.forecast.onnx.network import quantiles_ahead, stack_inputs
+from gatestack.tasks.forecast.onnx.network import said_ahead, stack_inputs
 from gatestack.tasks.forecast.onnx.terms import Term, concat, zeros
 
 __all__ = ["Constants", "State", "Steps", "advance", "forecast"]
@@ -109,7 +109,7 @@ def advance(fitted: FittedForecast, state: State, steps: Steps, constants: Const
 
 
 def forecast(fitted: FittedForecast, state: State, ahead: Term | None, constants: Constants) -> Term:
-    """Forecast from a state that `advance` gave; float32 (N, horizon of the network, quantiles).
+    """Forecast from a state that `advance` gave: parameters, float32 (N, horizon of the network, ·).
 
     Args:
         fitted: what fitting found.
@@ -119,7 +119,7 @@ def forecast(fitted: FittedForecast, state: State, ahead: Term | None, constants
     """
     if state.moments is None:
         raise RuntimeError("the state was not made by advance")
-    return quantiles_ahead(
+    return said_ahead(
         fitted.network,
         state.carried["values"],
         state.moments,

@@ -129,9 +129,9 @@ class Term:
         """Repeat axes of size 1 up to a shape."""
         return self.op("Expand", shape)
 
-    def sums(self) -> Term:
-        """Sum up along axis 1 from its start."""
-        return self.op("CumSum", np.int64(1))
+    def sums(self, axis: int = 1) -> Term:
+        """Sum up along an axis from its start."""
+        return self.op("CumSum", np.int64(axis))
 
     def total(self, axis: int) -> Term:
         """Sum over an axis, which stays with size 1."""
