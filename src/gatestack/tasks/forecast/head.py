@@ -8,12 +8,12 @@ For the forecast made at step t of the value k steps ahead, with m each season a
     g_k = W_q GELU(z_k) + b_q                                        raw numbers, zeros before training
 
 of which `gatestack.tasks.forecast.distributions` makes what is said of the step; where y are the last
-values, ȳ the mean of all so far (`long_level`), v_k the last value, ȳ, a_k and the values at the same phase of
-the last two seasons m, all minus `level_t` and divided by `scale_t`; x_{t+k} is what is known of step t + k; u
-are the static columns; e_k is learned for each step ahead. The spread, the autoregression's mean absolute
-error k steps ahead, is the unit of g_k, so that what is learned starts small where little is left to learn. A,
-b and the spread are fitted beforehand and do not train. Step 1 therefore reads the state and the value of step
-t itself.
+values, ȳ the mean of all so far (`long_level`), v_k the last value, ȳ, a_k and the values at the same phase
+of the last two seasons m, all minus `level_t` and divided by `scale_t`; x_{t+k} is what is known of step
+t + k; u are the static columns; e_k is learned for each step ahead. The spread, the autoregression's mean
+absolute error k steps ahead, is the unit of g_k, so that what is learned starts small where little is left
+to learn. A, b and the spread are fitted beforehand and do not train. Step 1 therefore reads the state and
+the value of step t itself.
 
 Trained on steps all over a chunk: "forking sequences", Wen et al. 2017, "A Multi-Horizon Quantile Recurrent
 Forecaster".
