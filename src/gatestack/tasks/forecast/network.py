@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gatestack.nn import GRU, LSTM, RNN, Stack
 from gatestack.nn.stack import StackState
 from gatestack.tasks.forecast.distributions import Start, make_distribution
+from gatestack.tasks.forecast.embeddings import CategoryEmbeddings
 from gatestack.tasks.forecast.head import ForecastHead, OriginInputs
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.panel import Chunk
@@ -34,6 +35,9 @@ class NetworkShape:
         known: number of future columns and calendar features.
         static: number of static columns.
         flags: give the network a second input per column that says where a value is real.
+        categories: for each past and known column its number of categories, 0 where it holds numbers; empty
+            where all do.
+        static_categories: the same for the static columns.
     """
 
     horizon: int
@@ -45,6 +49,8 @@ class NetworkShape:
     known: int
     static: int
     flags: bool
+    categories: tuple[int, ...] = ()
+    static_categories: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the sizes as JSON values."""
@@ -53,22 +59,25 @@ class NetworkShape:
     @classmethod
     def from_dict(cls, sizes: dict[str, Any]) -> NetworkShape:
         """Read what `to_dict` gave."""
-        return cls(**sizes | {name: tuple(sizes[name]) for name in ("seasons", "widths")})
+        found: dict[str, Any] = {
+            name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()
+        }
+        return cls(**found)
 
-    @property
-    def input_size(self) -> int:
-        """C: the value, its change, its place in the long run, covariates, static columns, and flags."""
-        covariates = self.past + self.known
-        return 3 + covariates + self.static + (1 + covariates if self.flags else 0)
+    def of_columns(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Give the number of categories of each past, known and static column, 0 where it holds numbers."""
+        counts = self.categories or (0,) * (self.past + self.known)
+        return counts[: self.past], counts[self.past :], self.static_categories or (0,) * self.static
 
 
 class ForecastNetwork(nn.Module):
     """Reads a chunk step by step and forecasts from any of its steps.
 
     At step t the stack reads the value and its change in units of the trailing scale, the value in units of
-    the long-run scale, and the standardised covariates. A missing target is read as the last value before it,
-    a missing covariate as its mean (0), each with a flag where the data of the fit had gaps. Mean and
-    deviation of covariates and static columns are buffers, set from the training part.
+    the long-run scale, and the covariates, numbers standardised and categories embedded. A missing target is
+    read as the last value before it, a missing covariate as its mean (0), each with a flag where the data of
+    the fit had gaps. Mean and deviation of covariates and static columns are buffers, set from the training
+    part.
 
     Args:
         shape: the sizes.
@@ -85,12 +94,15 @@ class ForecastNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.distribution = make_distribution(architecture.distribution, levels)
+        past, known, static = shape.of_columns()
+        self.past, self.known = CategoryEmbeddings(past), CategoryEmbeddings(known)
+        self.static = CategoryEmbeddings(static)
         cell = _CELLS[architecture.cell]
         layers = [cell(width, initial_state=architecture.initial_state) for width in shape.widths]
         deep = len(layers) > 1
         self.stack = Stack(
             *layers,
-            input_size=shape.input_size,
+            input_size=self.input_size,
             dropout=architecture.dropout if deep and not architecture.variational_dropout else 0.0,
             variational_dropout=architecture.variational_dropout if deep else 0.0,
             residual=architecture.residual and deep,
@@ -101,14 +113,20 @@ class ForecastNetwork(nn.Module):
             shape.seasons,
             shape.widths[-1],
             outputs=self.distribution.outputs,
-            known=shape.known,
-            static=shape.static,
+            known=self.known.width,
+            static=self.static.width,
             head_size=architecture.head_size,
             dropout=architecture.dropout,
         )
         for name, size in (("covariate", shape.past + shape.known), ("static", shape.static)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
+
+    @property
+    def input_size(self) -> int:
+        """C: the value, its change, its place in the long run, covariates, static columns, and flags."""
+        flags = 1 + self.shape.past + self.shape.known if self.shape.flags else 0
+        return 3 + self.past.width + self.known.width + self.static.width + flags
 
     def forward(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> Tensor:
         """Run a chunk from the first state and forecast; shapes as in `forecast`."""
@@ -117,7 +135,7 @@ class ForecastNetwork(nn.Module):
 
     def first_state(self, rows: int) -> StackState:
         """Give the state of every layer before the first step of `rows` series."""
-        nothing = self.covariate_mean.new_zeros(rows, 1, self.shape.input_size)
+        nothing = self.covariate_mean.new_zeros(rows, 1, self.input_size)
         _, layers = self.stack(nothing, lengths=[0] * rows)
         first: StackState = layers
         return first
@@ -130,7 +148,8 @@ class ForecastNetwork(nn.Module):
         covariates = self._covariates(chunk)[:, :steps]
         columns = [
             *self._values(value, before, chunk.moments),
-            covariates,
+            self.past(covariates[..., : self.shape.past]),
+            self.known(covariates[..., self.shape.past :]),
             self._static(chunk)[:, None].expand(-1, steps, -1),
         ]
         if self.shape.flags:
@@ -188,8 +207,8 @@ class ForecastNetwork(nn.Module):
 
     def _origins(self, chunk: Chunk, rows: Tensor, positions: Tensor) -> OriginInputs:
         ahead = positions[:, None] + 1 + torch.arange(self.shape.horizon, device=positions.device)
-        future = self._covariates(chunk)[rows[:, None], ahead][..., self.shape.past :]
-        return OriginInputs(rows, positions, future, self._static(chunk)[rows])
+        future = self.known(self._covariates(chunk)[..., self.shape.past :])
+        return OriginInputs(rows, positions, future[rows[:, None], ahead], self._static(chunk)[rows])
 
     def _covariates(self, chunk: Chunk) -> Tensor:
         standard = (chunk.covariates - self.covariate_mean) / self.covariate_scale
@@ -211,4 +230,5 @@ class ForecastNetwork(nn.Module):
         return flags
 
     def _static(self, chunk: Chunk) -> Tensor:
-        return (chunk.static - self.static_mean) / self.static_scale
+        static: Tensor = self.static((chunk.static - self.static_mean) / self.static_scale)
+        return static

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gatestack.tasks.forecast.distributions import Distribution
+from gatestack.tasks.forecast.embeddings import drop_categories
 from gatestack.tasks.forecast.network import NetworkShape
 from gatestack.tasks.forecast.panel import Chunk, Panel
 
@@ -81,7 +82,10 @@ class ChunkSampler:
         drawn = random.integers(0, self._up_to[-1], self._batch_size)
         rows = np.searchsorted(self._up_to, drawn, side="right")
         begin = drawn - (self._up_to[rows] - self._starts[rows])
-        return self.batch(rows, begin, self._positions(random))
+        batch = self.batch(rows, begin, self._positions(random))
+        shape = self._shape
+        chunk = drop_categories(batch.chunk, shape.categories, shape.static_categories, random)
+        return batch._replace(chunk=chunk)
 
     def batch(self, rows: IntArray, begin: IntArray, positions: IntArray) -> TrainingBatch:
         """Give the batch of some chunks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["origins_between", "training_ends"]
+__all__ = ["origins_between", "ranges", "training_ends"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -33,6 +33,24 @@ def training_ends(lengths: IntArray, *, window: int, horizon: int) -> IntArray:
     return np.where(lengths - held >= window + horizon, lengths - held, lengths)
 
 
+def ranges(begins: IntArray, ends: IntArray, step: int = 1) -> IntArray:
+    """Join the whole numbers from `begins` up to `ends`, which are left out, of many ranges.
+
+    Args:
+        begins: (ranges,).
+        ends: (ranges,), of which one may lie before its begin: that range is empty.
+        step: between two numbers of a range.
+
+    Example:
+        >>> ranges(np.array([0, 10, 5]), np.array([3, 12, 5]))
+        array([ 0,  1,  2, 10, 11])
+    """
+    counts = np.maximum(-((begins - ends) // step), 0)
+    first = np.cumsum(counts) - counts
+    joined: IntArray = np.repeat(begins - step * first, counts) + step * np.arange(counts.sum())
+    return joined
+
+
 def origins_between(
     first: IntArray, lengths: IntArray, *, horizon: int, step: int, most: int | None = None
 ) -> tuple[IntArray, IntArray]:
@@ -55,8 +73,7 @@ def origins_between(
     counts = np.maximum(lengths - horizon - first + 1, 0)
     if most is not None and counts.sum():
         step = max(step, int(np.ceil(counts.sum() / most)))
-    kept = [np.arange(begin - 1, begin - 1 + count, step) for begin, count in zip(first, counts, strict=True)]
+    positions = ranges(first - 1, first - 1 + counts, step)
+    rows = np.repeat(np.arange(len(first)), -(-counts // step))
     # A forecast needs at least one step before it.
-    kept = [positions[positions >= 0] for positions in kept]
-    rows = np.repeat(np.arange(len(first)), [len(positions) for positions in kept])
-    return rows, np.concatenate([np.zeros(0, dtype=np.int64), *kept])
+    return rows[positions >= 0], positions[positions >= 0]

@@ -34,7 +34,8 @@ def emit_forecaster(fitted: FittedForecast, graph: GraphBuilder) -> dict[str, st
     horizon, columns); `times` (batch, time) and `times_ahead` (batch, horizon), int64 microseconds since 1970
     on the wall clock of the series; `static` (batch, columns); `series` (batch,), the number of the series in
     the fit; and each part of the state, such as `values_in` and `h_in_l0`, zeros for a series that has not
-    begun.
+    begun. A column of categories takes codes: the place of the name among `categories` in the metadata,
+    counted from 1, and 0 for any other.
 
     Outputs: `quantiles` (batch, horizon, quantiles) after the last real step of each row, and each part of
     the state, such as `values_out` and `h_out_l0`. In the mode "windows" there is no state: each call reads
@@ -98,6 +99,7 @@ def describe(fitted: FittedForecast) -> dict[str, object]:
         "past": list(columns.past),
         "future": list(columns.future),
         "static": list(columns.static),
+        "categories": {name: list(names) for name, names in tail.categories.items()},
         "quantiles": list(fitted.levels),
         "horizon": fitted.horizon,
         "window": fitted.network.shape.window,

@@ -10,17 +10,33 @@ import torch
 from torch import nn
 
 from gatestack.convert.onnx.modules import emit_module
+from gatestack.tasks.forecast.embeddings import CategoryEmbeddings
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.onnx.distributions import GraphStart, graph_distribution
 from gatestack.tasks.forecast.onnx.history import History
-from gatestack.tasks.forecast.onnx.terms import Term, concat, stack, where
+from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, stack, where
 
 __all__ = ["said_ahead", "stack_inputs", "standard_static"]
 
 
 def standard_static(network: ForecastNetwork, static: Term) -> Term:
-    """Bring static columns (N, columns) to mean 0 and deviation 1."""
-    return (static - network.static_mean.numpy()) / network.static_scale.numpy()
+    """Bring numbers of static columns (N, columns) to mean 0 and deviation 1, and embed categories."""
+    standard = (static - network.static_mean.numpy()) / network.static_scale.numpy()
+    return embedded(network.static, standard, axis=1)
+
+
+def embedded(embeddings: CategoryEmbeddings, columns: Term, axis: int) -> Term:
+    """Embed columns, codes and numbers, that lie along an axis, the last; see `CategoryEmbeddings`."""
+    if not any(embeddings.categories):
+        return columns
+    parts = []
+    for place, count in enumerate(embeddings.categories):
+        if count:
+            table = constant(columns, embeddings.table(place).detach().numpy())
+            parts.append(table.pick(0, columns.pick(axis, place).to("int64")))
+        else:
+            parts.append(columns.cut(axis, place, place + 1))
+    return concat(axis, *parts)
 
 
 def stack_inputs(
@@ -46,7 +62,12 @@ def stack_inputs(
     if covariates is not None:
         seen = covariates.observed()
         mean, spread = network.covariate_mean.numpy(), network.covariate_scale.numpy()
-        parts.append(where(seen, (covariates - mean) / spread, np.float32(0)))
+        standard = where(seen, (covariates - mean) / spread, np.float32(0))
+        past = network.shape.past
+        if past:
+            parts.append(embedded(network.past, standard.cut(2, 0, past), axis=2))
+        if network.shape.known:
+            parts.append(embedded(network.known, standard.cut(2, past), axis=2))
         flags.append(seen.to("float32"))
     if static is not None:
         parts.append(static.axes(1).shared(concat(0, value.size(0), value.size(1), static.size(1))))
@@ -95,7 +116,7 @@ def said_ahead(
         mean, spread = (
             part[network.shape.past :].numpy() for part in (network.covariate_mean, network.covariate_scale)
         )
-        z = z + _dense(head.from_known, (ahead - mean) / spread)
+        z = z + _dense(head.from_known, embedded(network.known, (ahead - mean) / spread, axis=2))
     if head.from_static is not None and static is not None:
         z = z + _dense(head.from_static, static).axes(1)
     raw = _dense(head.to_quantiles, _dense(nn.GELU(), z))

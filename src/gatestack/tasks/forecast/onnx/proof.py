@@ -96,9 +96,10 @@ def score_of_graph(fitted: FittedForecast, run: RunGraph) -> dict[str, float]:
     """
     table, horizon = fitted.tail, fitted.horizon
     count = _SCORED_OF_PATHS if fitted.mode == "recursive" else _SCORED
-    lengths = np.diff(table.sequences.offsets)[:count]
+    scored = _with_room(fitted)[:count]
+    lengths = np.diff(table.sequences.offsets)[scored]
     ends = np.maximum(np.concatenate([lengths - horizon, lengths - horizon - horizon // 2]), 1)
-    rows = np.tile(np.arange(len(lengths)), 2)
+    rows = np.tile(scored, 2)
     inputs = feeds_of_steps(fitted, table, rows, np.zeros_like(ends), ends)
     if fitted.mode != "windows":
         inputs |= named(first_state(fitted, len(rows)), "in")
@@ -118,18 +119,18 @@ def score_of_graph(fitted: FittedForecast, run: RunGraph) -> dict[str, float]:
 
 def _calls(fitted: FittedForecast, table: SeriesTable) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
     """Say which steps of which series are fed in each call: rows, begins, ends."""
-    lengths = np.diff(table.sequences.offsets)
-    whole = lengths - fitted.horizon
-    one = np.array([0])
-    yield one, one, whole[:1]
+    whole = np.diff(table.sequences.offsets) - fitted.horizon
+    room = _with_room(fitted)
+    one = room[:1]
+    yield one, np.array([0]), whole[one]
     # Rows of many lengths, one step among them.
     count = _ROWS_OF_PATHS if fitted.mode == "recursive" else _ROWS
-    rows = np.arange(count) % len(lengths)
+    rows = room[np.arange(count) % len(room)]
     ends = np.maximum(whole[rows] - np.arange(count) * 2, 1)
     ends[-1] = 1
     yield rows, np.zeros_like(rows), ends
     if fitted.mode == "windows":
-        yield one, one, np.array([1])
+        yield one, np.array([0]), np.array([1])
         return
     # A step of a stream, a row without one beside it, and a chunk. The steps that a fit needs leave two.
     rows, ends = rows[:2], whole[rows[:2]]
@@ -137,6 +138,11 @@ def _calls(fitted: FittedForecast, table: SeriesTable) -> Iterator[tuple[IntArra
     yield one, begins[:1], begins[:1] + 1
     yield rows, begins, begins + np.array([1, 0])
     yield rows, begins, ends
+
+
+def _with_room(fitted: FittedForecast) -> IntArray:
+    """Find the series with two steps before a horizon; a fit needs one, and others may be shorter."""
+    return np.flatnonzero(np.diff(fitted.tail.sequences.offsets) >= fitted.horizon + 2)
 
 
 def _state_before(fitted: FittedForecast, table: SeriesTable, rows: IntArray, begins: IntArray) -> Feeds:
@@ -164,6 +170,8 @@ def _drawn(fitted: FittedForecast) -> SeriesTable:
         part.numpy()[columns] for part in (fitted.network.covariate_mean, fitted.network.covariate_scale)
     )
     values[:, 1:] = mean + scale * values[:, 1:]
+    past, known, of_series = shape.of_columns()
+    _draw_codes(values[:, 1:], past + known, random)
     observed = np.ones(values.shape, dtype=bool)
     missing = 1 + shape.past  # future columns are always known
     observed[:, :missing] = random.random((len(values), missing)) > 0.2
@@ -172,5 +180,15 @@ def _drawn(fitted: FittedForecast) -> SeriesTable:
     if static is not None:
         drawn = random.normal(size=static.shape)
         static = fitted.network.static_mean.numpy() + fitted.network.static_scale.numpy() * drawn
+        _draw_codes(static, of_series, random)
     drawn_sequences = replace(sequences, values=values.astype(np.float32), observed=observed, static=static)
     return replace(table, sequences=drawn_sequences)
+
+
+def _draw_codes(
+    values: npt.NDArray[np.floating], categories: tuple[int, ...], random: np.random.Generator
+) -> None:
+    """Write drawn codes over the columns of categories, the unknown one among them."""
+    for column, count in enumerate(categories):
+        if count:
+            values[:, column] = random.integers(0, count + 1, len(values))
