@@ -18,7 +18,7 @@ from gatestack.tasks.detect.alarms import AlarmState, CalibratedRule, DynamicRul
 from gatestack.tasks.detect.baselines import BaselineTask, baseline_statistics, moving_z_score, scored_by_rule
 from gatestack.tasks.detect.explanation import rarity
 from gatestack.tasks.detect.fitting import training_steps
-from gatestack.tasks.detect.tail import Tail
+from gatestack.tasks.detect.tail import Tail, extremal_index
 
 
 @pytest.mark.parametrize("draw", ["exponential", "pareto"])
@@ -39,6 +39,41 @@ def test_a_tail_finds_shares_inside_and_beyond_what_it_saw(draw: str) -> None:
     shares = [tail.share_above(number) for number in numbers.tolist()]
     assert (np.diff(shares) <= 0).all()
     assert shares[-1] >= 1e-12
+
+
+def far_out(tail: Tail, share: float) -> float:
+    """Find the number that so many of the usual ones reach."""
+    low, high = float(tail.body[-1]), 1e9
+    for _ in range(80):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if tail.share_above(middle) > share else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize(("run", "steps"), [(1, 200), (10, 700)])
+def test_a_tail_learned_from_little_keeps_its_promise_on_average(run: int, steps: int) -> None:
+    random = np.random.default_rng(0)
+    # Numbers that come in runs of ten are a tenth as many. Taken at face value the tails would be reached
+    # 1.5 and 3 times as often as promised.
+    true = [
+        math.exp(-far_out(Tail.fit(np.repeat(random.exponential(size=steps // run), run)), 1e-3))
+        for _ in range(200)
+    ]
+    assert 0.5e-3 < float(np.mean(true)) < 1.3e-3
+
+
+@pytest.mark.parametrize("run", [1, 4, 10])
+def test_the_extremal_index_counts_runs(run: int) -> None:
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(20):
+        draws = random.exponential(size=2000 + run)
+        largest = np.lib.stride_tricks.sliding_window_view(draws, run).max(axis=1)
+        found.append(extremal_index(np.flatnonzero(largest > np.quantile(largest, 0.9))))
+    # The largest of `run` numbers in a row stays for `run` steps.
+    assert float(np.mean(found)) == pytest.approx(1 / run, rel=0.15)
+    assert extremal_index(np.array([4])) == 1.0
+    assert extremal_index(np.arange(5)) == 1 / 5
 
 
 def test_events_are_runs_with_less_than_quiet_steps_between() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,34 @@ def test_a_gap_in_time_advances_the_stream_as_missing_rows_do() -> None:
     assert stream.steps == 725 - 690
     with pytest.raises(DataError, match="a time after the last step"):
         stream.step({"v0": 0.0}, table["time"][700])
+
+
+@pytest.mark.parametrize("method", ["forecast", "reconstruction"])
+def test_later_data_go_on_from_the_end_of_the_fit_over_a_gap_too(method: str) -> None:
+    table = waves(channels=2)
+    detector = quick(method, max_steps=10).fit(table[:690])
+    whole = detector.predict(table)
+    assert_allclose(detector.predict(table[690:])["score"], whole["score"][690:], atol=1e-9)
+    holes = detector.predict(pl.concat([table[:690], table[700:]]))
+    later = detector.predict(table[700:])
+    assert_allclose(later["score"], holes["score"][700:], atol=1e-9)
+    assert later["alarm"].to_list() == holes["alarm"][700:].to_list()
+    # Data that overlaps with that of the fit is run from its start.
+    overlap = detector.predict(table[680:])
+    assert np.isnan(overlap["score"].to_numpy()[0])
+    # So is what lies further away than a series can be advanced.
+    far = detector.predict(table[:50].with_columns(pl.col("time").dt.offset_by("200y")))
+    assert np.isnan(far["score"].to_numpy()[0])
+
+
+def test_a_stream_can_run_longer_than_a_gap_may_be() -> None:
+    detector = quick(max_steps=2).fit(waves(), train=LEARNED)
+    stream = detector.stream()
+    stream = detector.stream(state=stream.state | {"steps": np.array(2_000_000)})
+    time = detector.fitted_.last_times[0].item() + timedelta(hours=2_000_001)
+    assert stream.step({"v0": 0.0}, time).score is not None
+    with pytest.raises(DataError, match="at most 1,000,000 steps away"):
+        stream.step({"v0": 0.0}, time + timedelta(hours=1_000_002))
 
 
 def test_a_stream_refuses_what_it_cannot_read_and_stays_where_it_was() -> None:

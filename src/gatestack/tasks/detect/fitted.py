@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,12 @@ from gatestack.tasks.detect.networks import DetectorNetwork, Method, NetworkStat
 from gatestack.tasks.detect.scoring import ScoredSteps, Scorer, ScoreState, Usual
 from gatestack.training import TrainingRecord
 
-__all__ = ["DetectedSteps", "DetectorState", "FittedDetector", "SeriesScale", "values_of"]
+__all__ = ["LONGEST_GAP", "DetectedSteps", "DetectorState", "FittedDetector", "SeriesScale", "values_of"]
 
 FloatArray = npt.NDArray[np.float64]
+
+# Steps without values that a series may be advanced over: 9 years of 5 minutes.
+LONGEST_GAP = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ class FittedDetector:
         return DetectedSteps(expected * deviation + mean, scored), DetectorState(network, scores)
 
     def run_table(self, table: SeriesTable) -> tuple[list[DetectedSteps], list[DetectorState]]:
-        """Run every series of a table from its start.
+        """Run every series of a table, from the state after the fit where it follows on, else from its start.
 
         Raises:
             DataError: a series was not in the fit.
@@ -164,12 +168,33 @@ class FittedDetector:
         found, states = [], []
         offsets = table.sequences.offsets
         for key, begin, end in zip(table.sequences.keys or (), offsets[:-1], offsets[1:], strict=True):
+            row = self.series.row(key, table.source)
             steps, state = self.run(
-                self.series.row(key, table.source), values[begin:end], calendar[begin:end], self.start()
+                row, values[begin:end], calendar[begin:end], self.state_before(row, table.times[begin])
             )
             found.append(steps)
             states.append(state)
         return found, states
+
+    def steps_ahead(self, row: int, time: TimeArray) -> int | None:
+        """Count the steps from the last one that the fit was given to a time, (1,); None off the grid."""
+        steps, exact = self.frequency.steps_and_exact(self.last_times[[row]], time)
+        return int(steps[0]) if bool(exact[0]) else None
+
+    def over_gap(self, row: int, done: int, steps: int, state: DetectorState) -> DetectorState:
+        """Advance by steps without values; `done` steps lie between the end of the fit and the state."""
+        if not steps:
+            return state
+        times = self.frequency.advance(self.last_times[row], np.arange(done + 1, done + steps + 1))
+        nothing = np.full((steps, len(self.channels)), np.nan)
+        return self.run(row, nothing, self.calendar_of(times), state)[1]
+
+    def state_before(self, row: int, time: Any) -> DetectorState:
+        """Give the state before a time: after the data of the fit, steps between as a gap; or at a start."""
+        ahead = self.steps_ahead(row, np.asarray([time]))
+        if ahead is None or not 1 <= ahead <= LONGEST_GAP:
+            return self.start()
+        return self.over_gap(row, 0, ahead - 1, self.states[row])
 
     def calendar_of(self, times: TimeArray) -> FloatArray:
         """Give the calendar features of times in UTC, (T, K)."""

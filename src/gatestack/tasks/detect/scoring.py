@@ -11,7 +11,8 @@ At step t, with the deviation u_t of each channel (see `networks`) and its stand
 
 P is the share of usual steps that are as far out (`Tail`), the 3 pays for looking three times. A score of 3
 is reached once in 1,000 usual steps, or less often. `scale`, `level` and `spread` follow the series slowly;
-what is alarmed does not feed them, unless it lasts so long that it is the new normal.
+the first `quiet` steps of an event do not feed them. What lasts longer does, a bounded step at a time, until
+it is the new normal.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class Scorer:
         found.score[step], found.kind[step], found.evidence[step] = score, kind, (a, b, far)
         found.channel[step] = int(np.argmax(np.where(real, away if kind == 2 else z, -1.0)))
         found.above[step], found.alarm[step] = alarm.above, alarm.raised
-        if alarm.above and alarm.length <= usual.memory:
+        if alarm.above and alarm.length <= self.rule.quiet:
             return ScoreState(state.scale, state.level, state.spread, b, alarm)
         return self._moved(state, z, away, value, real, b, alarm)
 

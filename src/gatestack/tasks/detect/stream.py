@@ -13,6 +13,7 @@ import polars as pl
 from gatestack.data.time_column import read_time
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.detect.explanation import explain, rarity
+from gatestack.tasks.detect.fitted import LONGEST_GAP
 from gatestack.tasks.detect.state import Arrays, state_from_arrays, state_to_arrays
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DetectedStep", "DetectorStream"]
 
 FloatArray = npt.NDArray[np.float64]
-_LONGEST_GAP = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ class DetectorStream:
                     where="step",
                     hint=nearest_name(str(name), fitted.channels),
                 )
-        ahead = 1 if time is None else self._steps_to(time)
-        known = np.concatenate([np.full((ahead - 1, len(fitted.channels)), np.nan), row])
-        last = fitted.last_times[self._row]
-        times = fitted.frequency.advance(last, np.arange(self.steps + 1, self.steps + ahead + 1))
-        found, self._state = fitted.run(self._row, known, fitted.calendar_of(times), self._state)
-        self.steps += ahead
+        gap = 0 if time is None else self._steps_to(time) - 1
+        before = fitted.over_gap(self._row, self.steps, gap, self._state)
+        ahead = self.steps + gap + 1
+        times = fitted.frequency.advance(fitted.last_times[self._row], np.array([ahead]))
+        found, self._state = fitted.run(self._row, row, fitted.calendar_of(times), before)
+        self.steps = ahead
         return self._told(row[0], found)
 
     def _told(self, values: FloatArray, found: DetectedSteps) -> DetectedStep:
@@ -147,13 +147,13 @@ class DetectorStream:
         stamp, kind = read_time(pl.Series("time", [time]), source="step")
         if (kind.kind == "integer") != (fitted.time_kind.kind == "integer"):
             raise DataError(f"the time is {quote_value(time)}", where="step", expected=fitted.time_kind.kind)
-        steps, exact = fitted.frequency.steps_and_exact(fitted.last_times[[self._row]], stamp)
-        ahead = int(steps[0]) - self.steps
-        if not bool(exact[0]) or not 1 <= ahead <= _LONGEST_GAP:
+        ahead = (fitted.steps_ahead(self._row, stamp) or 0) - self.steps
+        if not 1 <= ahead <= LONGEST_GAP:
             raise DataError(
                 f"the time is {quote_value(time)}",
                 where="step",
-                expected=f"a time after the last step, on the grid ({fitted.frequency.label})",
+                expected=f"a time after the last step, on the grid ({fitted.frequency.label}), at most "
+                f"{LONGEST_GAP:,} steps away",
             )
         return ahead
 
