@@ -117,6 +117,7 @@ def test_overwrite_spares_a_folder_that_is_no_model(gatestack: Run, table: Path,
         ["--layers", "3,2", "--cell", "gru", "--dropout", "0.1", "--mode", "windows"],
         ["--season", "7", "--calendar", "day_of_week", "--calendar", "month", "--past", "rain"],
         ["--season", "none", "--scaling", "series", "--batch-size", "4", "--learning-rate", "0.01"],
+        ["--distribution", "spline"],
     ],
 )
 def test_options_reach_the_model_and_the_report_repeats_them(
@@ -145,6 +146,19 @@ def test_options_reach_the_model_and_the_report_repeats_them(
     names: dict[str, object] = {}
     exec(python_to_repeat(first, str(table)), names)
     assert names["model"].predict().equals(first.predict())  # type: ignore[attr-defined]
+
+
+def test_predict_writes_sampled_paths(gatestack: Run, model: Path, table: Path) -> None:
+    words = ["fit", "forecast", table, "--target", "temp", "--horizon", 3, "--no-backtest", *SMALL]
+    assert gatestack(*words, "--mode", "recursive", "--out", "paths").exit_code == 0
+    done = gatestack("predict", "paths", table, "--paths", 5)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "date,path,gatestack"
+    assert len(lines) == 1 + 5 * 3
+    refused = gatestack("predict", model, "--paths", 5)
+    assert refused.exit_code == 2
+    assert "mode='recursive'" in refused.stderr
 
 
 def test_predict_writes_csv_json_or_a_file(gatestack: Run, model: Path, table: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from gatestack.cli.command import INTERRUPTED
 from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
+from gatestack.cli.forecast_options import Distribution
 from gatestack.cli.options import (
     AsJson,
     DataFile,
@@ -135,6 +136,7 @@ def fit_forecast(
     cell: Annotated[
         Literal["lstm", "gru", "rnn"], typer.Option(help="Kind of the layers.", rich_help_panel=_MODEL)
     ] = "lstm",
+    distribution: Distribution = "quantiles",
     dropout: Annotated[
         float,
         typer.Option(
@@ -231,7 +233,7 @@ def fit_forecast(
         season=parse_season(season),
         calendar="auto" if calendar == ["auto"] else tuple(calendar or ()),
         mode=mode,
-        architecture=Architecture(cell=cell, dropout=dropout, scaling=scaling),
+        architecture=Architecture(cell=cell, distribution=distribution, dropout=dropout, scaling=scaling),
         training=Training(
             batch_size=batch_size, learning_rate=learning_rate, patience=patience, device=device
         ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gatestack.cli.console import Talk, write_bytes
+from gatestack.cli.forecast_options import Paths
 from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
 from gatestack.errors import ArgumentError, nearest_name
@@ -38,6 +39,7 @@ def predict(
             rich_help_panel="Data",
         ),
     ] = None,
+    paths: Paths = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -69,8 +71,12 @@ def predict(
 
     estimator = load_estimator(model, "predict")
     options = {} if future is None else {"future": future}
-    refuse_foreign(estimator, options, kind="forecaster")
-    predicted: pl.DataFrame = estimator.predict_frame(data, **options)
+    refuse_foreign(estimator, options | ({} if paths is None else {"paths": paths}), kind="forecaster")
+    predicted: pl.DataFrame
+    if paths is None:
+        predicted = estimator.predict_frame(data, **options)
+    else:
+        predicted = estimator.sample(data, paths=paths, **options)
     if as_json:
         write_bytes(predicted.write_json().encode() + b"\n")
     elif out is None:

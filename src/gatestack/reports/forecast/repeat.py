@@ -13,7 +13,7 @@ __all__ = ["command_to_repeat", "python_to_repeat"]
 
 # Parameters of the Forecaster, and of the objects in it, that the command has an option for.
 _OPTIONS = ("layers", "hidden_size", "window", "season", "calendar", "mode", "max_steps", "seed")
-_ARCHITECTURE_OPTIONS = ("cell", "dropout", "scaling")
+_ARCHITECTURE_OPTIONS = ("cell", "distribution", "dropout", "scaling")
 _TRAINING_OPTIONS = ("batch_size", "learning_rate", "patience", "device")
 _PLACEHOLDER = "FILE"
 
