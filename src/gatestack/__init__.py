@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatestack import compat, convert, data, errors, nn, reference, runtime, tasks, training
+    from gatestack import compat, convert, data, errors, inspect, nn, reference, runtime, tasks, training
     from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
     from gatestack.tasks import load
@@ -39,6 +39,7 @@ __all__ = [
     "data",
     "decelerate",
     "errors",
+    "inspect",
     "load",
     "nn",
     "reference",
@@ -61,6 +62,7 @@ _HOMES: dict[str, str | None] = {
     "data": None,
     "decelerate": "gatestack.compat",
     "errors": None,
+    "inspect": None,
     "load": "gatestack.tasks",
     "nn": None,
     "reference": None,

@@ -25,6 +25,7 @@ PUBLIC_PACKAGES = [
     "gatestack.data",
     "gatestack.data.collections",
     "gatestack.errors",
+    "gatestack.inspect",
     "gatestack.kernels",
     "gatestack.nn",
     "gatestack.reference",

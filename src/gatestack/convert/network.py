@@ -17,7 +17,9 @@ from gatestack.convert.network_data import network_from_data, network_to_data
 from gatestack.convert.network_folder import load_network, save_network
 from gatestack.convert.own import layer as _own_layer
 from gatestack.convert.ports import Node, Port
-from gatestack.errors import ArgumentError, ModelFileError, nearest_name
+from gatestack.convert.subject import LossName, network_subject
+from gatestack.errors import ArgumentError, ModelFileError, check_whole, nearest_name
+from gatestack.inspect import Inspection, inspect_subject
 
 __all__ = ["Network"]
 
@@ -149,6 +151,44 @@ class Network(nn.Module):
         if isinstance(found, tuple):
             return tuple(one.cpu().numpy() for one in found)
         return found.cpu().numpy()
+
+    def inspect(
+        self,
+        inputs: npt.ArrayLike,
+        target: npt.ArrayLike | None = None,
+        *,
+        loss: LossName | None = None,
+        sequences: int = 64,
+    ) -> Inspection:
+        """Look into the network: gates, time-scales, gradient flow, the worth of layers and of inputs.
+
+        Args:
+            inputs: (N, T, C), or (N, T) whole numbers such as words.
+            target: (N,) classes, or numbers of the shape of the output; None where nothing is known: the
+                worth of the layers is then not known either.
+            loss: `"squared error"`, `"cross-entropy"` of probabilities, or `"cross-entropy of logits"`; None
+                takes the second where the target is (N,) whole numbers and the output (N, classes), else the
+                first.
+            sequences: number of sequences to look at, 1 or more.
+
+        Returns:
+            Tables and sentences; see `gatestack.inspect`.
+
+        Raises:
+            ArgumentError: several inputs or outputs, shapes that do not fit, or no recurrent layer to look
+                into.
+        """
+        check_whole("sequences", sequences, owner="inspect")
+        if len(self.inputs) != 1 or self.inputs[0].batch_axis != 0:
+            raise ArgumentError(
+                f"its inputs are {', '.join(port.described for port in self.inputs)}",
+                where=self.name,
+                expected="one, with the batch first, to look into the network",
+            )
+        subject = network_subject(
+            self, self.inputs[0], inputs, target, loss=loss, title=self.name, sequences=sequences
+        )
+        return inspect_subject(subject)
 
     def reset_state(self) -> None:
         """Forget what stateful layers keep between calls."""

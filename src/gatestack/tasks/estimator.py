@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from sklearn.base import BaseEstimator
 
-from gatestack.errors import ModelFileError, NotFittedError, nearest_name
+from gatestack.errors import ModelFileError, NotFittedError, check_whole, nearest_name
 from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
 from gatestack.tasks.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from gatestack.inspect import Inspection, Subject
 
 __all__ = ["Arrays", "Estimator", "check_proof", "estimator_from_folder"]
 
@@ -68,6 +71,32 @@ class Estimator(BaseEstimator, ABC):
             NotFittedError: there is nothing to score yet.
             DataError: the data does not fit the model, or the fit has seen it.
         """
+
+    @abstractmethod
+    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
+        """Offer the network, with some sequences of `data`, to inspection."""
+
+    def inspect(self, data: Any, y: Any = None, *, sequences: int = 64) -> Inspection:
+        """Look into the network: gates, time-scales, gradient flow, the worth of layers and of inputs.
+
+        Args:
+            data: path of a file, or what `fit` takes.
+            y: the truth of classifiers and regressors, where the data does not bring it.
+            sequences: number of sequences (cases, or windows of a series) to look at, 1 or more.
+
+        Returns:
+            Tables and sentences; see `gatestack.inspect`.
+
+        Raises:
+            NotFittedError: there is nothing to look into yet.
+            DataError: the data does not fit the model.
+            ArgumentError: y for a model that reads its truth from the data.
+        """
+        from gatestack.inspect import inspect_subject
+
+        self._check_fitted("inspect")
+        check_whole("sequences", sequences, owner="inspect")
+        return inspect_subject(self._subject(data, y, sequences))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell scikit-learn whether `fit` or `load` has been called."""

@@ -18,6 +18,7 @@ from gatestack.nn.checks import check_input
 from gatestack.nn.layer import LayerState
 from gatestack.nn.merge import merged
 from gatestack.nn.recurrent import Recurrent
+from gatestack.nn.runs import has_hooks
 from gatestack.nn.steps import Steps
 
 __all__ = ["BidirectionalLayer", "BidirectionalOptions", "directions"]
@@ -143,14 +144,20 @@ class BidirectionalLayer(NetworkLayer):
         forward = self.options.forward
         if not isinstance(forward, RecurrentOptions):
             return False
+        if any(not isinstance(core, Recurrent) or has_hooks(core) for core in self._cores):
+            return False
         drawn = self.training and (forward.input_dropout or forward.recurrent_dropout)
         held = forward.return_sequences and forward.masked_output == "hold"
         return bool(self._alike and forward.plain and not forward.stateful and not drawn and not held)
 
+    @property
+    def _cores(self) -> tuple[object, object]:
+        return self.forward_layer.core, self.backward_layer.core
+
     def _run_together(
         self, x: Tensor, mask: Tensor | None, lengths: Tensor | None, given: tuple[Parts, Parts]
     ) -> tuple[tuple[Tensor, Tensor], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        forward, backward = self.forward_layer.core, self.backward_layer.core
+        forward, backward = self._cores
         if not isinstance(forward, Recurrent) or not isinstance(backward, Recurrent):
             raise RuntimeError("a plain layer has a core of its own class")
         check_input(x, forward.input_size, forward._like, "bidirectional layer")

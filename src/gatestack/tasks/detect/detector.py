@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy.typing as npt
 import polars as pl
@@ -27,6 +27,9 @@ from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.options import check_instance
 from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
+
+if TYPE_CHECKING:
+    from gatestack.inspect.subject import Subject
 
 __all__ = ["AnomalyDetector"]
 
@@ -209,6 +212,13 @@ class AnomalyDetector(Estimator):
         """
         self._check_fitted("stream")
         return DetectorStream(self.fitted_, series, None if state is None else dict(state))
+
+    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
+        from gatestack.tasks.detect.subject import detector_subject
+
+        if y is not None:
+            raise ArgumentError("y is given", where="inspect", expected="None: what is usual needs no truth")
+        return detector_subject(self.fitted_, read_like_fit(self.fitted_, data, _source(data)), sequences)
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         model, weights, proof = fitted_to_data(self.fitted_)

@@ -75,9 +75,18 @@ class DetectorNetwork(nn.Module, ABC):
         super().__init__()
         self.shape = shape
 
-    @abstractmethod
     def forward(self, values: Tensor, observed: Tensor, calendar: Tensor) -> Tensor:
-        """Score windows: values (N, T, C) filled, observed (N, T, C) of 0 and 1, calendar (N, T, K)."""
+        """Give the mean loss of windows; arguments as of `losses`."""
+        loss, weight = self.losses(values, observed, calendar)
+        return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+    @abstractmethod
+    def losses(self, values: Tensor, observed: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
+        """Score windows: values (N, T, C) filled, observed (N, T, C) of 0 and 1, calendar (N, T, K).
+
+        Returns:
+            The loss of each step that is told, and its weight, 0 where nothing was observed, (N, T', C) each.
+        """
 
     @abstractmethod
     def first_state(self) -> NetworkState:
@@ -110,13 +119,12 @@ class NextStep(DetectorNetwork):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, values: Tensor, observed: Tensor, calendar: Tensor) -> Tensor:
-        """Give the mean negative log-likelihood under Student's t after the first step, less constants."""
+    def losses(self, values: Tensor, observed: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the negative log-likelihood under Student's t after the first step, less constants."""
         mean, log_scale, _ = self._foretell(values, values[:, :1], observed, calendar, None)
         away = (values[:, 1:] - mean[:, :-1]) * torch.exp(-log_scale[:, :-1])
         loss = log_scale[:, :-1] + (_FREEDOM + 1) / 2 * torch.log1p(away.square() / _FREEDOM)
-        weight = observed[:, 1:]
-        return (loss * weight).sum() / weight.sum().clamp(min=1)
+        return loss, observed[:, 1:]
 
     def first_state(self) -> NetworkState:
         """Know nothing: no value, nothing foretold."""
@@ -168,16 +176,15 @@ class EncoderDecoder(DetectorNetwork):
         self.decoder = Stack(*(LSTM(width) for width in shape.widths), input_size=channels)
         self.head = nn.Linear(shape.widths[-1], channels)
 
-    def forward(self, values: Tensor, observed: Tensor, calendar: Tensor) -> Tensor:
-        """Give the mean squared error; the decoder reads the true values. The calendar is not read."""
+    def losses(self, values: Tensor, observed: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the squared error, last step first; the decoder reads the true values, and no calendar."""
         del calendar
         values = torch.asinh(values)
         first, state = self._encode(values, observed)
         backwards = values.flip(1)
         hidden, _ = self.decoder(backwards[:, :-1], state)
         repeated = torch.cat([first, self.head(hidden)], dim=1)
-        weight = observed.flip(1)
-        return ((repeated - backwards).square() * weight).sum() / weight.sum().clamp(min=1)
+        return (repeated - backwards).square(), observed.flip(1)
 
     def first_state(self) -> NetworkState:
         """Have read nothing: a window of missing values."""

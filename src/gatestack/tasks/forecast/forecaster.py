@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import check_choice
+from gatestack.errors import ArgumentError, check_choice
 from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
 from gatestack.tasks.forecast.evaluation import ForecastEvaluation
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from gatestack.convert.onnx.builder import GraphBuilder
     from gatestack.convert.onnx.parts import OnnxParts
+    from gatestack.inspect.subject import Subject
 
 __all__ = ["Forecaster"]
 
@@ -340,6 +341,13 @@ class Forecaster(Estimator):
             table, make_plan(self._parameters(), table), skip_short=short_series == "skip", folder=run
         )
         return self
+
+    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
+        from gatestack.tasks.forecast.subject import forecast_subject
+
+        if y is not None:
+            raise ArgumentError("y is given", where="inspect", expected="None: the series brings its truth")
+        return forecast_subject(self.fitted_, read_like_fit(self.fitted_, as_polars(data), data), sequences)
 
     def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
         """Build the graph for `gatestack.convert.export_onnx`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ from gatestack.tasks.labelled.inputs import (
 from gatestack.tasks.labelled.overlap import count_seen
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.training import RunFolder
+
+if TYPE_CHECKING:
+    from gatestack.inspect.subject import Subject
 
 __all__ = ["LabelledEstimator"]
 
@@ -191,6 +194,22 @@ class LabelledEstimator(Estimator):
             for name, answer in found.items():
                 plain.setdefault(name, np.zeros(shape))[inside] = answer
         return copy._evaluation(answers, own, plain, folds)
+
+    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
+        from gatestack.tasks.labelled.subject import labelled_subject
+
+        fitted = self.fitted_
+        read = self._read(data, "inspect")
+        if y is not None:
+            read = read_scored(self, data, y, flat=fitted.flat, columns=fitted.columns, kind=self._targets)
+        known = read.labels if self.task == "classify" else read.targets
+        return labelled_subject(
+            fitted,
+            read,
+            None if known is None else self._answers(read),
+            title=self.kind,
+            sequences=sequences,
+        )
 
     def _own_answers(self, fitted: FittedLabelled, sequences: Sequences) -> npt.NDArray[np.float64]:
         return fitted.numbers(sequences) if fitted.classes is None else fitted.probabilities(sequences)

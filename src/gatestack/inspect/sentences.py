@@ -1,0 +1,170 @@
+"""What the tables of an inspection say, in sentences a newcomer understands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from gatestack.inspect.subject import Subject
+from gatestack.inspect.time_scales import layer_trend
+
+__all__ = ["make_sentences"]
+
+_CHANCE = 0.05
+
+
+def make_sentences(subject: Subject, tables: Mapping[str, pl.DataFrame]) -> Iterator[str]:
+    """Say what was found; each sentence names the numbers that it stands on.
+
+    Args:
+        subject: what was inspected.
+        tables: by name.
+    """
+    yield _about_layers(tables["layers"])
+    yield _about_units(tables["units"])
+    yield _about_time_scales(tables["time_scales"], subject.steps)
+    yield from _about_gradients(tables["gradient_flow"])
+    if "layer_worth" in tables:
+        yield from _about_worth(tables["layer_worth"], subject.loss)
+    if "probes" in tables:
+        yield _about_probes(tables["probes"])
+    if "occlusion" in tables:
+        yield _about_inputs(tables["occlusion"], subject)
+
+
+def _about_layers(layers: pl.DataFrame) -> str:
+    names = {"lstm": "LSTM", "gru": "GRU", "gru_reset_before": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
+    seen = [
+        f"layer {number} is {'a' if names[cell] == 'GRU' else 'an'} {names[cell]} of {units} units"
+        + (" in each direction" if count == 2 else "")
+        for number, cell, units, count in layers.group_by("layer", maintain_order=True)
+        .agg(pl.col("cell").first(), pl.col("units").first(), pl.len())
+        .iter_rows()
+    ]
+    return f"{_capital(_listed(seen))}."
+
+
+def _about_units(units: pl.DataFrame) -> str:
+    total = units.height
+    dead, saturated = int(units["dead"].sum()), int(units["saturated"].fill_null(False).sum())
+    closed = int((units["never_opens"] != "").sum())
+    if not dead + saturated + closed:
+        return f"All {total} units work: none is dead or saturated, and every gate opens at some step."
+    return (
+        f"Of {total} units {dead} are dead (their state hardly moves), {saturated} are saturated (stuck at "
+        f"the end of their range), and {closed} have a gate that never opens."
+    )
+
+
+def _about_time_scales(scales: pl.DataFrame, step: str) -> str:
+    lasting = scales.with_columns(
+        pl.when("change_lasts").then(float("inf")).otherwise(pl.col("change_steps")).alias("change")
+    )
+    found = []
+    for column, name in (("change", "a change of the input"), ("gate_steps", "the gates")):
+        known = lasting.drop_nulls(column)
+        trend = layer_trend(known["layer"].to_list(), known[column].to_list())
+        if trend is None:
+            continue
+        medians = _listed(
+            [
+                f"{'longer than was seen' if value == float('inf') else f'{value:.3g}'} in layer {layer}"
+                for layer, value in trend.medians.items()
+            ]
+        )
+        strong = trend.p < _CHANCE
+        verdict = "no clear difference" if not strong else "longer" if trend.rho > 0 else "shorter"
+        found.append(
+            f"by {name}, {verdict} in higher layers: Spearman's rank correlation of layer and time-scale is "
+            f"{trend.rho:.2f} (p {_chance(trend.p)}, {trend.units} units), medians {medians} {step}s"
+        )
+    if found:
+        return f"Do higher layers work at longer time-scales? {_capital('; '.join(found))}."
+    changes = lasting["change"].drop_nulls()
+    middle = changes.median() if len(changes) else None
+    if not isinstance(middle, float) or scales["layer"].n_unique() > 1:
+        return "The time-scales of layers cannot be compared: nothing is known, or nothing differs."
+    told = "longer than was seen" if middle == float("inf") else f"{middle:.3g} {step}s"
+    return f"There is one layer; half of its units forget a change of the input within {told}."
+
+
+def _about_gradients(flow: pl.DataFrame) -> Iterator[str]:
+    lag = _compared_lag(flow)
+    if lag is None:
+        return
+    first = int(flow["layer"].to_numpy().min())
+    here = flow.filter((pl.col("layer") == first) & (pl.col("lag") == lag))
+    shares = {
+        model: here.filter((pl.col("model") == model) & (pl.col("direction") == here["direction"][0]))[
+            "relative"
+        ].to_list()
+        for model in ("trained", "initialised", "plain RNN")
+    }
+    if all(shares.values()) and not any(share[0] is None for share in shares.values()):
+        told = [f"{share[0]:.2g} of it in the model as {model}" for model, share in shares.items()]
+        told[2] = f"{shares['plain RNN'][0]:.2g} of it in a plain RNN of the same size"
+        yield (
+            f"Of the gradient of layer {first}'s last state, {_listed(told)} reaches the state {lag} steps "
+            "before."
+        )
+
+
+def _compared_lag(flow: pl.DataFrame) -> int | None:
+    """Give a lag that at least half of the sequences reach: 20 steps, or the longest there is."""
+    reached = flow.filter(pl.col("sequences") >= pl.col("sequences").max() / 2)["lag"]
+    longest = int(reached.to_numpy().max()) if len(reached) else 0
+    return min(20, longest) if longest else None
+
+
+def _about_worth(worth: pl.DataFrame, loss: str) -> Iterator[str]:
+    whole = float(worth["loss"][0])
+    shuffled = worth.filter((pl.col("way") == "shuffled") & pl.col("change").is_not_null())
+    told = [
+        f"to {value:.4g} with layer {layer} shuffled"
+        + (f" (change {change:+.2g} ± {error:.1g})" if error else "")
+        for layer, value, change, error in shuffled.select(
+            "layer", "loss", "change", "standard_error"
+        ).iter_rows()
+    ]
+    if told:
+        yield f"The loss ({loss}) goes from {whole:.4g} {_listed(told)}."
+
+
+def _about_probes(probes: pl.DataFrame) -> str:
+    told = [
+        f"{score:.2f} from {'the inputs' if layer is None else f'layer {layer}'} (shuffled {shuffled:.2f})"
+        for layer, score, shuffled in probes.select("layer", "score", "shuffled").iter_rows()
+    ]
+    return f"A linear probe reads the truth with {probes['metric'][0]} {_listed(told)}."
+
+
+def _about_inputs(occlusion: pl.DataFrame, subject: Subject) -> str:
+    alone = occlusion.filter(pl.col("first").is_null() & pl.col("feature").is_not_null())
+    best = alone.sort("change", descending=True, nulls_last=True)
+    stretches = occlusion.filter(pl.col("first").is_not_null() & pl.col("feature").is_null()).sort(
+        "change", descending=True
+    )
+    change = best["change"][0]
+    told = (
+        f"the answer changes by {change:.3g}"
+        if subject.truth is None
+        else f"the loss changes by {change:+.3g}"
+    )
+    text = f"Of the inputs, {best['feature'][0]} is worth most: without it {told}"
+    if stretches.height:
+        first, last = stretches["first"][0], stretches["last"][0]
+        text += f"; of the {subject.steps}s, those {first} to {last} before the end"
+    return text + "."
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _chance(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"= {p:.2g}"

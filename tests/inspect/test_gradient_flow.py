@@ -1,0 +1,127 @@
+"""The gradient over the lag is that of finite differences through the NumPy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from inspected import LENGTHS, C, Reader, close, reference_cell, subject_of
+
+from gatestack.inspect import inspect_subject
+from gatestack.inspect.gradient_flow import MODELS
+from gatestack.inspect.recording import replaced
+from gatestack.inspect.unrolled import Unrolled, plain_layer
+from gatestack.nn import GRU, LSTM, RNN, LSTMForm, Stack
+
+CASES = {
+    "lstm": lambda: (LSTM(3), LSTM(2)),
+    "gru on lstm": lambda: (LSTM(3), GRU(2)),
+    "projection": lambda: (LSTM(4, form=LSTMForm(projection_size=2)), RNN(3)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_norms_are_those_of_finite_differences(case: str) -> None:
+    reader = Reader(*CASES[case]())
+    steps, rows = 6, 2
+    subject = subject_of(reader, rows=rows, steps=steps)
+    flow = inspect_subject(subject).tables["gradient_flow"].filter(model="trained")
+    cells = [reference_cell(layer.spec, layer.weights()[0]) for layer in reader.stack.layers]
+    weight, bias = (part.detach().numpy() for part in (reader.head.weight, reader.head.bias))
+    truth = subject.truth.values
+
+    def loss(row: int, layer: int, at: int, change: np.ndarray) -> float:
+        """Step through the reference with h of one layer moved after one step."""
+        states = [tuple(np.zeros((1, size)) for size in cell.state_sizes) for cell in cells]
+        for t in range(steps):
+            read = subject.inputs[row : row + 1, t].numpy()
+            for number, cell in enumerate(cells):
+                new, _ = cell.step(read, states[number])
+                if (number, t) == (layer, at):
+                    new = (new[0] + change, *new[1:])
+                states[number], read = new, new[0]
+        return float((read @ weight.T + bias)[0, 0] - truth[row]) ** 2
+
+    for layer, cell in enumerate(cells):
+        width = cell.state_sizes[0]
+        for lag in range(steps):
+            norms = []
+            for row in range(rows):
+                slopes = [
+                    (
+                        loss(row, layer, steps - 1 - lag, 1e-6 * unit)
+                        - loss(row, layer, steps - 1 - lag, -1e-6 * unit)
+                    )
+                    / 2e-6
+                    for unit in np.eye(width)
+                ]
+                norms.append(np.linalg.norm(slopes))
+            found = flow.filter(layer=layer + 1, lag=lag)["norm"][0]
+            assert found == pytest.approx(np.mean(norms), rel=1e-6, abs=1e-9)
+
+
+def test_rows_of_different_lengths_are_counted_from_their_own_ends() -> None:
+    reader = Reader(LSTM(3, bidirectional=True))
+    whole = inspect_subject(subject_of(reader, lengths=LENGTHS)).tables["gradient_flow"]
+    forward = whole.filter(model="trained", direction="forward")
+    assert forward["lag"].to_list() == list(range(max(LENGTHS)))
+    assert forward["sequences"].to_list() == [sum(n > lag for n in LENGTHS) for lag in range(max(LENGTHS))]
+    # The reader looks at the last step, where the reverse direction has read nothing but that step.
+    reverse = whole.filter(model="trained", direction="reverse")
+    first = int(reverse.filter(pl_positive(reverse))["lag"][0])
+    assert first == 0 if min(LENGTHS) == 1 else first > 0
+
+
+def pl_positive(table: object) -> object:
+    return table["norm"] > 0
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: LSTM(4, bidirectional=True),
+        lambda: LSTM(4, bidirectional=True, merge="sum", return_sequences=False),
+        lambda: GRU(4, initial_state="trained", return_sequences=False),
+        lambda: RNN(4),
+    ],
+)
+def test_an_unrolled_layer_gives_what_the_layer_gives(layer: object) -> None:
+    made = Stack(layer(), input_size=C).double().eval()
+    torch.manual_seed(0)
+    x = torch.randn(len(LENGTHS), max(LENGTHS), C, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        wanted, states = made(x, lengths=list(LENGTHS))
+        with replaced(made, {"layers.0": Unrolled(made.layers[0])}):
+            found, others = made(x, lengths=list(LENGTHS))
+        again, _ = made(x, lengths=list(LENGTHS))
+    close(found, wanted)
+    close(again, wanted)
+    for one, other in zip(_tensors(states), _tensors(others), strict=True):
+        close(one, other)
+
+
+def _tensors(states: object) -> list[torch.Tensor]:
+    if isinstance(states, torch.Tensor):
+        return [states]
+    return [tensor for part in states for tensor in _tensors(part)]
+
+
+def test_the_three_models_differ_in_their_recurrent_layers_alone() -> None:
+    reader = Reader(LSTM(8), LSTM(8))
+    flow = inspect_subject(subject_of(reader, steps=40)).tables["gradient_flow"]
+    assert flow["model"].unique(maintain_order=True).to_list() == list(MODELS)
+    at = flow.filter(layer=1, lag=30)
+    shares = dict(zip(at["model"], at["relative"], strict=True))
+    # Drawn with an orthogonal matrix, a plain layer still loses what tanh flattens at each step.
+    assert shares["plain RNN"] < 1
+    assert all(share > 0 for share in shares.values())
+    zero = flow.filter(lag=0)
+    close(zero["relative"], np.ones(zero.height))
+
+
+def test_a_plain_layer_is_as_wide_as_what_it_replaces() -> None:
+    layer = LSTM(6, 3, bidirectional=True, merge="sum", form=LSTMForm(projection_size=4))
+    made = plain_layer(layer)
+    assert (made.output_size, made.input_size, made.num_directions) == (layer.output_size, 3, 2)
