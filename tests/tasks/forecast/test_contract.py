@@ -39,6 +39,7 @@ def test_the_constructor_stores_what_it_is_given_unchanged() -> None:
         "season": object(),
         "calendar": 3,
         "mode": "none",
+        "intervals": "wide",
         "architecture": "big",
         "training": 1,
         "seed": "x",

@@ -15,9 +15,18 @@ from gatestack.errors import ArgumentError, DataError, check_whole, quote_value
 from gatestack.tasks.forecast.baselines import baseline_forecasts
 from gatestack.tasks.forecast.evaluation import ErrorTable, ForecastEvaluation, evaluate_forecasts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.intervals import corrected_at, first_new_steps
 from gatestack.tasks.forecast.split import origins_between
 
-__all__ = ["Origins", "backtest", "evaluate_after", "evaluate_from"]
+__all__ = [
+    "Origins",
+    "backtest",
+    "errors_from",
+    "evaluate_after",
+    "evaluate_from",
+    "steps_after",
+    "training_frame",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -67,7 +76,12 @@ class Origins:
 
 
 def backtest(
-    table: SeriesTable, origins: Origins, *, horizon: int, fit: Callable[[SeriesTable], FittedForecast]
+    table: SeriesTable,
+    origins: Origins,
+    *,
+    horizon: int,
+    fit: Callable[[SeriesTable], FittedForecast],
+    leave_short: bool = False,
 ) -> ForecastEvaluation:
     """Fit on what lies before the held out part of each series and score on the rest.
 
@@ -76,9 +90,13 @@ def backtest(
         origins: how they roll.
         horizon: steps ahead.
         fit: makes a fitted forecaster from a table.
+        leave_short: leave out series with nothing before the held out part, instead of refusing them.
     """
     lengths = np.diff(table.sequences.offsets)
     first = origins.first_steps(lengths, horizon)
+    if leave_short and (first >= 1).any():
+        long = np.flatnonzero(first >= 1)
+        table, lengths, first = cut_table(table, long, lengths[long]), lengths[long], first[long]
     if (first < 1).any():
         row = int(np.argmax(first < 1))
         raise DataError(
@@ -101,12 +119,12 @@ def backtest(
         fitted = fit(cut_table(table, inside, ends))
         season = season or fitted.season
         part = cut_table(table, inside, ends + horizon)
-        parts.append(_errors(fitted, part, np.arange(len(inside)), ends - 1))
+        parts.append(_errors(fitted, part, np.arange(len(inside)), ends - 1, ends))
     if not parts:
         raise _nothing_to_score(table, horizon)
     errors = _joined(parts, table.sequences.keys or ())
     _refuse_no_truth(errors, table)
-    return evaluate_forecasts(errors, _training_frame(table, first), season=season or 1, step=step)
+    return evaluate_forecasts(errors, training_frame(table, first), season=season or 1, step=step)
 
 
 def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> ForecastEvaluation:
@@ -116,16 +134,18 @@ def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> For
         DataError: there is no whole horizon after the end of the fit.
     """
     check_whole("step", step, owner="evaluate")
+    return evaluate_from(fitted, table, steps_after(fitted, table), step)
+
+
+def steps_after(fitted: FittedForecast, table: SeriesTable) -> IntArray:
+    """Find the first step of each series after the data of the fit, (series,).
+
+    Raises:
+        DataError: there is no whole horizon after the end of the fit.
+    """
     tail = fitted.tail
-    ends = dict(zip(tail.sequences.keys or (), tail.last_times, strict=True))
-    sequences = table.sequences
-    lengths = np.diff(sequences.offsets)
-    first = np.empty_like(lengths)
-    for row, key in enumerate(sequences.keys or ()):
-        times = table.times[sequences.offsets[row] : sequences.offsets[row + 1]]
-        # A series that the fit did not see may be forecast as soon as it has a window.
-        unseen = min(fitted.network.shape.window, len(times))
-        first[row] = np.searchsorted(times, ends[key], side="right") if key in ends else unseen
+    lengths = np.diff(table.sequences.offsets)
+    first = first_new_steps(fitted, table)
     if (lengths - first < fitted.horizon).all():
         raise DataError(
             "no series has a whole horizon after the end of the fit; to score the fit's own data is a leak",
@@ -134,22 +154,28 @@ def evaluate_after(fitted: FittedForecast, table: SeriesTable, step: int) -> For
             f"{tail.time_kind.to_series(tail.last_times[:1], 'end')[0]}",
             hint="give the history with the new rows, or use backtest to hold out a part of the data",
         )
-    return evaluate_from(fitted, table, first, step)
+    return first
 
 
 def evaluate_from(
     fitted: FittedForecast, table: SeriesTable, first: IntArray, step: int
 ) -> ForecastEvaluation:
     """Score a fitted model on the steps of a table from `first` on, (series,)."""
+    errors = errors_from(fitted, table, first, step)
+    return evaluate_forecasts(errors, training_frame(table, first), season=fitted.season or 1, step=step)
+
+
+def errors_from(fitted: FittedForecast, table: SeriesTable, first: IntArray, step: int) -> ErrorTable:
+    """Forecast the steps of a table from `first` on, (series,), with the model and every baseline."""
     lengths = np.diff(table.sequences.offsets)
     rows, positions = origins_between(first, lengths, horizon=fitted.horizon, step=step)
     begun = positions >= _first_observed(table)[rows]
     rows, positions = rows[begun], positions[begun]
     if not len(rows):
         raise _nothing_to_score(table, fitted.horizon)
-    errors = _errors(fitted, table, rows, positions)
+    errors = _errors(fitted, table, rows, positions, first)
     _refuse_no_truth(errors, table)
-    return evaluate_forecasts(errors, _training_frame(table, first), season=fitted.season or 1, step=step)
+    return errors
 
 
 def _first_observed(table: SeriesTable) -> IntArray:
@@ -178,8 +204,10 @@ def _refuse_no_truth(errors: ErrorTable, table: SeriesTable) -> None:
         )
 
 
-def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, positions: IntArray) -> ErrorTable:
-    """Forecast with the model and every baseline from the same origins."""
+def _errors(
+    fitted: FittedForecast, table: SeriesTable, rows: IntArray, positions: IntArray, first: IntArray
+) -> ErrorTable:
+    """Forecast with the model, whose adaptive intervals learn from `first` on, and with every baseline."""
     sequences = table.sequences
     panel = fitted.panel(table)
     at = sequences.offsets[rows] + positions
@@ -198,7 +226,7 @@ def _errors(fitted: FittedForecast, table: SeriesTable, rows: IntArray, position
         positions=positions,
         keys=sequences.keys or (),
         truth=table.target_at(ahead),
-        quantiles=fitted.quantiles_at(table, panel, rows, positions),
+        quantiles=corrected_at(fitted, table, panel, rows, positions, first),
         levels=fitted.levels,
         baselines=baselines,
         times=table.time_kind.to_series(table.times[ahead].reshape(-1), "ds"),
@@ -224,7 +252,7 @@ def _refuse_unknown_future(fitted: FittedForecast, table: SeriesTable, ahead: In
     )
 
 
-def _training_frame(table: SeriesTable, first: IntArray) -> pl.DataFrame:
+def training_frame(table: SeriesTable, first: IntArray) -> pl.DataFrame:
     """Give `unique_id`, `ds`, `y` of the steps before `first`, (series,), on the regular grid."""
     sequences = table.sequences
     keep = [np.arange(a, a + end) for a, end in zip(sequences.offsets[:-1], first, strict=True)]

@@ -11,6 +11,8 @@ import polars as pl
 from utilsforecast import losses
 
 from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
+from gatestack.tasks.forecast.copying import Copying, find_copying
+from gatestack.tasks.forecast.interval_scores import interval_scores, interval_sentence
 from gatestack.tasks.forecast.skill import Skill, compare, skill_sentence
 
 __all__ = ["ErrorTable", "ForecastEvaluation", "evaluate_forecasts", "interval_columns"]
@@ -69,7 +71,7 @@ class ErrorTable:
         return pl.DataFrame(columns)
 
 
-_COLUMNS = {
+COLUMNS = {
     "mase": ScoreColumn("MASE", "mean absolute error, divided by that of the naive forecast in training"),
     "mae": ScoreColumn("MAE", "mean absolute error, in the unit of the target"),
     "rmse": ScoreColumn("RMSE", "root of the mean squared error, in the unit of the target"),
@@ -88,9 +90,12 @@ class ForecastEvaluation(Evaluation):
         forecasts: one row per origin and step, with truth, model, intervals and baselines.
         scores: one row per model: `mae`, `rmse`, `smape`, `mase`, `scaled_crps`, `coverage-…`; means over the
             series.
+        intervals: one row per interval: `level`, `coverage`, `width`, both also at the first and at the last
+            step ahead.
         by_step: `step` and the mean absolute error of each model at that step ahead.
         skill: for each baseline, how much lower the model's mean absolute scaled error is.
-        sentence: the result in words.
+        copying: whether the forecast is the last value in disguise.
+        sentence: the result in words, with a sentence where the forecast is a copy, and one on the intervals.
         origins: number of origins.
         horizon: steps ahead.
 
@@ -106,8 +111,10 @@ class ForecastEvaluation(Evaluation):
 
     forecasts: pl.DataFrame
     scores: pl.DataFrame
+    intervals: pl.DataFrame
     by_step: pl.DataFrame
     skill: dict[str, Skill]
+    copying: Copying
     sentence: str
     origins: int
     horizon: int
@@ -125,7 +132,7 @@ class ForecastEvaluation(Evaluation):
             for name in self.scores.columns
             if name.startswith("coverage-")
         }
-        return _COLUMNS | inside
+        return COLUMNS | inside
 
     @property
     def extent(self) -> str:
@@ -137,8 +144,10 @@ class ForecastEvaluation(Evaluation):
         return {
             "origins": self.origins,
             "scores": self.scores.to_dicts(),
+            "intervals": self.intervals.to_dicts(),
             "by_step": self.by_step.to_dicts(),
             "skill": {name: skill.to_dict() for name, skill in self.skill.items()},
+            "copying": self.copying.to_dict(),
             "sentence": self.sentence,
         }
 
@@ -183,12 +192,28 @@ def evaluate_forecasts(
         model=MODEL,
         block=-(-errors.horizon // step),
     )
+    copying = find_copying(
+        points.pop(MODEL),
+        errors.truth,
+        points.pop("last_value")[:, 0],
+        rows=errors.rows,
+        block=-(-errors.horizon // step),
+        others=points,
+    )
+    intervals = interval_scores(errors.quantiles, errors.truth, errors.rows, errors.levels)
+    sentences = [
+        skill_sentence(skill, len(errors.rows)),
+        copying.sentence if copying.copies else "",
+        interval_sentence(intervals, errors.horizon),
+    ]
     return ForecastEvaluation(
         forecasts=known,
         scores=scores,
+        intervals=intervals,
         by_step=pl.DataFrame({"step": np.arange(1, errors.horizon + 1)} | by_step),
         skill=skill,
-        sentence=skill_sentence(skill, len(errors.rows)),
+        copying=copying,
+        sentence=" ".join(filter(None, sentences)),
         origins=len(errors.rows),
         horizon=errors.horizon,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,15 @@ from gatestack.data.sequences import Sequences
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.autoregression import Autoregression
+from gatestack.tasks.forecast.conformal import Calibration
+from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, static_columns
 from gatestack.tasks.forecast.paths import sample_paths, sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
 from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
+from gatestack.tasks.forecast.split import ranges
 from gatestack.tasks.forecast.state import SeriesState
 from gatestack.training import TrainingRecord
 
@@ -46,6 +49,8 @@ class FittedForecast:
         state: the state after the last step of every series.
         record: of the training.
         seed: of sampled paths.
+        calibration: of the intervals; None with `intervals="model"`.
+        shares: what the adaptive intervals of each series may miss by now; None where they do not adapt.
     """
 
     network: ForecastNetwork
@@ -61,6 +66,8 @@ class FittedForecast:
     state: SeriesState
     record: TrainingRecord
     seed: int
+    calibration: Calibration | None = None
+    shares: AdaptiveShares | None = None
 
     def panel(self, table: SeriesTable) -> Panel:
         """Prepare a table with the columns of the fit."""
@@ -145,7 +152,7 @@ class FittedForecast:
             table: the series.
             panel: the same series, prepared.
             rows: (R,) series.
-            positions: (R,) step of each origin, which must have `horizon` steps after it.
+            positions: (R,) step of each origin; what is known ahead is read up to the end of the table.
 
         Returns:
             shape (R, horizon, quantiles), ascending.
@@ -160,6 +167,8 @@ class FittedForecast:
             here = np.flatnonzero(positions == position)
             part = cut_table(table, rows[here], np.full(len(here), position + 1))
             ahead = table.sequences.offsets[rows[here]][:, None] + position + np.arange(1, self.horizon + 1)
+            # What lies past the end of the table has no truth to compare with, and moves no step before it.
+            ahead = np.minimum(ahead, table.sequences.offsets[rows[here] + 1][:, None] - 1)
             future = table.sequences.values[ahead][..., past:].astype(np.float32)
             result[here] = self.quantiles_ahead(self.state_after(self.panel(part)), part, future)
         return result
@@ -206,22 +215,15 @@ def cut_table(
         # One series, the usual case of large tables, or whole neighbours: a view.
         index = slice(int(begin[0]), int(end[-1]))
     else:
-        index = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
+        index = ranges(begin, end)
     keys = sequences.keys or ()
-    return SeriesTable(
-        sequences=Sequences(
-            values=sequences.values[index],
-            offsets=np.concatenate([[0], np.cumsum(ends - first)]),
-            observed=None if sequences.observed is None else sequences.observed[index],
-            time=None if sequences.time is None else sequences.time[index],
-            static=None if sequences.static is None else sequences.static[rows],
-            keys=tuple(keys[row] for row in rows),
-            names=sequences.names,
-        ),
-        columns=table.columns,
-        frequency=table.frequency,
-        gaps=table.gaps,
-        time_kind=table.time_kind,
-        series_keys=table.series_keys.gather(rows),
-        source=table.source,
+    cut = Sequences(
+        values=sequences.values[index],
+        offsets=np.concatenate([[0], np.cumsum(ends - first)]),
+        observed=None if sequences.observed is None else sequences.observed[index],
+        time=None if sequences.time is None else sequences.time[index],
+        static=None if sequences.static is None else sequences.static[rows],
+        keys=tuple(keys[row] for row in rows),
+        names=sequences.names,
     )
+    return replace(table, sequences=cut, series_keys=table.series_keys.gather(rows))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,13 @@ from torch import Tensor, nn
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, quote_value
 from gatestack.tasks.forecast.autoregression import fit_autoregression, last_value_autoregression
+from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
+from gatestack.tasks.forecast.conformal_fit import calibrate
 from gatestack.tasks.forecast.distributions import make_distribution
+from gatestack.tasks.forecast.embeddings import category_counts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
-from gatestack.tasks.forecast.options import Architecture, Mode
+from gatestack.tasks.forecast.options import Architecture, IntervalKind, Mode
 from gatestack.tasks.forecast.panel import Panel, last_observed
 from gatestack.tasks.forecast.runner import final_state
 from gatestack.tasks.forecast.sampler import ChunkSampler, TrainingBatch, batch_loss, typical_weights
@@ -27,13 +31,17 @@ from gatestack.tasks.forecast.seasons import MOST_SERIES, MOST_STEPS, default_wi
 from gatestack.tasks.forecast.split import origins_between, training_ends
 from gatestack.training import RunFolder, Training, TrainingRecord, train
 
-__all__ = ["FitPlan", "fit_forecast"]
+__all__ = ["FitPlan", "ShortSeries", "fit_forecast"]
+
+ShortSeries = Literal["error", "skip", "keep"]
 
 IntArray = npt.NDArray[np.int64]
 
 # Windows scored at each validation, and how many of them at once.
 _VALIDATION_CHUNKS = 192
 _VALIDATION_BATCH = 64
+# Share of the series that may be shorter than the window's rule asks for, where short ones are kept.
+_SHORT_SHARE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,40 +55,49 @@ class FitPlan:
     seasons: tuple[int, ...] | None
     calendar: tuple[str, ...]
     mode: Mode
+    intervals: IntervalKind
     architecture: Architecture
     training: Training
     max_steps: int
     seed: int
 
 
-def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder: RunFolder) -> FittedForecast:
+def fit_forecast(
+    table: SeriesTable, plan: FitPlan, *, short_series: ShortSeries, folder: RunFolder
+) -> FittedForecast:
     """Fit network, scaling and baseline on a table.
 
     Everything that is fitted sees only the training part of each series; its last tenth tells when to stop.
+    Where intervals are calibrated, the last tenth does that instead, and a tenth of what lies before it tells
+    when to stop; a series too short for both parts has one that does both.
 
     Args:
         table: the series.
         plan: the settings.
-        skip_short: leave out series that are shorter than a window and a horizon, instead of refusing them.
+        short_series: what becomes of series that are shorter than a window and a horizon: an error, left out,
+            or kept.
         folder: of the run.
 
     Raises:
         DataError: a series is too short. TrainingError: the loss is not finite.
     """
     make_distribution(plan.architecture.distribution, plan.levels).check(table)
-    seasons, window = _seasons_and_window(table, plan)
-    table = _long_enough(table, window + plan.horizon, skip_short)
+    seasons, window = _seasons_and_window(table, plan, short_series)
+    table = _long_enough(table, window + plan.horizon, short_series)
     lengths = np.diff(table.sequences.offsets)
-    ends = training_ends(lengths, window=window, horizon=plan.horizon)
+    held = training_ends(lengths, window=window, horizon=plan.horizon)
+    ends = held if plan.intervals == "model" else training_ends(held, window=window, horizon=plan.horizon)
+    # The steps up to here choose the weights.
+    until = np.where(ends < held, held, lengths)
     own_scale = _series_scale(table, ends) if plan.architecture.scaling == "series" else None
     panel = Panel.from_table(table, own_scale or TrailingScale(len(lengths), window), plan.calendar)
     network = _make_network(table, panel, ends, plan, seasons, window)
-    record = _train(network, panel, ends, plan, folder)
+    record = _train(network, panel, ends, until, plan, folder)
     network.float()  # precision="64-true" trains in float64; forecasts and model folders are float32
     network.eval()
     baseline = fit_autoregression(panel, lengths, window=window, horizon=plan.horizon, seasons=seasons)
     kept = np.maximum(lengths - max(window, 3 * plan.horizon), 0)
-    return FittedForecast(
+    fitted = FittedForecast(
         network=network,
         horizon=plan.horizon,
         levels=plan.levels,
@@ -95,9 +112,18 @@ def fit_forecast(table: SeriesTable, plan: FitPlan, *, skip_short: bool, folder:
         record=record,
         seed=plan.seed,
     )
+    if plan.intervals == "model":
+        return fitted
+    calibration = calibrate(fitted, table, panel, held, shared=until > held)
+    if plan.intervals == "conformal":
+        return replace(fitted, calibration=calibration)
+    shares = AdaptiveShares.start(len(lengths), horizon=plan.horizon, levels=plan.levels)
+    return replace(fitted, calibration=calibration, shares=shares)
 
 
-def _seasons_and_window(table: SeriesTable, plan: FitPlan) -> tuple[tuple[int, ...], int]:
+def _seasons_and_window(
+    table: SeriesTable, plan: FitPlan, short_series: ShortSeries
+) -> tuple[tuple[int, ...], int]:
     sequences = table.sequences
     lengths = np.diff(sequences.offsets)
     seasons = plan.seasons
@@ -114,8 +140,10 @@ def _seasons_and_window(table: SeriesTable, plan: FitPlan) -> tuple[tuple[int, .
         seasons = find_seasons(training, table.frequency.seasons())
     if plan.window is None:
         usable = lengths[lengths > 3 * plan.horizon]
-        shortest = int(usable.min() if len(usable) else lengths.max()) * 9 // 10
-        window = default_window(plan.horizon, seasons, shortest)
+        usable = usable if len(usable) else lengths.max(keepdims=True)
+        # A few short series that are kept do not decide what all others read.
+        shortest = np.quantile(usable, _SHORT_SHARE) if short_series == "keep" else usable.min()
+        window = default_window(plan.horizon, seasons, int(shortest) * 9 // 10)
     else:
         window = plan.window
     too_long = [season for season in seasons if season > window]
@@ -134,21 +162,22 @@ def _observed(table: SeriesTable, begin: int, end: int) -> npt.NDArray[np.bool_]
     return np.ones(end - begin, dtype=bool) if observed is None else observed[begin:end, 0]
 
 
-def _long_enough(table: SeriesTable, needed: int, skip_short: bool) -> SeriesTable:
+def _long_enough(table: SeriesTable, needed: int, short_series: ShortSeries) -> SeriesTable:
     lengths = np.diff(table.sequences.offsets)
     short = np.flatnonzero(lengths < needed)
-    if not len(short):
+    some = len(short) < len(lengths)
+    if not len(short) or (short_series == "keep" and some):
         return table
     keys = table.sequences.keys or ()
     named = ", ".join(f"{quote_value(keys[row])} ({lengths[row]} steps)" for row in short[:3])
     more = f" and {len(short) - 3} more" if len(short) > 3 else ""
-    if len(short) == len(lengths) or not skip_short:
+    if short_series == "error" or not some:
         raise DataError(
-            f"{'every series' if len(short) == len(lengths) else 'a series'} is too short: {named}{more}",
+            f"{'a series' if some else 'every series'} is too short: {named}{more}",
             where=table.source,
             expected=f"at least {needed} steps, a window and a horizon",
             hint="pass a smaller window or horizon"
-            + ("" if len(short) == len(lengths) else ", or short_series='skip' to leave such series out"),
+            + (", or short_series='skip' to leave such series out, 'keep' to forecast them too" * some),
         )
     rows = np.flatnonzero(lengths >= needed)
     return cut_table(table, rows, lengths[rows])
@@ -167,16 +196,19 @@ def _make_network(
     table: SeriesTable, panel: Panel, ends: IntArray, plan: FitPlan, seasons: tuple[int, ...], window: int
 ) -> ForecastNetwork:
     gaps = panel.covariates_observed is not None or not bool(panel.observed.all())
+    columns, calendar = table.columns, panel.calendar.shape[1]
     shape = NetworkShape(
         horizon=1 if plan.mode == "recursive" else plan.horizon,
         window=window,
         seasons=seasons,
         widths=plan.widths,
         quantiles=len(plan.levels),
-        past=len(table.columns.past),
-        known=len(table.columns.future) + panel.calendar.shape[1],
+        past=len(columns.past),
+        known=len(columns.future) + calendar,
         static=panel.static.shape[1],
         flags=gaps,
+        categories=category_counts(table.categories, (*columns.past, *columns.future), calendar),
+        static_categories=category_counts(table.categories, columns.static),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
@@ -194,20 +226,21 @@ def _make_network(
 
 def _standardise(network: ForecastNetwork, panel: Panel, ends: IntArray) -> None:
     """Set mean and deviation of the covariates from the training part; calendar features stay as they are."""
+    past, known, static = network.shape.of_columns()
+    training = torch.zeros(len(panel.target), dtype=torch.bool)
+    for begin, end in zip(panel.offsets[:-1], panel.offsets[:-1] + ends, strict=True):
+        training[begin:end] = True
     for column in range(panel.covariates.shape[1]):
-        parts = [
-            panel.covariates[a : a + end, column] for a, end in zip(panel.offsets[:-1], ends, strict=True)
-        ]
-        values = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if (past + known)[column]:
+            continue  # codes of categories
+        seen = training
         if panel.covariates_observed is not None:
-            seen = [
-                panel.covariates_observed[a : a + end, column]
-                for a, end in zip(panel.offsets[:-1], ends, strict=True)
-            ]
-            values = values[torch.cat(seen)]
+            seen = training & panel.covariates_observed[:, column]
+        values = panel.covariates[seen, column]
         _set_moments(network.covariate_mean, network.covariate_scale, column, values)
     for column in range(panel.static.shape[1]):
-        _set_moments(network.static_mean, network.static_scale, column, panel.static[:, column])
+        if not static[column]:
+            _set_moments(network.static_mean, network.static_scale, column, panel.static[:, column])
 
 
 def _set_moments(mean: Tensor, scale: Tensor, column: int, values: Tensor) -> None:
@@ -218,7 +251,12 @@ def _set_moments(mean: Tensor, scale: Tensor, column: int, values: Tensor) -> No
 
 
 def _train(
-    network: ForecastNetwork, panel: Panel, ends: IntArray, plan: FitPlan, folder: RunFolder
+    network: ForecastNetwork,
+    panel: Panel,
+    ends: IntArray,
+    until: IntArray,
+    plan: FitPlan,
+    folder: RunFolder,
 ) -> TrainingRecord:
     weights = typical_weights(panel, ends)
     sampler = ChunkSampler(
@@ -239,7 +277,7 @@ def _train(
         network,
         loss,
         sampler,
-        validate=_validation(panel, ends, network, weights),
+        validate=_validation(panel, ends, until, network, weights),
         options=_with_rate(plan.training, int(ends.sum())),
         max_steps=plan.max_steps,
         seed=plan.seed,
@@ -262,14 +300,13 @@ def _with_rate(options: Training, steps: int) -> Training:
 
 
 def _validation(
-    panel: Panel, ends: IntArray, network: ForecastNetwork, weights: Tensor
+    panel: Panel, ends: IntArray, until: IntArray, network: ForecastNetwork, weights: Tensor
 ) -> Callable[[nn.Module], float] | None:
-    """Score the held back end of each series from evenly spaced origins; None where no truth is held back."""
+    """Score steps `ends` to `until` of each series from evenly spaced origins; None without truth."""
     shape, distribution = network.shape, network.distribution
-    lengths = panel.lengths
-    held_back = np.flatnonzero(ends < lengths)
+    held_back = np.flatnonzero(ends < until)
     places, origins = origins_between(
-        ends[held_back], lengths[held_back], horizon=shape.horizon, step=1, most=_VALIDATION_CHUNKS
+        ends[held_back], until[held_back], horizon=shape.horizon, step=1, most=_VALIDATION_CHUNKS
     )
     ahead = (panel.offsets[held_back[places]] + origins)[:, None] + np.arange(1, shape.horizon + 1)
     known = panel.observed.numpy()[ahead].any(axis=1) & (origins >= panel.first_observed[held_back[places]])
@@ -278,7 +315,7 @@ def _validation(
         return None
     rows = held_back[places]
     begin = np.maximum(origins - shape.window + 1, 0)
-    sampler = ChunkSampler(panel, lengths, shape, weights=weights, batch_size=1, last_only=True, seed=0)
+    sampler = ChunkSampler(panel, until, shape, weights=weights, batch_size=1, last_only=True, seed=0)
     parts = [slice(first, first + _VALIDATION_BATCH) for first in range(0, len(rows), _VALIDATION_BATCH)]
 
     def validate(network: nn.Module) -> float:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
-
-from sklearn.base import clone
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_choice
-from gatestack.tasks.estimator import Arrays, Estimator
-from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
-from gatestack.tasks.forecast.evaluation import ForecastEvaluation
+from gatestack.tasks.estimator import Arrays
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.fitting import fit_forecast
-from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, Mode, check_instance
+from gatestack.tasks.forecast.fitting import ShortSeries, fit_forecast
+from gatestack.tasks.forecast.options import (
+    DEFAULT_QUANTILES,
+    Architecture,
+    IntervalKind,
+    Mode,
+    check_instance,
+)
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
     fitted_to_data,
@@ -23,7 +26,9 @@ from gatestack.tasks.forecast.persistence import (
 from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.prediction import predict_frame, read_like_fit
 from gatestack.tasks.forecast.sampling import sample_frame
+from gatestack.tasks.forecast.scored import ScoredForecaster
 from gatestack.tasks.forecast.stream import ForecastStream
+from gatestack.tasks.forecast.update import updated
 from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from gatestack.convert.onnx.builder import GraphBuilder
     from gatestack.convert.onnx.parts import OnnxParts
     from gatestack.inspect.subject import Subject
+    from gatestack.tasks.forecast.folded import ForecastFolds
 
 __all__ = ["Forecaster"]
 
@@ -44,7 +50,7 @@ _CHOICES = {
 }
 
 
-class Forecaster(Estimator):
+class Forecaster(ScoredForecaster):
     """Forecasts the next steps of one or many series with a stack of recurrent layers.
 
     The stack reads each series step by step; at any step a head gives quantiles of the next `horizon` steps.
@@ -53,7 +59,8 @@ class Forecaster(Estimator):
 
     Args:
         horizon: steps ahead, 1 or more.
-        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first; `"auto"` takes as
+            many as a study of the training part supports (`gatestack.study_depth`), at the cost of its fits.
         hidden_size: width of each layer, 1 or more.
         window: steps that one training example reads, 2 or more; None takes the longest of 4 horizons, 2
             longest and 4 shortest seasons, at most a third of the shortest series.
@@ -64,6 +71,8 @@ class Forecaster(Estimator):
         calendar: names of calendar features (see `gatestack.data.calendar_features`), or `"auto"`.
         mode: `"direct"` trains on steps drawn from a whole pass and carries the state on; `"windows"` reads
             each window from a zero state; `"recursive"` forecasts one step at a time and samples paths.
+        intervals: bounds as the `"model"` learned them; `"conformal"`, corrected by its errors on a tenth of
+            each series that trained nothing; or `"adaptive"`, corrected further by what came true since.
         architecture: cell, dropout, residual connections, scaling, …; None takes the defaults.
         training: batch size, learning rate, patience, …; None takes the defaults.
         seed: of initial weights, batches, dropout and sampled paths.
@@ -99,6 +108,7 @@ class Forecaster(Estimator):
         season: int | Sequence[int] | Literal["auto"] | None = "auto",
         calendar: Sequence[str] | Literal["auto"] = (),
         mode: Mode = "direct",
+        intervals: IntervalKind = "model",
         architecture: Architecture | None = None,
         training: Training | None = None,
         seed: int = 0,
@@ -112,6 +122,7 @@ class Forecaster(Estimator):
         self.season = season
         self.calendar = calendar
         self.mode = mode
+        self.intervals = intervals
         self.architecture = architecture
         self.training = training
         self.seed = seed
@@ -127,7 +138,7 @@ class Forecaster(Estimator):
         future: Sequence[str] = (),
         static: Sequence[str] = (),
         frequency: str | int | None = None,
-        short_series: Literal["error", "skip"] = "error",
+        short_series: ShortSeries = "error",
         run: RunFolder | None = None,
     ) -> Self:
         """Learn from a table.
@@ -142,7 +153,8 @@ class Forecaster(Estimator):
             future: columns known ahead as well.
             static: columns with one value per series.
             frequency: the step, such as `"1h"`; None finds it in the times.
-            short_series: `"skip"` leaves out series shorter than a window and a horizon.
+            short_series: of those shorter than a window and a horizon: `"skip"` leaves them out; `"keep"` learns
+                from what they have and forecasts them too, from their first value on.
             run: folder for checkpoints, resuming, progress bar.
 
         Returns:
@@ -162,6 +174,7 @@ class Forecaster(Estimator):
             future=future,
             static=static,
             frequency=frequency,
+            categories="find",
         )
         run = check_instance("run", run, RunFolder, owner="fit")
         return self._fit_table(table, short_series=short_series, run=run)
@@ -232,77 +245,38 @@ class Forecaster(Estimator):
         """Forecast as `predict` does, as a Polars frame whatever the kind of `data`."""
         return as_polars(self.predict(data, future=future))
 
-    def evaluate(self, data: Frame, *, step: int = 1) -> ForecastEvaluation:
-        """Score the model on what came after the data of its fit, beside the baselines, on the same origins.
+    def update(self, frame: Frame, *, future: Frame | None = None) -> Self:
+        """Go on with new observations, without training: the next forecast starts after them.
+
+        The network runs over the new steps from where each series stood; weights, scaling and the calibration
+        of intervals stay as they are, while adaptive intervals learn from each step. Afterwards `predict()`
+        is what `predict` gives for the whole history, bit for bit where the compiled kernels run.
 
         Args:
-            data: history and what followed; only rows after the end of the fit are forecast.
-            step: steps between two origins, 1 or more.
+            frame: rows after the last known time of each series, with the columns of the fit. Earlier rows
+                may stand before them; those that the model still holds must say what they said. A step that
+                is left out is missing. A series that is new starts from nothing. Where the model has future
+                columns, rows at the end without a target are taken as `future`.
+            future: the future columns for the `horizon` steps after the new end; needed with
+                `intervals="adaptive"` only.
+
+        Returns:
+            The forecaster itself. An error, or Ctrl-C, leaves it as it was.
 
         Raises:
-            DataError: no whole horizon lies after the end of the fit: a score would be a leak.
+            DataError: a row that the model knew otherwise, a time off the grid, other columns than before.
+            ArgumentError: the mode is `"windows"`, which carries no state.
+
+        Example:
+            >>> import polars as pl
+            >>> frame = pl.DataFrame({"ds": range(60), "y": [float(step % 5) for step in range(60)]})
+            >>> model = Forecaster(horizon=2, hidden_size=4, max_steps=5, season=5).fit(frame)
+            >>> model.update(pl.DataFrame({"ds": [60, 61], "y": [0.0, 1.0]})).predict()["ds"].to_list()
+            [62, 63]
         """
-        self._check_fitted("evaluate")
-        table = read_like_fit(self.fitted_, as_polars(data), data)
-        return evaluate_after(self.fitted_, table, step)
-
-    def backtest(
-        self,
-        frame: Frame,
-        *,
-        target: str | None = None,
-        time: str | None = None,
-        series: str | None = None,
-        past: Sequence[str] = (),
-        future: Sequence[str] = (),
-        static: Sequence[str] = (),
-        frequency: str | int | None = None,
-        short_series: Literal["error", "skip"] = "error",
-        origins: Origins | None = None,
-        run: RunFolder | None = None,
-    ) -> ForecastEvaluation:
-        """Fit a copy on the first part of a table and score it on the rest, from rolling origins.
-
-        The model itself is not changed. With `Origins(refit=True)` a new copy is fitted at each origin.
-
-        Args:
-            frame: the table, as in `fit`.
-            target: as in `fit`.
-            time: as in `fit`.
-            series: as in `fit`.
-            past: as in `fit`.
-            future: as in `fit`.
-            static: as in `fit`.
-            frequency: as in `fit`.
-            short_series: as in `fit`.
-            origins: how much is held out and how the origins roll; None holds out the last fifth.
-            run: whether to show the progress; a backtest keeps no checkpoints.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C during a fit; the scores of a model that is half trained would mislead.
-        """
-        table = SeriesTable.from_frame(
-            frame,
-            target=target,
-            time=time,
-            series=series,
-            past=past,
-            future=future,
-            static=static,
-            frequency=frequency,
-        )
-        make_plan(self._parameters(), table)  # wrong arguments are found before the first fit
-
-        def fit(part: SeriesTable) -> FittedForecast:
-            copy: Forecaster = clone(self)  # type: ignore[no-untyped-call]
-            progress = RunFolder(progress=run.progress if run else None)
-            fitted = copy._fit_table(part, short_series=short_series, run=progress).fitted_
-            if fitted.record.stopped_by == "interrupt":
-                raise KeyboardInterrupt
-            return fitted
-
-        origins = check_instance("origins", origins, Origins, owner="backtest")
-        return backtest(table, origins, horizon=self.horizon, fit=fit)
+        self._check_fitted("update")
+        self.fitted_ = updated(self.fitted_, frame, future)
+        return self
 
     def stream(self, series: str | None = None) -> ForecastStream:
         """Go on from the end of one series of the fit, one step at a time.
@@ -333,14 +307,25 @@ class Forecaster(Estimator):
 
         return plot_forecast(self.predict(future=future), self.fitted_.tail, series=series, steps=steps)
 
-    def _fit_table(
-        self, table: SeriesTable, *, short_series: Literal["error", "skip"], run: RunFolder
-    ) -> Self:
-        check_choice("short_series", short_series, ("error", "skip"), owner="fit")
-        self.fitted_: FittedForecast = fit_forecast(
-            table, make_plan(self._parameters(), table), skip_short=short_series == "skip", folder=run
+    def _fit_table(self, table: SeriesTable, *, short_series: ShortSeries, run: RunFolder) -> Self:
+        from gatestack.tasks.forecast.folded import fold_table
+
+        check_choice("short_series", short_series, get_args(ShortSeries), owner="fit")
+        plan = make_plan(self._parameters(), table)
+        widths = self._chosen_widths(
+            lambda folds: fold_table(self, table, short_series=short_series, folds=folds), run
         )
+        plan = plan if widths is None else replace(plan, widths=widths)
+        self.fitted_: FittedForecast = fit_forecast(table, plan, short_series=short_series, folder=run)
         return self
+
+    def folded_task(
+        self, data: Frame, options: Mapping[str, Any], *, folds: int, measure: str | None = None
+    ) -> ForecastFolds:
+        """Cut the series at rolling origins for a study (`gatestack.study_depth`)."""
+        from gatestack.tasks.forecast.folded import fold_frame
+
+        return fold_frame(self, data, options, folds=folds, measure=measure)
 
     def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
         from gatestack.tasks.forecast.subject import forecast_subject
@@ -354,6 +339,13 @@ class Forecaster(Estimator):
         from gatestack.tasks.forecast.onnx.export import onnx_parts
 
         self._check_fitted("export")
+        if self.fitted_.calibration is not None:
+            raise ArgumentError(
+                f"the model's intervals are {self.intervals!r}, which a graph does not have",
+                where="export",
+                expected="intervals='model'",
+                hint="keep the model folder, or fit with intervals='model'",
+            )
         return onnx_parts(self.fitted_, builder)
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
@@ -364,6 +356,10 @@ class Forecaster(Estimator):
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
         fitted = fitted_from_data(model, weights, proof)
         names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
-        forecaster = cls(**read_parameters(model.get("parameters"), names, _CHOICES))
+        parameters = model.get("parameters")
+        if isinstance(parameters, dict):
+            # Models that were saved before there were calibrated intervals have those of their network.
+            parameters = {"intervals": "model"} | parameters
+        forecaster = cls(**read_parameters(parameters, names, _CHOICES))
         forecaster.fitted_ = fitted
         return forecaster

@@ -13,12 +13,14 @@ __all__ = [
     "Architecture",
     "Cell",
     "DistributionName",
+    "IntervalKind",
     "Mode",
     "Scaling",
     "check_instance",
 ]
 
 Cell = Literal["lstm", "gru", "rnn"]
+IntervalKind = Literal["model", "conformal", "adaptive"]
 Mode = Literal["direct", "windows", "recursive"]
 Scaling = Literal["window", "series"]
 DistributionName = Literal["quantiles", "normal", "student-t", "negative-binomial", "spline"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from gatestack.data.category_column import LONGEST_NAME, MOST_CATEGORIES
 from gatestack.data.frequency import Frequency
 from gatestack.data.sequences import Sequences
 from gatestack.data.series_table import SeriesTable
@@ -17,7 +18,16 @@ from gatestack.data.table_columns import Columns
 from gatestack.data.time_column import TimeKind
 from gatestack.tasks.estimator import Arrays, check_proof
 from gatestack.tasks.forecast.autoregression import Autoregression
+from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
+from gatestack.tasks.forecast.conformal_saved import (
+    SavedCalibration,
+    calibration_from_data,
+    calibration_to_data,
+    shares_from_data,
+)
+from gatestack.tasks.forecast.embeddings import category_counts
 from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.intervals import corrected
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.scaling import SeriesScale
@@ -29,6 +39,9 @@ __all__ = ["fitted_from_data", "fitted_to_data"]
 
 
 _BASELINE = ("weight", "bias", "spread")
+
+
+_Name: TypeAlias = Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
 class _Network(BaseModel):
@@ -47,6 +60,7 @@ class _Table(BaseModel):
     keys: list[str]
     key_type: Literal["string", "integer"]
     source: str
+    categories: dict[str, Annotated[list[_Name], Field(max_length=MOST_CATEGORIES)]] = {}
 
 
 class _Fitted(BaseModel):
@@ -63,6 +77,8 @@ class _Fitted(BaseModel):
     table: _Table
     record: dict[str, Any]
     seed: int
+    # Models that were saved before there were calibrated intervals have none.
+    calibration: SavedCalibration | None = None
 
 
 def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arrays]:
@@ -72,8 +88,8 @@ def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arra
         fitted: what fitting found.
 
     Returns:
-        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `scale.…`; and the
-        proof: the quantiles that the state gives.
+        `{"fitted": …}`; arrays named `network.…`, `state.…`, `tail.…`, `baseline.…`, `scale.…`,
+        `calibration.…`, `shares.…`; and the proof: the quantiles that the state gives.
     """
     tail = fitted.tail
     keys = tail.series_keys
@@ -91,9 +107,11 @@ def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arra
             keys=[str(key) for key in keys],
             key_type="integer" if keys.dtype.is_integer() else "string",
             source=tail.source,
+            categories={name: list(names) for name, names in tail.categories.items()},
         ),
         record=fitted.record.to_dict(),
         seed=fitted.seed,
+        calibration=None if fitted.calibration is None else calibration_to_data(fitted.calibration),
     )
     weights: Arrays = {
         f"network.{name}": tensor.numpy() for name, tensor in fitted.network.state_dict().items()
@@ -103,6 +121,10 @@ def fitted_to_data(fitted: FittedForecast) -> tuple[dict[str, Any], Arrays, Arra
     weights |= {f"baseline.{name}": getattr(fitted.autoregression, name) for name in _BASELINE}
     if fitted.series_scale is not None:
         weights |= {f"scale.{name}": array for name, array in fitted.series_scale.state().items()}
+    if fitted.calibration is not None:
+        weights["calibration.scores"] = fitted.calibration.scores
+    if fitted.shares is not None:
+        weights |= {f"shares.{name}": array for name, array in fitted.shares.to_arrays().items()}
     plain = {name: np.ascontiguousarray(array) for name, array in weights.items()}
     return {"fitted": model.model_dump(mode="json")}, plain, {"quantiles": _proof(fitted)}
 
@@ -121,7 +143,9 @@ def fitted_from_data(model: dict[str, Any], weights: Arrays, proof: Arrays) -> F
 def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
     architecture = Architecture.from_dict(model.network.architecture)
     levels = tuple(model.levels)
-    network = ForecastNetwork(NetworkShape.from_dict(model.network.shape), architecture, levels)
+    shape = NetworkShape.from_dict(model.network.shape)
+    _check_categories(model.table, shape)
+    network = ForecastNetwork(shape, architecture, levels)
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in part_of(weights, "network").items()}
     network.load_state_dict(tensors)
     network.eval()
@@ -140,12 +164,52 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
         state=SeriesState.from_arrays(part_of(weights, "state")),
         record=TrainingRecord.from_dict(model.record),
         seed=model.seed,
+        calibration=calibration_from_data(
+            model.calibration,
+            part_of(weights, "calibration"),
+            horizon=model.horizon,
+            intervals=len(levels) // 2,
+        ),
+        shares=shares_from_data(
+            part_of(weights, "shares"),
+            AdaptiveShares.start(len(model.table.keys), horizon=model.horizon, levels=levels),
+        ),
     )
     _check_sizes(fitted, part_of(weights, "state"))
+    _check_codes(fitted.tail)
     if "quantiles" not in proof:
         raise not_together("proof.safetensors lacks 'quantiles'")
     check_proof(_proof(fitted), proof["quantiles"], "proof.safetensors")
     return fitted
+
+
+def _check_categories(table: _Table, shape: NetworkShape) -> None:
+    """Compare the names of categories with the sizes of the network, before memory is taken for these."""
+    past, future, static = (tuple(table.columns.get(role, ())) for role in ("past", "future", "static"))
+    for name, names in table.categories.items():
+        if name not in (*past, *future, *static):
+            raise not_together(f"{name!r} has categories and is no past, future or static column")
+        if len(set(names)) != len(names):
+            raise not_together(f"a category of {name!r} is named twice")
+    calendar = shape.past + shape.known - len(past) - len(future)
+    found = (shape.categories, shape.static_categories)
+    wanted = (
+        category_counts(table.categories, (*past, *future), calendar),
+        category_counts(table.categories, static),
+    )
+    if found != wanted:
+        raise not_together(f"the network has {found} categories, the table {wanted}")
+
+
+def _check_codes(table: SeriesTable) -> None:
+    """Refuse codes of categories that are none."""
+    sequences = table.sequences
+    static = np.zeros((0, 0)) if sequences.static is None else sequences.static
+    parts = {name: sequences.values[:, place] for place, name in enumerate(table.columns.features)}
+    parts |= {name: static[:, place] for place, name in enumerate(table.columns.static)}
+    for name, names in table.categories.items():
+        if not np.isin(parts[name], np.arange(len(names) + 1)).all():
+            raise not_together(f"{name!r} has codes that are not whole numbers from 0 to {len(names)}")
 
 
 def _check_sizes(fitted: FittedForecast, state: Arrays) -> None:
@@ -168,7 +232,10 @@ def _proof(fitted: FittedForecast) -> np.ndarray[Any, np.dtype[np.float64]]:
     rows = np.arange(min(8, len(fitted.state.target)))
     shape = fitted.network.shape
     future = torch.zeros(len(rows), fitted.horizon, shape.known)
-    return fitted.quantiles_from(fitted.state.take(rows), future, torch.zeros(len(rows), shape.static))
+    quantiles = fitted.quantiles_from(fitted.state.take(rows), future, torch.zeros(len(rows), shape.static))
+    keys = (fitted.tail.sequences.keys or ())[: len(rows)]
+    scale = fitted.state.moments[: len(rows), 1].numpy().astype(np.float64)
+    return corrected(fitted, keys, quantiles, scale, fitted.shares and fitted.shares.take(rows))
 
 
 def _tail_arrays(tail: SeriesTable) -> Arrays:
@@ -208,4 +275,5 @@ def _tail(table: _Table, arrays: Arrays) -> SeriesTable:
         time_kind=kind,
         series_keys=pl.Series(named.series or "series", keys),
         source=table.source,
+        categories={name: tuple(names) for name, names in table.categories.items()},
     )

@@ -12,7 +12,7 @@ from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_names_for
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_choice, check_whole, nearest_name
 from gatestack.tasks.forecast.fitting import FitPlan
-from gatestack.tasks.forecast.options import Architecture, Mode, check_instance
+from gatestack.tasks.forecast.options import Architecture, IntervalKind, Mode, check_instance
 from gatestack.training import Training
 
 __all__ = ["make_plan"]
@@ -58,6 +58,13 @@ def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
             where=_OWNER,
             expected="three quantiles or more, to draw values from; or a distribution that needs none",
         )
+    check_choice("intervals", parameters["intervals"], get_args(IntervalKind), owner=_OWNER)
+    if parameters["intervals"] != "model" and len(levels) == 1:
+        raise ArgumentError(
+            f"intervals is {parameters['intervals']!r} with the quantiles {levels}",
+            where=_OWNER,
+            expected="three quantiles or more, the bounds of intervals",
+        )
     training = check_instance("training", parameters["training"], Training, owner=_OWNER)
     return FitPlan(
         horizon=int(parameters["horizon"]),
@@ -67,6 +74,7 @@ def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
         seasons=_seasons(parameters["season"]),
         calendar=_calendar(parameters["calendar"], table),
         mode=parameters["mode"],
+        intervals=parameters["intervals"],
         architecture=architecture,
         training=training,
         max_steps=int(parameters["max_steps"]),
@@ -76,12 +84,7 @@ def make_plan(parameters: Mapping[str, Any], table: SeriesTable) -> FitPlan:
 
 def _widths(layers: object, hidden_size: int) -> tuple[int, ...]:
     if isinstance(layers, str) and layers == "auto":
-        raise ArgumentError(
-            "layers='auto' is not there yet",
-            where=_OWNER,
-            expected="a number of layers or a list of widths",
-            hint="two layers are a good start",
-        )
+        return (hidden_size,)  # until a study of the training part takes its place
     if isinstance(layers, int | np.integer) and not isinstance(layers, bool):
         check_whole("layers", layers, owner=_OWNER)
         widths: tuple[int, ...] = (hidden_size,) * min(int(layers), _MOST_LAYERS + 1)
@@ -90,7 +93,7 @@ def _widths(layers: object, hidden_size: int) -> tuple[int, ...]:
     else:
         raise ArgumentError(
             f"the 'layers' parameter of {_OWNER} is {layers!r}",
-            expected="a whole number of 1 or more, or a list of widths",
+            expected="a whole number of 1 or more, a list of widths, or 'auto'",
         )
     if len(widths) > _MOST_LAYERS:
         raise ArgumentError(

@@ -14,8 +14,10 @@ from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.evaluation import MODEL
+from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.intervals import corrected, shares_after
 from gatestack.tasks.forecast.state import SeriesState
 
 __all__ = ["History", "predict_frame", "read_history", "read_like_fit"]
@@ -27,11 +29,13 @@ class History(NamedTuple):
     Attributes:
         table: the series.
         state: after the last step of each.
+        shares: what adaptive intervals may miss by then; None where they do not adapt.
         future: (series, horizon, future columns), in the user's unit.
     """
 
     table: SeriesTable
     state: SeriesState
+    shares: AdaptiveShares | None
     future: npt.NDArray[np.float32]
 
 
@@ -46,6 +50,8 @@ def predict_frame(fitted: FittedForecast, frame: Frame | None, future: Frame | N
     history = read_history(fitted, frame, future, where="predict")
     table = history.table
     quantiles = fitted.quantiles_ahead(history.state, table, history.future)
+    scale = history.state.moments[:, 1].numpy().astype(np.float64)
+    quantiles = corrected(fitted, table.sequences.keys or (), quantiles, scale, history.shares)
     levels = fitted.levels
     index = {MODEL: len(levels) // 2} | interval_columns(levels)
     result = table.forecast_frame(fitted.horizon).with_columns(
@@ -72,7 +78,7 @@ def read_history(fitted: FittedForecast, frame: Frame | None, future: Frame | No
             hint="name the columns that are known ahead in fit(…, future=[…])",
         )
     if frame is None:
-        table, state = fitted.tail, fitted.state
+        table, state, shares = fitted.tail, fitted.state, fitted.shares
     else:
         data = as_polars(frame)
         if columns.future and future is None:
@@ -84,8 +90,9 @@ def read_history(fitted: FittedForecast, frame: Frame | None, future: Frame | No
                 source=str(frame) if isinstance(frame, str | Path) else None,
             )
         table = read_like_fit(fitted, data, frame)
-        state = fitted.state_after(fitted.panel(table))
-    return History(table, state, _needed_future(table, future, fitted.horizon, where))
+        panel = fitted.panel(table)
+        state, shares = fitted.state_after(panel), shares_after(fitted, table, panel)
+    return History(table, state, shares, _needed_future(table, future, fitted.horizon, where))
 
 
 def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> SeriesTable:
@@ -111,6 +118,7 @@ def read_like_fit(fitted: FittedForecast, data: pl.DataFrame, frame: Frame) -> S
         future=columns.future,
         static=columns.static,
         frequency=tail.frequency,
+        categories=tail.categories,
         source=str(frame) if isinstance(frame, str | Path) else None,
     )
     tail.check_same_columns(table)

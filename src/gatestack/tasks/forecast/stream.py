@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from gatestack.data.calendar_encoding import calendar_features
+from gatestack.data.category_column import code_of
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.evaluation import MODEL
+from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.evaluation import interval_columns
+from gatestack.tasks.forecast.going_on import forecast_and_learn, go_on
 from gatestack.tasks.forecast.panel import static_columns
 from gatestack.tasks.forecast.state import SeriesState
 
@@ -31,6 +33,8 @@ class ForecastStream:
     Attributes:
         steps: number of steps fed so far.
         state: the state after the last of them; arrays that can be stored (`state.to_arrays()`).
+        shares: what adaptive intervals may miss by now, with what was given; None where they do not adapt.
+            Arrays that can be stored, as the state.
 
     Example:
         >>> import polars as pl
@@ -42,10 +46,11 @@ class ForecastStream:
         ['gatestack', 'gatestack-hi-50']
     """
 
-    def __init__(self, fitted: FittedForecast, row: int, state: SeriesState) -> None:
+    def __init__(self, fitted: FittedForecast, row: int) -> None:
         self._fitted = fitted
         self._row = row
-        self.state = state
+        self.state: SeriesState = fitted.state.take(np.array([row]))
+        self.shares: AdaptiveShares | None = fitted.shares and fitted.shares.take(np.array([row]))
         self.steps = 0
 
     @classmethod
@@ -69,15 +74,16 @@ class ForecastStream:
                 f"there is no series {quote_value(series)}", where="stream", hint=nearest_name(series, keys)
             )
         row = 0 if series is None else keys.index(series)
-        return cls(fitted, row, fitted.state.take(np.array([row])))
+        return cls(fitted, row)
 
     def step(
-        self, values: Mapping[str, float | None], future: Mapping[str, npt.ArrayLike] | None = None
+        self, values: Mapping[str, float | str | None], future: Mapping[str, npt.ArrayLike] | None = None
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Feed the next step and forecast the `horizon` steps after it.
 
         Args:
             values: the target and the past and future columns of this step; None or NaN where one is missing.
+                A column of categories takes names; one that the fit did not know is taken as unknown.
             future: the future columns for the next `horizon` steps, each of shape (horizon,).
 
         Returns:
@@ -98,24 +104,22 @@ class ForecastStream:
                 where="step",
                 expected=distribution.expected,
             )
-        covariates = np.concatenate([row[1:], self._calendar(self.steps + 1, 1)[0]])
-        seen = torch.from_numpy(~np.isnan(covariates))[None]
-        constants = torch.from_numpy(static_columns(self._fitted.tail)[[self._row]])
-        self.state = self.state.advance(
-            self._fitted.network,
-            torch.from_numpy(row[:1]),
-            torch.from_numpy(np.nan_to_num(covariates))[None],
-            seen,
-            constants,
-        )
+        fitted = self._fitted
+        key = (fitted.tail.sequences.keys or ())[self._row]
+        static = static_columns(fitted.tail)[[self._row]]
+        step = np.concatenate([row, self._calendar(self.steps + 1, 1)[0]])
+        self.state = go_on(fitted, self.state, step[None], static)
         self.steps += 1
-        ahead = np.concatenate([known, self._calendar(self.steps + 1, self._fitted.horizon)], axis=1)
-        quantiles = self._fitted.quantiles_from(self.state, torch.from_numpy(ahead)[None], constants)[0]
-        levels = self._fitted.levels
+        ahead = np.concatenate([known, self._calendar(self.steps + 1, fitted.horizon)], axis=1)
+        given, self.shares = forecast_and_learn(
+            fitted, (key,), self.state, self.shares, row[:1], ahead[None], static
+        )
+        quantiles = given[0]
+        levels = fitted.levels
         bounds = {name: quantiles[:, index] for name, index in interval_columns(levels).items()}
         return {MODEL: quantiles[:, len(levels) // 2]} | bounds
 
-    def _number(self, values: Mapping[str, float | None], name: str) -> float:
+    def _number(self, values: Mapping[str, float | str | None], name: str) -> float:
         if name not in values:
             raise DataError(
                 f"the column {name!r} is missing",
@@ -123,6 +127,9 @@ class ForecastStream:
                 expected="every column of the fit, None where its value is not known",
             )
         value = values[name]
+        categories = self._fitted.tail.categories.get(name)
+        if categories is not None:
+            return code_of(value, categories)
         if value is None:
             return math.nan
         if isinstance(value, bool) or not isinstance(value, int | float | np.number) or math.isinf(value):
@@ -138,6 +145,9 @@ class ForecastStream:
         known = np.empty((horizon, len(names)), dtype=np.float32)
         for column, name in enumerate(names):
             ahead = np.asarray(future.get(name, ()))
+            categories = self._fitted.tail.categories.get(name)
+            if categories is not None and ahead.shape == (horizon,):
+                ahead = np.array([code_of(value, categories) for value in ahead])
             if ahead.shape != (horizon,) or ahead.dtype.kind not in "iuf" or not np.isfinite(ahead).all():
                 raise DataError(
                     f"the future values of {name!r} are {quote_value(ahead.tolist())}",
