@@ -17,7 +17,7 @@ Paths = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Forecasters in the mode recursive: sampled paths of each series instead of intervals.  [default: none]",
+        help="Recursive forecasters: sampled paths of each series, not intervals.  [default: none]",
         rich_help_panel="Data",
     ),
 ]
