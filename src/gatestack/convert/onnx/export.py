@@ -48,7 +48,7 @@ def export_onnx(
 
     Args:
         model: a layer of `gatestack.nn` (see `gatestack.convert.onnx.layers` for the names of inputs and
-            outputs), a `Network`, or a fitted Forecaster.
+            outputs), a `Network`, or a fitted estimator.
         path: the file, ending in `.onnx`; folders above it are made.
         int8: round the large weights to eight bits, with one scale per output channel. The file becomes
             nearly four times smaller, and no faster; `differences` say what it costs. Default False.
@@ -130,8 +130,7 @@ def _build_of(model: object) -> Build:
     raise ArgumentError(
         f"the model is of type {type(model).__name__}",
         where="export_onnx",
-        expected="a layer of gatestack.nn, a Network, or a fitted Forecaster (the other estimators have no "
-        "graph yet)",
+        expected="a layer of gatestack.nn, a Network, or a fitted estimator",
     )
 
 

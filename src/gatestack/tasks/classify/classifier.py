@@ -283,6 +283,10 @@ class Classifier(ClassifierMixin, LabelledEstimator):
     ) -> ClassificationEvaluation:
         return score_classes(truth, answers, baselines, self.classes_.tolist(), folds=folds)
 
+    def _class_names(self) -> list[Any]:
+        names: list[Any] = self.classes_.tolist()
+        return names
+
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         model, weights, proof = fitted_to_data(self.fitted_, classes=self.classes_, width=self.n_features_in_)
         return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof

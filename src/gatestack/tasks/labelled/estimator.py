@@ -33,7 +33,8 @@ from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.training import RunFolder
 
 if TYPE_CHECKING:
-    from gatestack.inspect.subject import Subject
+    from gatestack.convert.onnx.builder import GraphBuilder
+    from gatestack.convert.onnx.parts import OnnxParts
 
 __all__ = ["LabelledEstimator"]
 
@@ -195,21 +196,16 @@ class LabelledEstimator(Estimator):
                 plain.setdefault(name, np.zeros(shape))[inside] = answer
         return copy._evaluation(answers, own, plain, folds)
 
-    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
-        from gatestack.tasks.labelled.subject import labelled_subject
+    def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
+        """Build the graph for `gatestack.convert.export_onnx`."""
+        from gatestack.tasks.labelled.onnx.proof import onnx_parts
 
-        fitted = self.fitted_
-        read = self._read(data, "inspect")
-        if y is not None:
-            read = read_scored(self, data, y, flat=fitted.flat, columns=fitted.columns, kind=self._targets)
-        known = read.labels if self.task == "classify" else read.targets
-        return labelled_subject(
-            fitted,
-            read,
-            None if known is None else self._answers(read),
-            title=self.kind,
-            sequences=sequences,
-        )
+        self._check_fitted("export")
+        return onnx_parts(self.fitted_, builder, classes=self._class_names())
+
+    def _class_names(self) -> list[Any] | None:
+        """Give the classes as JSON values; None where there are none."""
+        return None
 
     def _own_answers(self, fitted: FittedLabelled, sequences: Sequences) -> npt.NDArray[np.float64]:
         return fitted.numbers(sequences) if fitted.classes is None else fitted.probabilities(sequences)

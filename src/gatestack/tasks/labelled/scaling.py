@@ -7,14 +7,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["InputScaling", "bridged", "differences", "length_batches", "real_steps"]
+__all__ = [
+    "GRID",
+    "SMALLEST_DEVIATION",
+    "InputScaling",
+    "bridged",
+    "differences",
+    "length_batches",
+    "real_steps",
+]
 
 # Padded steps of a batch without gradients: what 84 kernels make of them then stays near the cache.
 _STEPS_AT_ONCE = 1 << 14
 
 # Of a feature's deviation in the training part. A series that varies less is taken for constant: in units of
 # its own deviation it would be rounding noise, blown up.
-_SMALLEST_DEVIATION = 1e-6
+SMALLEST_DEVIATION = 1e-6
+
+GRID = 2.0**20
+"""Values in units of their own series are rounded to a whole number of 1 / GRID."""
 
 
 def real_steps(x: Tensor, lengths: Tensor) -> Tensor:
@@ -114,7 +125,7 @@ class InputScaling(nn.Module):
             mean = seen.sum(dim=1, keepdim=True) / count
             centred = (standard - mean).masked_fill(~real, 0.0)
             variance = centred.masked_fill(~observed, 0.0).square().sum(dim=1, keepdim=True) / count
-            constant = variance < _SMALLEST_DEVIATION**2
+            constant = variance < SMALLEST_DEVIATION**2
             # filled before the root, whose gradient at 0 is infinite
             deviation = variance.masked_fill(constant, 1.0).sqrt()
             parts.append(centred.masked_fill(constant, 0.0) / deviation)
@@ -122,7 +133,13 @@ class InputScaling(nn.Module):
             parts.append(standard)
         if self.flags:
             parts.append(observed.to(standard.dtype))
-        return torch.cat(parts, dim=-1)
+        scaled = torch.cat(parts, dim=-1)
+        if self.scaling == "training":
+            return scaled
+        # How the mean of a series is summed up depends on the batch. On a grid, sums of a few values are
+        # exact in float64: a kernel's response to a level stretch is 0, not noise around a threshold.
+        rounded = (scaled * GRID).round() / GRID
+        return rounded.detach() + (scaled - scaled.detach())  # gradients pass as if nothing was rounded
 
 
 def differences(x: Tensor, lengths: Tensor) -> Tensor:

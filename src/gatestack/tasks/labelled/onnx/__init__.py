@@ -1,0 +1,1 @@
+"""A fitted classifier or regressor as an ONNX graph: scaling, kernels, network and members inside it."""
