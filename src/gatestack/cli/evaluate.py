@@ -10,8 +10,11 @@ import typer
 from gatestack.cli.console import Talk, print_evaluation, print_json
 from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Quiet
+from gatestack.cli.series_files import Wide, read_series, series_followed_by
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from gatestack.tasks.evaluation import Evaluation
 
 __all__ = ["evaluate"]
@@ -34,6 +37,15 @@ def evaluate(
             rich_help_panel="Evaluation",
         ),
     ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Forecasters: what came before DATA, in the same layout.  [default: DATA holds it]",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    wide: Wide = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,10 +58,16 @@ def evaluate(
     an error.
     """
     estimator = load_estimator(model, "evaluate")
-    options = {} if step is None else {"step": step}
-    refuse_foreign(estimator, options, kind="forecaster")
+    options: dict[str, object] = {} if step is None else {"step": step}
+    layout: dict[str, object] = ({"wide": True} if wide else {}) | (
+        {} if history is None else {"history": history}
+    )
+    refuse_foreign(estimator, options | layout, kind="forecaster")
+    table: Path | pl.DataFrame = (
+        read_series(data, wide=wide) if history is None else series_followed_by(history, data, wide=wide)
+    )
     Talk(quiet or as_json).say("scoring …")
-    evaluation: Evaluation = estimator.evaluate(data, **options)
+    evaluation: Evaluation = estimator.evaluate(table, **options)
     if as_json:
         print_json(evaluation.to_dict())
     else:

@@ -25,11 +25,13 @@ from gatestack.cli.options import (
     refuse_existing,
 )
 from gatestack.cli.run_folder import open_training, remove_training, unfinished
+from gatestack.cli.series_files import Wide, read_series, series_followed_by
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from gatestack.reports.template import Scored
     from gatestack.tasks.forecast import Forecaster, ForecastEvaluation, Origins
 
 __all__ = ["fit_forecast", "save_with_report"]
@@ -87,9 +89,10 @@ def fit_forecast(
         ),
     ] = None,
     short_series: Annotated[
-        Literal["error", "skip"],
+        Literal["error", "skip", "keep"],
         typer.Option(help="What to do with series shorter than window + horizon.", rich_help_panel=_DATA),
     ] = "error",
+    wide: Wide = False,
     horizon: Annotated[
         int, typer.Option(metavar="N", min=1, help="Steps ahead.", rich_help_panel=_MODEL, show_default=False)
     ],
@@ -189,8 +192,9 @@ def fit_forecast(
     test: Annotated[
         str,
         typer.Option(
-            metavar="SHARE|N",
-            help="What the backtest holds out: a share of each series, or a number of steps.",
+            metavar="SHARE|N|FILE",
+            help="What the backtest holds out: a share of each series, or a number of steps. "
+            "A file of what came after is scored instead, without a second fit.",
             rich_help_panel=_BACKTEST,
         ),
     ] = "0.2",
@@ -249,25 +253,33 @@ def fit_forecast(
         "frequency": int(frequency) if frequency and frequency.isdecimal() else frequency,
         "short_series": short_series,
     }
-    origins = Origins(test=_parse_test(test), step=step)
+    held_out = _parse_test(test)
+    table, after = read_series(file, wide=wide), None
+    if isinstance(held_out, Path):
+        after = series_followed_by(file, held_out, wide=wide)
+    else:
+        origins = Origins(test=held_out, step=step)
     try:
-        model.fit(file, **columns, run=RunFolder(path=training, resume=resume, progress=talk.progress))
+        model.fit(table, **columns, run=RunFolder(path=training, resume=resume, progress=talk.progress))
     except (KeyboardInterrupt, StorageError, TrainingError):
         _name_checkpoint(training)
         raise
     _tell_gaps(model.fitted_.tail.gaps, talk)
     interrupted = model.fitted_.record.stopped_by == "interrupt"
     evaluation, why_not = None, None
-    if backtest and not interrupted:
-        evaluation, why_not, interrupted = _backtest(model, file, columns, origins, talk)
+    if after is not None and not interrupted:
+        evaluation, why_not = _score_after(model, after, step or horizon, talk)
+    elif after is None and backtest and not interrupted:
+        evaluation, why_not, interrupted = _backtest(model, table, columns, origins, talk)
+    scored: Scored = "backtest" if after is None else "after the fit"
     try:
-        save_with_report(model, out, file, evaluation, overwrite=overwrite)
+        save_with_report(model, out, table, evaluation, scored=scored, overwrite=overwrite)
     except StorageError:
         _name_checkpoint(training)
         raise
     if not interrupted:
         remove_training(training)
-    _print_outcome(model, out, evaluation, why_not, as_json=as_json)
+    _print_outcome(model, out, evaluation, why_not, scored=scored, as_json=as_json)
     if interrupted:
         Talk(False).say(f"interrupted: the best model so far is saved in {out}; it was not backtested")
         _name_checkpoint(training, "--resume --overwrite")
@@ -284,12 +296,18 @@ def _name_checkpoint(training: Path, options: str = "--resume") -> None:
 
 
 def save_with_report(
-    model: Forecaster, out: Path, data: Path | None, evaluation: ForecastEvaluation | None, *, overwrite: bool
+    model: Forecaster,
+    out: Path,
+    data: Path | pl.DataFrame | None,
+    evaluation: ForecastEvaluation | None,
+    *,
+    scored: Scored = "backtest",
+    overwrite: bool,
 ) -> None:
     """Write the model folder with its report page in it."""
     from gatestack.reports import render_report
 
-    page = render_report(model, evaluation=evaluation, data=data)
+    page = render_report(model, evaluation=evaluation, data=data, scored=scored)
     model.save(out, overwrite=overwrite, report=page)
 
 
@@ -303,17 +321,33 @@ def _tell_gaps(gaps: pl.DataFrame, talk: Talk) -> None:
         )
 
 
-def _parse_test(text: str) -> float | int:
+def _parse_test(text: str) -> float | int | Path:
     try:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
+        if Path(text).is_file():
+            return Path(text)
         raise ArgumentError(
-            f"{text!r}", where="--test", expected="a share such as 0.2, or a number of steps"
+            f"{text!r}",
+            where="--test",
+            expected="a share such as 0.2, a number of steps, or a file that exists",
         ) from None
 
 
+def _score_after(
+    model: Forecaster, whole: pl.DataFrame, step: int, talk: Talk
+) -> tuple[ForecastEvaluation | None, str | None]:
+    """Score the model on what came after the data of its fit; else say why there are no scores."""
+    talk.say("scoring what came after …")
+    try:
+        return model.evaluate(whole, step=step), None
+    except DataError as error:
+        # The fit is good, and must not be lost.
+        return None, str(error).split("\n", 1)[0]
+
+
 def _backtest(
-    model: Forecaster, file: Path, columns: dict[str, Any], origins: Origins, talk: Talk
+    model: Forecaster, file: Path | pl.DataFrame, columns: dict[str, Any], origins: Origins, talk: Talk
 ) -> tuple[ForecastEvaluation | None, str | None, bool]:
     """Score a copy that is fitted on the first part.
 
@@ -334,8 +368,15 @@ def _backtest(
 
 
 def _print_outcome(
-    model: Forecaster, out: Path, evaluation: ForecastEvaluation | None, why_not: str | None, *, as_json: bool
+    model: Forecaster,
+    out: Path,
+    evaluation: ForecastEvaluation | None,
+    why_not: str | None,
+    *,
+    scored: Scored,
+    as_json: bool,
 ) -> None:
+    scores = evaluation.to_dict() if evaluation else None
     record = model.fitted_.record
     if as_json:
         training = {name: value for name, value in record.to_dict().items() if name != "history"}
@@ -346,15 +387,18 @@ def _print_outcome(
                 "series": len(model.fitted_.tail.sequences),
                 "frequency": model.fitted_.tail.frequency.label,
                 "training": training,
-                "backtest": evaluation.to_dict() if evaluation else None,
+                "backtest": scores if scored == "backtest" else None,
+                "test": None if scored == "backtest" else scores,
                 "no_backtest": why_not,
             }
         )
         return
     if evaluation is not None:
-        print_evaluation(evaluation, f"Backtest, {evaluation.origins} origins, {model.horizon} steps ahead")
+        title = "Backtest" if scored == "backtest" else "What came after"
+        print_evaluation(evaluation, f"{title}, {evaluation.origins} origins, {model.horizon} steps ahead")
     elif why_not is not None:
-        Talk(False).say(f"warning: there is no backtest: {why_not}")
+        missing = "there is no backtest" if scored == "backtest" else "what came after is not scored"
+        Talk(False).say(f"warning: {missing}: {why_not}")
     print_written(
         out,
         {

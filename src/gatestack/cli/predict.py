@@ -12,6 +12,7 @@ from gatestack.cli.console import Talk, write_bytes
 from gatestack.cli.forecast_options import Paths
 from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
+from gatestack.cli.series_files import Wide, read_series
 from gatestack.errors import ArgumentError, nearest_name
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def predict(
             rich_help_panel="Data",
         ),
     ] = None,
+    wide: Wide = False,
     paths: Paths = None,
     out: Annotated[
         Path | None,
@@ -71,12 +73,14 @@ def predict(
 
     estimator = load_estimator(model, "predict")
     options = {} if future is None else {"future": future}
-    refuse_foreign(estimator, options | ({} if paths is None else {"paths": paths}), kind="forecaster")
+    given = options | ({"wide": True} if wide else {}) | ({} if paths is None else {"paths": paths})
+    refuse_foreign(estimator, given, kind="forecaster")
+    table = None if data is None else read_series(data, wide=wide)
     predicted: pl.DataFrame
     if paths is None:
-        predicted = estimator.predict_frame(data, **options)
+        predicted = estimator.predict_frame(table, **options)
     else:
-        predicted = estimator.sample(data, paths=paths, **options)
+        predicted = estimator.sample(table, paths=paths, **options)
     if as_json:
         write_bytes(predicted.write_json().encode() + b"\n")
     elif out is None:

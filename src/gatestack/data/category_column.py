@@ -1,7 +1,8 @@
 """Columns of names rather than numbers: which they are, and their values as codes.
 
 Code 0 stands for a category that the fit did not know, and for a missing one; the categories of the fit
-follow from 1 on, in alphabetical order. Codes are whole numbers in an array of floats, which holds them exactly.
+follow from 1 on, in alphabetical order. Codes are whole numbers in an array of floats, which holds them
+exactly.
 """
 
 from __future__ import annotations
