@@ -210,6 +210,35 @@ def test_what_onnx_cannot_say_is_refused_with_a_way_on(make: Make, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("distribution", NEW)
+@pytest.mark.parametrize("mode", ["direct", "recursive"])
+def test_series_of_any_size_and_none_at_all_stay_finite(make: Make, mode: str, distribution: str) -> None:
+    """Large, tiny, constant and zero series in one model, and a jump after a constant stretch."""
+    steps = np.arange(60)
+    wave = np.round(20 + 8 * np.sin(steps))
+    series = {"usual": wave, "huge": 1e9 * wave, "constant": np.full(60, 5.0), "zero": np.zeros(60)}
+    series["jump"] = np.where(steps == 40, 1e6, 0.0)
+    if distribution != "negative-binomial":
+        series |= {"tiny": 1e-12 * wave, "far": 1e7 + wave}
+    frame = pl.concat([pl.DataFrame({"unique_id": key, "ds": steps, "y": y}) for key, y in series.items()])
+    model = make(mode=mode, max_steps=8, architecture=Architecture(distribution=distribution)).fit(frame)
+    forecast = model.predict()
+    assert np.isfinite(values_of(forecast)).all()
+    assert ascends(forecast)
+    assert all(row.train_loss is None or np.isfinite(row.train_loss) for row in model.fitted_.record.history)
+    still = forecast.filter(pl.col("unique_id").is_in(["constant"]))["gatestack"]
+    assert np.abs(still.to_numpy() - 5.0).max() <= (5.0 if distribution == "negative-binomial" else 0.1)
+
+
+@pytest.mark.parametrize("distribution", ["normal", "student-t", "spline"])
+def test_the_unit_of_a_series_does_not_matter(make: Make, distribution: str) -> None:
+    frame = one_series()
+    model = make(architecture=Architecture(distribution=distribution))
+    one = model.fit(frame).predict()
+    other = model.fit(frame.with_columns(pl.col("y") * 1024)).predict()
+    np.testing.assert_allclose(values_of(other), 1024 * values_of(one), rtol=1e-3)
+
+
 def test_the_level_that_the_head_starts_from_is_the_regression(make: Make) -> None:
     """Before the first update, every distribution's median is the linear autoregression of its network."""
     frame = one_series()
