@@ -189,7 +189,7 @@ def test_scores_that_do_not_fit_the_model_are_refused(make: Make, change: str) -
     elif change == "order":
         weights["calibration.scores"] = weights["calibration.scores"][..., ::-1]
     else:
-        weights["shares.below"] = weights["shares.below"][:, :1]
+        weights["shares.share"] = weights["shares.share"][:, :1]
     with pytest.raises(ValueError, match=r"calibration\.scores|shares"):
         Forecaster._from_data(data, weights, proof)
 

@@ -29,8 +29,6 @@ FloatArray = npt.NDArray[np.float64]
 RATE = 0.02
 """How far a miss moves the share."""
 
-_ARRAYS = ("share", "below", "above")
-
 
 @dataclass(frozen=True)
 class AdaptiveShares:
@@ -38,8 +36,8 @@ class AdaptiveShares:
 
     Attributes:
         share: (N, horizon, intervals), narrowest first; it may leave [0, 1].
-        below, above: (N, horizon, horizon, intervals), the bounds given so many steps ago (0 for the newest)
-            for each step ahead; NaN where nothing was given.
+        given: the quantiles given at the last steps, newest first, each (N, horizon, quantiles); at most as
+            many as the horizon, NaN where a series was given none.
 
     Example:
         >>> shares = AdaptiveShares.start(1, horizon=1, levels=(0.1, 0.5, 0.9))
@@ -49,15 +47,12 @@ class AdaptiveShares:
     """
 
     share: FloatArray
-    below: FloatArray
-    above: FloatArray
+    given: tuple[FloatArray, ...] = ()
 
     @classmethod
     def start(cls, rows: int, *, horizon: int, levels: tuple[float, ...]) -> AdaptiveShares:
         """Give what the intervals of `rows` series may miss before anything came true: what they say."""
-        wanted = miscoverage(levels)
-        nothing = np.full((rows, horizon, horizon, len(wanted)), np.nan)
-        return cls(np.tile(wanted, (rows, horizon, 1)), nothing, nothing)
+        return cls(np.tile(miscoverage(levels), (rows, horizon, 1)))
 
     def after_truth(self, truth: FloatArray, levels: tuple[float, ...]) -> AdaptiveShares:
         """Learn from one more step.
@@ -66,47 +61,48 @@ class AdaptiveShares:
             truth: (N,) at the step after the newest forecast's origin, NaN where missing.
             levels: of the quantiles.
         """
-        ahead = np.arange(self.share.shape[1])
+        if not self.given:
+            return self
         # What was given k steps ago for k steps ahead is what has come true.
-        below, above = self.below[:, ahead, ahead], self.above[:, ahead, ahead]  # (N, horizon, intervals)
+        quantiles = np.stack([given[:, ago] for ago, given in enumerate(self.given)], axis=1)
+        low, high = bounds_of(quantiles)  # (N, steps, intervals)
         value = truth[:, None, None]
-        missed = ((value < below) | (value > above)).astype(np.float64)
-        known = ~(np.isnan(value) | np.isnan(below))
-        moved = self.share + RATE * (miscoverage(levels) - missed)
-        return AdaptiveShares(np.where(known, moved, self.share), _older(self.below), _older(self.above))
+        missed = ((value < low) | (value > high)).astype(np.float64)
+        known = ~(np.isnan(value) | np.isnan(low))
+        share = self.share.copy()
+        share[:, : len(self.given)] += np.where(known, RATE * (miscoverage(levels) - missed), 0.0)
+        return AdaptiveShares(share, self.given)
 
     def after_forecast(self, quantiles: FloatArray) -> AdaptiveShares:
         """Keep what is given now, (N, horizon, quantiles), until it has come true."""
-        low, high = bounds_of(quantiles)
-        below, above = self.below.copy(), self.above.copy()
-        below[:, 0], above[:, 0] = low, high
-        return AdaptiveShares(self.share, below, above)
+        return AdaptiveShares(self.share, (quantiles, *self.given)[: self.share.shape[1]])
 
     def without_forecasts(self) -> AdaptiveShares:
         """Forget what is still to come true: the series does not go on from there."""
-        nothing = np.full_like(self.below, np.nan)
-        return AdaptiveShares(self.share, nothing, nothing)
+        return AdaptiveShares(self.share)
 
     def take(self, rows: npt.NDArray[np.integer]) -> AdaptiveShares:
         """Give a copy that holds these rows, in this order."""
-        return AdaptiveShares(*(getattr(self, name)[rows] for name in _ARRAYS))
+        return AdaptiveShares(self.share[rows], tuple(given[rows] for given in self.given))
 
     @classmethod
     def join(cls, parts: Sequence[AdaptiveShares]) -> AdaptiveShares:
         """Put the rows of several together."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS))
+        most = max(len(part.given) for part in parts)
+        shapes = {given.shape[2] for part in parts for given in part.given}
+        size = max(shapes, default=0)
+        filled = [
+            part.given + (np.full((*part.share.shape[:2], size), np.nan),) * (most - len(part.given))
+            for part in parts
+        ]
+        given = tuple(np.concatenate(step) for step in zip(*filled, strict=True))
+        return cls(np.concatenate([part.share for part in parts]), given)
 
     def to_arrays(self) -> dict[str, FloatArray]:
-        """Give everything as arrays, for a file."""
-        return {name: getattr(self, name) for name in _ARRAYS}
+        """Give everything as arrays, for a file: `share`, and `given` stacked along its second axis."""
+        return {"share": self.share} | ({"given": np.stack(self.given, axis=1)} if self.given else {})
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, FloatArray]) -> AdaptiveShares:
         """Read what `to_arrays` gave."""
-        return cls(*(arrays[name] for name in _ARRAYS))
-
-
-def _older(given: FloatArray) -> FloatArray:
-    older = np.full_like(given, np.nan)
-    older[:, 1:] = given[:, :-1]
-    return older
+        return cls(arrays["share"], tuple(np.moveaxis(arrays["given"], 1, 0)) if "given" in arrays else ())

@@ -74,19 +74,23 @@ def calibration_from_data(
     )
 
 
-def shares_from_data(arrays: Arrays, wanted: AdaptiveShares) -> AdaptiveShares | None:
+def shares_from_data(arrays: Arrays, *, series: int, horizon: int, levels: int) -> AdaptiveShares | None:
     """Read what `AdaptiveShares.to_arrays` gave; None where there are no arrays.
 
     Args:
         arrays: from the file.
-        wanted: shares of the sizes that the model needs.
+        series: number of series.
+        horizon: steps ahead.
+        levels: number of quantiles.
 
     Raises:
-        ModelFileError: an array is missing, too many, or of another shape.
+        ModelFileError: an array is missing, unknown, or of another shape.
     """
     if not arrays:
         return None
-    sizes = {name: array.shape for name, array in wanted.to_arrays().items()}
+    sizes = {"share": (series, horizon, levels // 2)}
+    if "given" in arrays and arrays["given"].ndim == 4:
+        sizes["given"] = (series, min(max(arrays["given"].shape[1], 1), horizon), horizon, levels)
     found = {name: array.shape for name, array in arrays.items()}
     if found != sizes or any(array.dtype != np.float64 for array in arrays.values()):
         raise not_together(f"the arrays shares.… are {found}, expected {sizes}")

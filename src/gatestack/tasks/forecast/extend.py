@@ -97,7 +97,8 @@ def _refuse_other(
         when = tail.frequency.advance(tail.last_times[row : row + 1], ahead[known[at] : known[at] + 1])[0]
         raise DataError(
             f"{name} of series {quote_value(key)} at {_show(table, when)} is "
-            f"{_number(values[known[at], column])}, and was {_number(before[at, column])} when the model saw it",
+            f"{_number(values[known[at], column])}, and was {_number(before[at, column])} when the model "
+            "saw it",
             where=table.source,
             expected="rows that the model has seen as they were, or only rows after them",
             hint="the state cannot be taken back: to correct the past, use predict with the whole history",

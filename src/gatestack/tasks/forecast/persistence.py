@@ -18,7 +18,6 @@ from gatestack.data.table_columns import Columns
 from gatestack.data.time_column import TimeKind
 from gatestack.tasks.estimator import Arrays, check_proof
 from gatestack.tasks.forecast.autoregression import Autoregression
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.conformal_saved import (
     SavedCalibration,
     calibration_from_data,
@@ -172,7 +171,9 @@ def _read(model: _Fitted, weights: Arrays, proof: Arrays) -> FittedForecast:
         ),
         shares=shares_from_data(
             part_of(weights, "shares"),
-            AdaptiveShares.start(len(model.table.keys), horizon=model.horizon, levels=levels),
+            series=len(model.table.keys),
+            horizon=model.horizon,
+            levels=len(levels),
         ),
     )
     _check_sizes(fitted, part_of(weights, "state"))
