@@ -22,6 +22,7 @@ __all__ = ["load"]
 # Kind in a model folder → the task that knows it.
 _HOMES = {
     "classifier": "gatestack.tasks.classify",
+    "coherent forecaster": "gatestack.tasks.forecast",
     "detector": "gatestack.tasks.detect",
     "forecaster": "gatestack.tasks.forecast",
     "regressor": "gatestack.tasks.regress",

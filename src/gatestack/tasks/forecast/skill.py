@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONFIDENCE", "Skill", "compare", "draw_units", "skill_sentence"]
+__all__ = ["CONFIDENCE", "Skill", "compare", "draw_units", "percent_text", "range_text", "skill_sentence"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -107,10 +107,10 @@ def skill_sentence(skill: Mapping[str, Skill], origins: int) -> str:
     over = f"Over {origins} origin{'s' if origins != 1 else ''}"
     if not np.isfinite(value):
         return f"The model loses: {over.lower()} the baseline {best} makes no error at all. Use the baseline."
-    start = f"{over} the scaled error is {_percent(value)} than that of the best baseline, {best}"
+    start = f"{over} the scaled error is {percent_text(value)} than that of the best baseline, {best}"
     if low is None or high is None:
         return f"{start}; there are too few origins for an interval."
-    interval = f"(95 % interval: {_range(low, high)})"
+    interval = f"(95 % interval: {range_text(low, high)})"
     if low > 0:
         return f"{start} {interval}."
     if high < 0:
@@ -118,16 +118,18 @@ def skill_sentence(skill: Mapping[str, Skill], origins: int) -> str:
     return f"{start}, but the two cannot be told apart {interval}."
 
 
-def _percent(value: float) -> str:
+def percent_text(value: float) -> str:
+    """Say how much lower, or higher, an error is."""
     return f"{abs(100 * value):.1f} % {'lower' if value >= 0 else 'higher'}"
 
 
-def _range(low: float, high: float) -> str:
+def range_text(low: float, high: float) -> str:
+    """Say from where to where an error is lower, or higher."""
     if low > 0:
         return f"{100 * low:.1f} to {100 * high:.1f} % lower"
     if high < 0:
         return f"{-100 * high:.1f} to {-100 * low:.1f} % higher"
-    return f"{_percent(low)} to {_percent(high)}"
+    return f"{percent_text(low)} to {percent_text(high)}"
 
 
 def _scaled_sums(error: FloatArray, scale: FloatArray) -> FloatArray:
