@@ -162,6 +162,33 @@ def test_wrong_words_are_refused_before_the_fit(
     assert not Path("m").exists()
 
 
+def test_minirocket_is_scored_wherever_there_are_scores(
+    gatestack: Run, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = files
+    assert gatestack("fit", "classify", train, *SMALL, "--out", "m").exit_code == 0
+    monkeypatch.setattr(
+        "gatestack.tasks.labelled.baselines.minirocket_answers",
+        lambda training, truth, cases, classes: np.eye(classes)[np.arange(len(cases)) % 2],  # noqa: ARG005
+    )
+    found = gatestack("evaluate", "m", test, "--minirocket", "--json")
+    assert [row["model"] for row in json.loads(found.stdout)["scores"]][-1] == "minirocket"
+    assert gatestack("report", "m", "--data", test, "--minirocket", "--out", "page.html").exit_code == 0
+    assert "minirocket" in Path("page.html").read_text()
+    found = gatestack("report", "m", "--minirocket", "--out", "other.html")
+    assert found.exit_code == 2
+    assert "without --data scores nothing" in found.stderr
+    assert not Path("other.html").exists()
+
+
+def test_minirocket_is_no_option_for_a_forecaster(gatestack: Run, model: Path) -> None:
+    for words in (["evaluate", model, "x.csv"], ["report", model, "--data", "x.csv", "--out", "p.html"]):
+        found = gatestack(*words, "--minirocket")
+        assert found.exit_code == 2
+        assert "--minirocket was given, and the model is a forecaster" in found.stderr
+        assert "a classifier or regressor for this option" in found.stderr
+
+
 def test_a_bad_file_is_named_with_its_line(gatestack: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.ts").write_text("@classLabel true a b\n@data\n1,2:a\n1,x:b\n")
     found = gatestack("fit", "classify", "bad.ts", *SMALL, "--out", "m")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gatestack.cli.console import Talk, print_evaluation, print_json
+from gatestack.cli.labelled_options import WithMiniRocket
 from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Quiet
 from gatestack.cli.series_files import Wide, read_series, series_followed_by
@@ -46,6 +47,7 @@ def evaluate(
         ),
     ] = None,
     wide: Wide = False,
+    minirocket: WithMiniRocket = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,6 +65,9 @@ def evaluate(
         {} if history is None else {"history": history}
     )
     refuse_foreign(estimator, options | layout, kind="forecaster")
+    if minirocket:
+        refuse_foreign(estimator, {"minirocket": True}, kind=("classifier", "regressor"))
+        options["minirocket"] = True
     table: Path | pl.DataFrame = (
         read_series(data, wide=wide) if history is None else series_followed_by(history, data, wide=wide)
     )

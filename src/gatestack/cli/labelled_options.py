@@ -25,6 +25,7 @@ __all__ = [
     "Recipe",
     "TestFile",
     "TimeColumn",
+    "WithMiniRocket",
 ]
 
 _DATA, _MODEL, _TRAINING, _SCORES, _OUTPUT = "Data", "Model", "Training", "Scores", "Output"
@@ -151,4 +152,12 @@ Folds = Annotated[
 MiniRocket = Annotated[
     bool,
     typer.Option("--minirocket", help="Score MiniRocket too; needs aeon or sktime.", rich_help_panel=_SCORES),
+]
+WithMiniRocket = Annotated[
+    bool,
+    typer.Option(
+        "--minirocket",
+        help="Classifiers and regressors: score MiniRocket too; needs aeon or sktime.",
+        rich_help_panel=_SCORES,
+    ),
 ]

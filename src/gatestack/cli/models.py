@@ -42,20 +42,21 @@ def load_estimator(path: Path, command: str) -> Any:
     return model
 
 
-def refuse_foreign(model: Estimator, options: Mapping[str, object], *, kind: str) -> None:
-    """Raise where options were given that only another kind of model has.
+def refuse_foreign(model: Estimator, options: Mapping[str, object], *, kind: str | tuple[str, ...]) -> None:
+    """Raise where options were given that only other kinds of models have.
 
     Args:
         model: that the command works on.
         options: those that were given, by name.
-        kind: the only one that has them.
+        kind: the only one that has them, or several.
 
     Raises:
         ArgumentError: there are such options, and the model is of another kind.
     """
-    if options and model.kind != kind:
+    kinds = (kind,) if isinstance(kind, str) else kind
+    if options and model.kind not in kinds:
         raise ArgumentError(
             f"--{next(iter(options)).replace('_', '-')} was given, and the model is a {model.kind}",
-            expected=f"a {kind} for this option",
+            expected=f"a {' or '.join(kinds)} for this option",
             hint="leave it out",
         )

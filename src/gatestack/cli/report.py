@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from gatestack.cli.console import Talk
-from gatestack.cli.models import load_estimator
+from gatestack.cli.labelled_options import WithMiniRocket
+from gatestack.cli.models import load_estimator, refuse_foreign
 from gatestack.cli.options import ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
+from gatestack.errors import ArgumentError
 
 __all__ = ["report"]
 
@@ -20,13 +22,15 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What to score the model on, with the truth; unseen by the fit.  [default: none]",
+            help="What to score the model on, with the truth; unseen by the fit. A detector can do "
+            "without the truth: its page shows the alarms.  [default: none]",
             rich_help_panel="Data",
         ),
     ] = None,
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="Page to write.", rich_help_panel="Output")
     ] = Path("report.html"),
+    minirocket: WithMiniRocket = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,16 +43,24 @@ def report(
     Without --data the new page has no scores.
     """
     refuse_existing(out, overwrite, replaceable=is_plain_file)
+    if minirocket and data is None:
+        raise ArgumentError("--minirocket without --data scores nothing", expected="--data FILE too")
 
     from gatestack.cli.storage import write_output
     from gatestack.reports import render_report
+    from gatestack.tasks.detect.reading import NoTruthError
 
     estimator = load_estimator(model, "report")
+    options = {"minirocket": True} if minirocket else {}
+    refuse_foreign(estimator, options, kind=("classifier", "regressor"))
     talk = Talk(quiet)
     evaluation = None
     if data is not None:
         talk.say("scoring …")
-        evaluation = estimator.evaluate(data)
+        try:
+            evaluation = estimator.evaluate(data, **options)
+        except NoTruthError as error:
+            talk.say(f"note: there are no scores: {str(error).splitlines()[0]}")
     write_output(
         out, render_report(estimator, evaluation=evaluation, data=data, scored="after the fit").encode()
     )

@@ -55,6 +55,43 @@ def test_aeons_checks_pass_and_its_minirocket_runs() -> None:
     assert found["minirocket"]["accuracy"] > 0.9
 
 
+SKTIME = Path(__file__).resolve().parents[3] / ".peers" / "sktime" / "bin" / "python"
+WITH_SKTIME = """
+import json, sys
+sys.path += json.loads(sys.argv[1])
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from gatestack.data.sequences import Sequences
+from gatestack.tasks.labelled.baselines import baseline_answers
+from gatestack.tasks.labelled.minirocket import _transform
+waves = np.sin(np.arange(30) * np.linspace(0.2, 2, 24)[:, None])[..., None] * np.ones(2)
+known, asked = Sequences.from_padded(waves), Sequences.from_padded(waves + 0.01)
+names, numbers = np.arange(24) // 12, np.linspace(0.2, 2, 24)
+classes = baseline_answers(known, names, asked, classes=2, minirocket=True)["minirocket"]
+values = baseline_answers(known, numbers, asked, classes=None, minirocket=True)["minirocket"]
+print(json.dumps({
+    "home": type(_transform()).__module__.split(".")[0],
+    "right": float((classes.argmax(axis=1) == names).mean()),
+    "error": float(np.abs(values - numbers).mean()),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_minirocket_of_sktime_names_classes_and_predicts_numbers() -> None:
+    if not SKTIME.exists():
+        pytest.skip("there is no environment with sktime (.peers/sktime)")
+    here = [str(Path(torch.__file__).parents[1]), str(Path(aeon_tags.__file__).parents[3])]
+    command = [SKTIME, "-c", WITH_SKTIME, json.dumps(here)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["home"] == "sktime"
+    assert found["right"] > 0.9
+    assert found["error"] < 0.2  # the mean is 0.45 off
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [

@@ -277,3 +277,17 @@ def test_preparing_beforehand_changes_nothing(recipe: Recipe, monkeypatch: pytes
     beforehand = outputs(plan, data, classes)
     monkeypatch.setattr("gatestack.tasks.labelled.fitting._MOST_PREPARED_CASES", 0)
     np.testing.assert_allclose(outputs(plan, data, classes), beforehand, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_short_training_has_a_learning_curve_and_it_costs_nothing(recipe: Recipe) -> None:
+    plan = replace(PLAN, architecture=Architecture(recipe=recipe, kernels=84), max_steps=40)
+    (curved,) = fit_members(*waves(), plan)
+    assert [row.step for row in curved.record.history] == list(range(2, 41, 2))
+    assert all(row.train_loss is not None for row in curved.record.history)
+    (plain,) = fit_members(
+        *waves(), replace(plan, training=Training(batch_size=8, learning_rate=0.01, validate_every=40))
+    )
+    assert [row.step for row in plain.record.history] == [40]
+    for name, tensor in curved.network.state_dict().items():
+        assert torch.equal(tensor, plain.network.state_dict()[name])

@@ -47,6 +47,10 @@ def class_shares(logits: Floats, temperature: float) -> Floats:
 def find_temperature(logits: Floats, truth: IntArray) -> float:
     """Find the temperature at which the truth is most probable.
 
+    The truth is softened as in `sharpness`: with n cases and K classes each counts as its class with
+    probability 1 - e + e/K and as any other with e/K, e = K / (n + K). Where all cases are right, no
+    temperature would be low enough for the truth as it is, and the first error would be infinitely bad.
+
     Args:
         logits: (members, n, K) of cases that the members did not see.
         truth: (n,) classes from 0 on.
@@ -60,12 +64,17 @@ def find_temperature(logits: Floats, truth: IntArray) -> float:
         True
 
     Source:
-        Guo, Pleiss, Sun & Weinberger 2017, "On Calibration of Modern Neural Networks".
+        Guo, Pleiss, Sun & Weinberger 2017, "On Calibration of Modern Neural Networks"; the softening is ours,
+        after Platt 1999, "Probabilistic Outputs for Support Vector Machines".
     """
-    rows = np.arange(len(truth))
+    cases, count = logits.shape[1:]
+    soft = count / (cases + count)
+    weight = np.full((cases, count), soft / count)
+    weight[np.arange(cases), truth] += 1 - soft
 
     def loss(temperature: float) -> float:
-        return -float(np.log(np.maximum(class_shares(logits, temperature)[rows, truth], _LEAST_SHARE)).mean())
+        logs = np.log(np.maximum(class_shares(logits, temperature), _LEAST_SHARE))
+        return -float((weight * logs).sum(axis=1).mean())
 
     # A grid, then a finer one around its best: the loss of a mean of softmaxes may have more than one valley.
     lowest, highest, best = _LOWEST, _HIGHEST, 1.0

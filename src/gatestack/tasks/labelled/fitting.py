@@ -161,7 +161,8 @@ def _start(
 def _train(
     network: LabelledNetwork, plan: LabelledPlan, cases: TrainingCases, seed: int, folder: RunFolder
 ) -> TrainingRecord:
-    training = recipe_training(plan)
+    steps = plan.max_steps or scheduled_steps(plan, len(cases.x))
+    training = recipe_training(plan, steps)
     recurrent = copy.deepcopy(network.recurrent)  # the trunk may be on another device while it is trained
     beforehand = not plan.augmentation.on and len(cases.x) <= _MOST_PREPARED_CASES
     sampler = CaseSampler(
@@ -180,7 +181,7 @@ def _train(
         _loss(plan, len(cases.x)),
         draw,
         options=training,
-        max_steps=plan.max_steps or scheduled_steps(plan, len(cases.x)),
+        max_steps=steps,
         seed=seed,
         folder=folder.path,
         resume=folder.resume,

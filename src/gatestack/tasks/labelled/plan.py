@@ -28,6 +28,7 @@ _SCHEDULES = {
     "lstm-fcn": _Schedule(2e-3, 60, 300, 3000),
     "plain": _Schedule(3e-3, 60, 300, 3000),
 }
+_POINTS_OF_CURVE = 20  # of the learning curve, at least, where there are as many updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +80,23 @@ def scheduled_steps(plan: LabelledPlan, cases: int) -> int:
     return min(max(steps, schedule.fewest), schedule.most)
 
 
-def recipe_training(plan: LabelledPlan) -> Training:
-    """Give the plan's training, with the learning rate of the recipe where it is open.
+def recipe_training(plan: LabelledPlan, steps: int) -> Training:
+    """Give the plan's training, with what the recipe and the number of updates decide where it is open.
+
+    Args:
+        plan: the settings.
+        steps: updates of the weights.
 
     Example:
         >>> plan = LabelledPlan(task="classify", outputs=3, widths=(32,))
-        >>> plan.training.learning_rate, recipe_training(plan).learning_rate
+        >>> plan.training.learning_rate, recipe_training(plan, 80).learning_rate
         (None, 0.001)
     """
-    if plan.training.learning_rate is not None:
-        return plan.training
-    rate = _SCHEDULES[plan.architecture.recipe].learning_rate
-    return plan.training.model_copy(update={"learning_rate": rate})
+    training = plan.training
+    found: dict[str, object] = {}
+    if training.learning_rate is None:
+        found["learning_rate"] = _SCHEDULES[plan.architecture.recipe].learning_rate
+    if "validate_every" not in training.model_fields_set:
+        # Nothing is validated: it says how often the loss is noted. Small problems have few updates.
+        found["validate_every"] = max(1, min(training.validate_every, steps // _POINTS_OF_CURVE))
+    return training.model_copy(update=found)
