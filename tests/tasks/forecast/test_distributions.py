@@ -257,6 +257,17 @@ def test_the_loss_is_least_where_the_quantiles_are_those_of_the_data(name: str) 
     np.testing.assert_allclose(shares, LEVELS, atol=0.03)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_centre_is_the_median_or_the_mean_of_counts(name: str) -> None:
+    distribution = make_distribution(name, LEVELS)
+    parameters = distribution.parameters(raw_of(distribution, 9), start_at())
+    if name == "negative-binomial":
+        wanted = quantile_function(distribution, parameters).mean()
+    else:
+        wanted = distribution.quantiles(parameters)[0, 0, 3]
+    assert distribution.centre(parameters).item() == pytest.approx(wanted, rel=1e-3)
+
+
 def test_an_unknown_distribution_offers_the_nearest() -> None:
     with pytest.raises(ArgumentError, match="did you mean 'student-t'"):
         make_distribution("student", LEVELS)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from gatestack.convert.onnx.export import export_onnx
 from gatestack.convert.verify import verify
 from gatestack.errors import ArgumentError, DataError
 from gatestack.runtime.model_folder import read_model_folder, write_model_folder
-from gatestack.tasks.forecast import Architecture, Forecaster
+from gatestack.tasks.forecast import Architecture, Forecaster, recency
 from gatestack.training import Training
 
 from .tables import ahead_of, many_series, one_series, values_of
@@ -228,6 +228,14 @@ def test_series_of_any_size_and_none_at_all_stay_finite(make: Make, mode: str, d
     assert all(row.train_loss is None or np.isfinite(row.train_loss) for row in model.fitted_.record.history)
     still = forecast.filter(pl.col("unique_id").is_in(["constant"]))["gatestack"]
     assert np.abs(still.to_numpy() - 5.0).max() <= (5.0 if distribution == "negative-binomial" else 0.1)
+
+
+@pytest.mark.parametrize("distribution", NEW)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_first_step_reads_the_last_observation(make: Make, mode: str, distribution: str) -> None:
+    """Also where the medians are whole numbers and do not move with it."""
+    model = make(mode=mode, architecture=Architecture(distribution=distribution))
+    assert recency(model.fit(counted(one_series()))).reacts
 
 
 @pytest.mark.parametrize("distribution", ["normal", "student-t", "spline"])

@@ -18,7 +18,7 @@ from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, static_columns
-from gatestack.tasks.forecast.paths import sample_paths, sample_quantiles
+from gatestack.tasks.forecast.paths import PATHS, sample_paths, sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
 from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
 from gatestack.tasks.forecast.split import ranges
@@ -142,6 +142,19 @@ class FittedForecast:
         if self.mode == "recursive":
             return sample_quantiles(self.network, state, ahead, static, seed=self.seed)
         return self.network.distribution.quantiles(state.forecast(self.network, ahead, static))
+
+    def centres_from(self, state: SeriesState, ahead: torch.Tensor, static: torch.Tensor) -> FloatArray:
+        """Give the middle of what is said from a state, (series, horizon); shapes as in `quantiles_from`.
+
+        Unlike the median of counts it moves with every input: the mean of counts, the mean over paths in the
+        mode `"recursive"`, the median otherwise.
+        """
+        if self.mode == "recursive":
+            paths = sample_paths(self.network, state, ahead, static, paths=PATHS, seed=self.seed)
+            mean: FloatArray = paths.mean(axis=1)
+            return mean
+        said = state.forecast(self.network, ahead, static)
+        return self.network.distribution.centre(said).numpy().astype(np.float64)
 
     def quantiles_at(
         self, table: SeriesTable, panel: Panel, rows: IntArray, positions: IntArray

@@ -26,8 +26,9 @@ class Recency:
     """How far forecasts move when one recent value moves by a tenth of the series' scale.
 
     Attributes:
-        response: (lags, horizon), mean absolute change of step k's median when the value `lag` steps before
-            the origin changes, per unit of change; row 0 is the last observation.
+        response: (lags, horizon), mean absolute change of the middle of step k (its median; of counts and of
+            sampled paths their mean) when the value `lag` steps before the origin changes, per unit of
+            change; row 0 is the last observation.
         reacts: True when step 1 moves with the last observation.
 
     Example:
@@ -86,14 +87,14 @@ def recency(model: Forecaster, lags: int = 3) -> Recency:
     static = torch.zeros(len(lengths), fitted.network.shape.static)
     size = 0.1 * fitted.state.moments[:, 1].numpy()
 
-    def median(lag: int | None) -> npt.NDArray[np.float64]:
+    def centre(lag: int | None) -> npt.NDArray[np.float64]:
         values = filled.copy()
         if lag is not None:
             values[table.sequences.offsets[1:] - 1 - lag, 0] += size
         changed = replace(table, sequences=replace(table.sequences, values=values, observed=observed))
         state = fitted.state_after(fitted.panel(changed))
-        return fitted.quantiles_from(state, future, static)[..., len(fitted.levels) // 2]
+        return fitted.centres_from(state, future, static)
 
-    before = median(None)
-    response = np.stack([np.abs(median(lag) - before).mean(axis=0) / size.mean() for lag in range(lags)])
+    before = centre(None)
+    response = np.stack([np.abs(centre(lag) - before).mean(axis=0) / size.mean() for lag in range(lags)])
     return Recency(response, bool(response[0, 0] > 1e-6))

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
 from gatestack.inspect.subject import Outcome, Subject, Truth, evenly
-from gatestack.tasks.forecast.distributions import Distribution
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.panel import Chunk
@@ -67,7 +66,7 @@ def forecast_subject(fitted: FittedForecast, table: SeriesTable, sequences: int)
         known = weight > 0
         loss = model.distribution.loss(said, truth, torch.where(known, weight, 1.0))
         mean = torch.where(known, loss, 0.0).sum(dim=1) / known.sum(dim=1).clamp(min=1)
-        return Outcome(_centre(model.distribution, said).mean(dim=1), mean)
+        return Outcome(model.distribution.centre(said).mean(dim=1), mean)
 
     keys = panel.keys
     moments = chunk.moments[:, -1]
@@ -106,18 +105,6 @@ def _loss_name(fitted: FittedForecast) -> str:
 
 def _exact(part: Any) -> Any:
     return part.double() if isinstance(part, Tensor) and part.is_floating_point() else part
-
-
-def _centre(distribution: Distribution, said: Tensor) -> Tensor:
-    """Give the median of what is said of each step, or the mean of counts, (R, horizon)."""
-    if distribution.name == "quantiles":
-        return said[..., said.shape[-1] // 2]
-    if distribution.name == "spline":
-        first, rest = said[..., 0], said[..., 1:]
-        slope, width = rest.chunk(2, dim=-1)
-        along = (0.5 - (width.cumsum(dim=-1) - width)).clamp(min=0.0)
-        return first + (slope * torch.minimum(along, width)).sum(dim=-1)
-    return said[..., 0]
 
 
 def _feature_names(fitted: FittedForecast, network: ForecastNetwork, table: SeriesTable) -> tuple[str, ...]:

@@ -122,6 +122,10 @@ class Distribution(ABC):
         plain = parameters.numpy().astype(np.float64)
         return self.at(plain[..., None, :], np.array(self.levels))
 
+    def centre(self, parameters: Tensor) -> Tensor:
+        """Give the middle of parameters (…, parameters), (…): the median, of counts the mean."""
+        return parameters[..., 0]
+
     def prepared(self, level: FloatArray) -> tuple[npt.NDArray[np.generic], ...]:
         """Give what `value` needs of levels, as arrays that do not depend on parameters."""
         return (level,)

@@ -65,7 +65,7 @@ class NegativeBinomial(Distribution):
     def value(self, parameters: FloatArray, *prepared: npt.NDArray[np.generic]) -> FloatArray:
         """Give the smallest counts whose cumulative share reaches the level."""
         # Loaded here: all of scipy.stats takes a second.
-        from scipy.stats import nbinom
+        from scipy.stats import nbinom  # type: ignore[attr-defined]  # its names are made at run time
 
         mean, shape = np.moveaxis(parameters, -1, 0)
         values: FloatArray = nbinom.ppf(prepared[0], 1 / shape, 1 / (1 + shape * mean))

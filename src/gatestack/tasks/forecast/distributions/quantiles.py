@@ -51,6 +51,10 @@ class Quantiles(Distribution):
         """Give the parameters as they are."""
         return parameters.numpy().astype(np.float64)
 
+    def centre(self, parameters: Tensor) -> Tensor:
+        """Give the quantile in the middle."""
+        return parameters[..., len(self.levels) // 2]
+
     def prepared(self, level: FloatArray) -> tuple[npt.NDArray[np.generic], ...]:
         """Give the piece of the quantile function of each level, and the share of the way along it."""
         return places_of_levels(self.levels, level)

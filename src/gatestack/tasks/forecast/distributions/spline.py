@@ -49,9 +49,7 @@ class Spline(Distribution):
         slope = softplus_from(raw[..., 1 : 1 + PIECES], 1.0) * raw.new_tensor(FIRST_SLOPES)
         slope = math.sqrt(math.pi / 2) * start.error[..., None] * slope
         width = torch.softmax(raw[..., 1 + PIECES :] + raw.new_tensor(np.log(FIRST_WIDTHS)), dim=-1)
-        below = (0.5 - _begins(width)).clamp(min=0.0)
-        rise = (slope * torch.minimum(below, width)).sum(dim=-1)
-        first = location(raw[..., 0], start) - rise
+        first = location(raw[..., 0], start) - _rise_to_median(slope, width)
         return torch.cat([first[..., None], slope, width], dim=-1)
 
     def loss(self, parameters: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -70,6 +68,11 @@ class Spline(Distribution):
         score = (2 * level - 1) * above + (bend * terms).sum(dim=-1, keepdim=True)
         return score[..., 0] * weight
 
+    def centre(self, parameters: Tensor) -> Tensor:
+        """Give the median."""
+        first, slope, width = torch.split(parameters, [1, PIECES, PIECES], dim=-1)
+        return first[..., 0] + _rise_to_median(slope, width)
+
     def value(self, parameters: FloatArray, *prepared: npt.NDArray[np.generic]) -> FloatArray:
         """Read values off the quantile function."""
         first, slope, width = np.split(parameters, [1, 1 + PIECES], axis=-1)
@@ -77,6 +80,12 @@ class Spline(Distribution):
         along = np.clip(prepared[0].astype(np.float64)[..., None] - begin, 0.0, width)
         values: FloatArray = first[..., 0] + (slope * along).sum(axis=-1)
         return values
+
+
+def _rise_to_median(slope: Tensor, width: Tensor) -> Tensor:
+    """Give how far the quantile function rises from level 0 to level ½."""
+    below = (0.5 - _begins(width)).clamp(min=0.0)
+    return (slope * torch.minimum(below, width)).sum(dim=-1)
 
 
 def _begins(parts: Tensor) -> Tensor:
