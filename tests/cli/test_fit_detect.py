@@ -90,3 +90,22 @@ def test_what_cannot_be_is_told_and_nothing_is_written(
     assert found.exit_code == 2
     assert message in found.output
     assert not (tmp_path / "m").exists()
+
+
+def test_a_report_of_data_without_labels_shows_the_alarms(model: Path, table: Path, tmp_path: Path) -> None:
+    plain, page = tmp_path / "plain.csv", tmp_path / "page.html"
+    pl.read_csv(table).drop("label").write_csv(plain)
+    found = CliRunner().invoke(app, ["report", str(model), "--data", str(plain), "--out", str(page)])
+    assert found.exit_code == 0, found.output
+    assert "there are no scores" in found.stderr
+    assert "no column 'label'" in found.stderr
+    text = page.read_text()
+    assert "No scores" in text
+    assert "once in" in text
+    # Labels that cannot be read are no missing labels.
+    pl.read_csv(table).with_columns(label=pl.lit(7)).write_csv(plain)
+    found = CliRunner().invoke(
+        app, ["report", str(model), "--data", str(plain), "--out", str(page), "--overwrite"]
+    )
+    assert found.exit_code == 2
+    assert "the label is 7" in found.output

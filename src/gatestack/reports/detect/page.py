@@ -9,12 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from gatestack.reports.detect.figures import draw_alarms
+from gatestack.reports.detect.figures import MOST_CHANNELS, draw_alarms, series_shown
 from gatestack.reports.learning_curve import draw_learning_curve, learning_caption
 from gatestack.reports.svg import Picture, inline_svg, report_style
 from gatestack.reports.template import NO_SCORES, Scored, fill_template
 from gatestack.tasks.detect import AnomalyDetector, DetectionEvaluation
 from gatestack.tasks.detect.alarms import CalibratedRule
+from gatestack.tasks.detect.fitted import FittedDetector
 from gatestack.tasks.evaluation import MODEL
 
 __all__ = ["render_page"]
@@ -43,8 +44,9 @@ def render_page(
     with report_style():
         series = None
         if found is not None:
-            caption = "The series with its alarms, above; the score of each step and the threshold, below."
-            series = Picture(inline_svg(draw_alarms(fitted, found), name="alarms", label=caption), caption)
+            part = series_shown(fitted, found)
+            caption = _caption(fitted, part)
+            series = Picture(inline_svg(draw_alarms(fitted, part), name="alarms", label=caption), caption)
         curve = learning_caption(fitted.record)
         learning = Picture(
             inline_svg(draw_learning_curve(fitted.record, "loss"), name="learning", label=curve), curve
@@ -77,6 +79,17 @@ def _verdict(evaluation: DetectionEvaluation | None) -> dict[str, str]:
     best = max(scores.filter(pl.col("model") != MODEL)["nab"])
     kind, mark = ("open", "Above every baseline here") if own > best else ("loses", "The detector loses")
     return {"kind": kind, "mark": mark, "text": evaluation.sentence}
+
+
+def _caption(fitted: FittedDetector, part: pl.DataFrame) -> str:
+    key, channels = fitted.columns.series, len(fitted.channels)
+    which = "" if key is None else f"{key} {part[key][0]}, the series with the most alarms: "
+    some = (
+        f"the first {MOST_CHANNELS} of {channels} channels" if channels > MOST_CHANNELS else "what was seen"
+    )
+    text = f"{which}{some}, with the alarms; below, the score of each step"
+    threshold = " and the threshold" if isinstance(fitted.rule, CalibratedRule) else ""
+    return text[0].upper() + text[1:] + threshold + "."
 
 
 def _alarm_rows(raised: pl.DataFrame, series: str | None, time: str) -> list[list[str]]:

@@ -15,6 +15,8 @@ __all__ = ["explain", "rarity"]
 FloatArray = npt.NDArray[np.float64]
 
 _UNITS = ((365.25 * 86400, "year"), (86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+# What is rarer is said to be rarer than this: a training part of some hundred steps does not tell more.
+_MOST_STEPS = 1_000_000
 _SECONDS = {"microsecond": 1e-6, "day": 86400.0, "business day": 86400.0 * 7 / 5, "month": 86400 * 30.4375}
 
 
@@ -28,11 +30,11 @@ def rarity(score: float, frequency: Frequency) -> str:
     Example:
         >>> rarity(4.0, Frequency.parse("1h")), rarity(2.0, Frequency.parse("5m"))
         ('once in 10,000 steps (1.1 years)', 'once in 100 steps (8.3 hours)')
+        >>> rarity(11.0, Frequency.parse("5m"))
+        'less than once in 1,000,000 steps (9.5 years)'
     """
-    steps = 10.0**score
-    text = f"once in {_round(steps):,} steps"
-    if steps > 1e9:
-        return "less than once in 1,000,000,000 steps"
+    steps = min(10.0**score, _MOST_STEPS)
+    text = f"{'less than ' if steps == _MOST_STEPS else ''}once in {_round(steps):,} steps"
     if frequency.unit not in _SECONDS:
         return text
     seconds = steps * frequency.every * _SECONDS[frequency.unit]

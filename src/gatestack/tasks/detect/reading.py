@@ -17,10 +17,14 @@ from gatestack.data.time_column import read_time
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.detect.fitted import FittedDetector
 
-__all__ = ["Windows", "read_like_fit", "read_truth", "read_values"]
+__all__ = ["NoTruthError", "Windows", "read_like_fit", "read_truth", "read_values"]
 
 Windows = Sequence[tuple[Any, Any]] | Mapping[str, Sequence[tuple[Any, Any]]]
 BoolArray = npt.NDArray[np.bool_]
+
+
+class NoTruthError(DataError):
+    """The data is good for predicting, and says nothing that alarms could be scored on."""
 
 
 def read_values(
@@ -124,8 +128,8 @@ def read_truth(
         (steps,) of all series, True within anomalies.
 
     Raises:
-        DataError: there is no column of labels, or a label is neither 0 nor 1. ArgumentError: a window that
-            cannot be read, or both windows and label are given.
+        NoTruthError: there is no column with the labels' name of the fit. DataError: no column `label`, or a
+            label is neither 0 nor 1. ArgumentError: a window that cannot be read, or both are given.
     """
     if windows is not None:
         if label is not None:
@@ -134,7 +138,8 @@ def read_truth(
     name = label or fitted.label
     data = as_polars(frame, table.source)
     if name not in data.columns:
-        raise DataError(
+        kind = NoTruthError if label is None else DataError
+        raise kind(
             f"there is no column {quote_value(name)} of labels",
             where=table.source,
             expected="1 where a step is anomalous, 0 elsewhere",

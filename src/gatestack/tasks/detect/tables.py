@@ -7,11 +7,11 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import DataError
 from gatestack.tasks.detect.baselines import BaselineTask, baseline_statistics, scored_by_rule
 from gatestack.tasks.detect.evaluation import DetectionEvaluation, ScoredSeries, evaluate_detection
 from gatestack.tasks.detect.explanation import explain, rarity
 from gatestack.tasks.detect.fitted import FittedDetector, values_of
+from gatestack.tasks.detect.reading import NoTruthError
 from gatestack.tasks.evaluation import MODEL
 
 __all__ = ["detection_frame", "score_beside_baselines"]
@@ -97,7 +97,7 @@ def score_beside_baselines(
             models[name] = scored_by_rule(unusual, end, fitted.rule)
         scored.append(ScoredSeries(truth[own], first, models))
     if not any(part.truth[part.first :].any() for part in scored):
-        raise DataError(
+        raise NoTruthError(
             "there is no anomaly after the training part",
             where=table.source,
             expected="labelled steps that the fit did not learn from",
