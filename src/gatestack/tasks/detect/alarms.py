@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AlarmRule", "AlarmState", "CalibratedRule", "DynamicRule", "events_of"]
+__all__ = ["LONG_AGO", "AlarmRule", "AlarmState", "CalibratedRule", "DynamicRule", "events_of"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -20,7 +20,7 @@ _DEVIATIONS = np.arange(2.5, 12.01, 0.5)
 _LEAST_DROP = 0.13
 _FEWEST = 30
 _SPAN = 10.0
-_LONG_AGO = 2**31
+LONG_AGO = 2**31
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class AlarmState:
 
     above: bool = False
     raised: bool = False
-    since: int = _LONG_AGO
+    since: int = LONG_AGO
     length: int = 0
     errors: FloatArray = field(default_factory=lambda: np.zeros(0))
 
@@ -61,7 +61,7 @@ class AlarmRule(ABC):
             state: after the step before.
         """
         above, errors = (False, state.errors) if score is None else self._judge(score, error, state.errors)
-        since = 0 if above else min(state.since + 1, _LONG_AGO)
+        since = 0 if above else min(state.since + 1, LONG_AGO)
         raised = above and state.since + 1 >= self.quiet
         going_on = since < self.quiet
         length = (1 if raised else state.length + 1) if going_on else 0

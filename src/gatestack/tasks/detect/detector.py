@@ -29,6 +29,8 @@ from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
 
 if TYPE_CHECKING:
+    from gatestack.convert.onnx.builder import GraphBuilder
+    from gatestack.convert.onnx.parts import OnnxParts
     from gatestack.inspect.subject import Subject
 
 __all__ = ["AnomalyDetector"]
@@ -219,6 +221,13 @@ class AnomalyDetector(Estimator):
         if y is not None:
             raise ArgumentError("y is given", where="inspect", expected="None: what is usual needs no truth")
         return detector_subject(self.fitted_, read_like_fit(self.fitted_, data, _source(data)), sequences)
+
+    def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
+        """Build the graph of one step for `gatestack.convert.export_onnx`."""
+        from gatestack.tasks.detect.onnx.proof import onnx_parts
+
+        self._check_fitted("export")
+        return onnx_parts(self.fitted_, builder)
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         model, weights, proof = fitted_to_data(self.fitted_)

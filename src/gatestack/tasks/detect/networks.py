@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from gatestack.nn import LSTM, Stack
 from gatestack.nn.stack import StackState
 
-__all__ = ["DetectorNetwork", "Method", "NetworkShape", "NetworkState", "make_network"]
+__all__ = ["LOG_SCALES", "DetectorNetwork", "Method", "NetworkShape", "NetworkState", "make_network"]
 
 Method = Literal["forecast", "reconstruction"]
 NetworkState = dict[str, Tensor]
@@ -36,7 +36,7 @@ NetworkState = dict[str, Tensor]
 # Degrees of freedom of the foretold distribution: heavy tails, so that outliers of the training part pull
 # little.
 _FREEDOM = 4.0
-_LOG_SCALES = (-6.0, 3.0)
+LOG_SCALES = (-6.0, 3.0)
 _WINDOWS_AT_ONCE = 1024
 _LARGEST_REPEATED = 8.0
 
@@ -161,7 +161,7 @@ class NextStep(DetectorNetwork):
             parts.append(observed)
         hidden, after = self.stack(torch.cat(parts, dim=-1), state)
         step, log_scale = self.head(hidden).chunk(2, dim=-1)
-        return values + step, log_scale.clamp(*_LOG_SCALES), after
+        return values + step, log_scale.clamp(*LOG_SCALES), after
 
 
 class EncoderDecoder(DetectorNetwork):

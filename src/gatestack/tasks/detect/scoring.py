@@ -26,7 +26,17 @@ import numpy.typing as npt
 from gatestack.tasks.detect.alarms import AlarmRule, AlarmState
 from gatestack.tasks.detect.tail import Tail
 
-__all__ = ["EVIDENCE", "PULL", "ScoreState", "ScoredSteps", "Scorer", "Usual"]
+__all__ = [
+    "EVIDENCE",
+    "LARGEST",
+    "LEAST_SHARE",
+    "PULL",
+    "SPAN",
+    "ScoreState",
+    "ScoredSteps",
+    "Scorer",
+    "Usual",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -35,12 +45,12 @@ IntArray = npt.NDArray[np.int64]
 EVIDENCE = ("step", "mean", "level")
 """The kinds of evidence, in their order."""
 
-_LARGEST = 8.0
-_SPAN = 10.0
+LARGEST = 8.0
+SPAN = 10.0
 # A deviation counts at most so many scales when the scale is moved, and the scale never falls below this
 # share of what it was in the fit: a quiet night is no reason for alarms by day.
 PULL = 4.0
-_LEAST_SHARE = 0.25
+LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ class Scorer:
                 state.scale, state.level, state.spread, state.mean, self.rule.advance(None, 0.0, state.alarm)
             )
         a = self._distance(np.where(real, z, 0.0))
-        b = state.mean + (min(a, _LARGEST) - state.mean) / _SPAN
+        b = state.mean + (min(a, LARGEST) - state.mean) / SPAN
         far = float(np.max(np.where(real, away, 0.0)))
         shares = [tail.share_above(part) for tail, part in zip(usual.tails, (a, b, far), strict=True)]
         kind = int(np.argmin(shares))
@@ -197,9 +207,9 @@ class Scorer:
         spread = state.spread * (1 + rate * (np.minimum(away, PULL) - usual.spread_pull))
         pulled = np.clip(np.nan_to_num(value - state.level), -PULL * state.spread, PULL * state.spread)
         return ScoreState(
-            np.maximum(scale, _LEAST_SHARE * usual.scale),
+            np.maximum(scale, LEAST_SHARE * usual.scale),
             state.level + rate * pulled,
-            np.maximum(spread, _LEAST_SHARE * usual.spread),
+            np.maximum(spread, LEAST_SHARE * usual.spread),
             mean,
             alarm,
         )

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Tail", "extremal_index"]
+__all__ = ["BODY", "EXPONENTIAL", "RAREST", "Tail", "extremal_index"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_BODY = np.linspace(0.0, 0.9, 46)
+BODY = np.linspace(0.0, 0.9, 46)
 """Shares below which quantiles of the sample are kept; the last tenth is the tail."""
 
 _HEAVIEST = 0.5
-_RAREST = 1e-12
+RAREST = 1e-12
+EXPONENTIAL = 1e-6
+"""Below this ξ the tail is taken for exponential."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Tail:
         Args:
             sample: (n,) finite, in the order of time, n at least 1.
         """
-        body = np.quantile(sample, _BODY)
+        body = np.quantile(sample, BODY)
         places = np.flatnonzero(sample > body[-1])
         # A sample without excess, as of a constant series, leaves a sharp edge.
         least = 1e-3 * abs(float(body[-1])) + 1e-9
@@ -70,10 +72,10 @@ class Tail:
         """Give the share of usual numbers that are at least as large, from 1e-12 to 1."""
         edge = float(self.body[-1])
         if number <= edge:
-            return 1.0 - float(np.interp(number, self.body, _BODY))
+            return 1.0 - float(np.interp(number, self.body, BODY))
         away = (number - edge) / self.scale
-        beyond = np.exp(-away) if self.shape < 1e-6 else (1 + self.shape * away) ** (-1 / self.shape)
-        return max(0.1 * float(beyond), _RAREST)
+        beyond = np.exp(-away) if self.shape < EXPONENTIAL else (1 + self.shape * away) ** (-1 / self.shape)
+        return max(0.1 * float(beyond), RAREST)
 
 
 def extremal_index(places: npt.NDArray[np.int64]) -> float:
