@@ -14,9 +14,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatestack import compat, convert, data, errors, inspect, nn, reference, runtime, tasks, training
+    from gatestack import compat, convert, data, errors, inspect, nn, reference, runtime, study, tasks, training
     from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
+    from gatestack.study import study_depth
     from gatestack.tasks import load
     from gatestack.tasks.classify import Classifier
     from gatestack.tasks.detect import AnomalyDetector
@@ -45,6 +46,8 @@ __all__ = [
     "reference",
     "report",
     "runtime",
+    "study",
+    "study_depth",
     "tasks",
     "training",
 ]
@@ -68,6 +71,8 @@ _HOMES: dict[str, str | None] = {
     "reference": None,
     "report": "gatestack.reports",
     "runtime": None,
+    "study": None,
+    "study_depth": "gatestack.study",
     "tasks": None,
     "training": None,
 }

@@ -144,7 +144,7 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
         open_study("postgresql://me:geheim@127.0.0.1:1/studies")
     assert "geheim" not in str(found.value)
     (tmp_path / "text.db").write_text("this is no database, and it is long enough to be seen as such\n" * 20)
-    with pytest.raises(StorageError, match="text.db: the study cannot be read or written"):
+    with pytest.raises(StorageError, match=r"text\.db: the study cannot be read or written"):
         open_study(str(tmp_path / "text.db"))
 
 

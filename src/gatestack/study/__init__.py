@@ -1,12 +1,32 @@
 """Studies: how many layers the data supports, answered by cross-validation.
 
-An estimator is known here by scikit-learn's contract only, so that every estimator can be studied, and can
-itself ask for a study.
+An estimator is known here by scikit-learn's contract and one method more, `folded_task`, so that every
+estimator can be studied, and can itself ask for a study.
 """
 
 from __future__ import annotations
 
 from gatestack.study.choice import DepthRange
 from gatestack.study.comparison import PairedDifference, compare_paired
+from gatestack.study.database import StudyDatabase
+from gatestack.study.depth import DepthPlan, run_depth_study, study_depth
+from gatestack.study.fits import Fit, Outcome
+from gatestack.study.folded_task import FoldedTask, Measure, Studied
+from gatestack.study.result import DepthRow, DepthStudy
 
-__all__ = ["DepthRange", "PairedDifference", "compare_paired"]
+__all__ = [
+    "DepthPlan",
+    "DepthRange",
+    "DepthRow",
+    "DepthStudy",
+    "Fit",
+    "FoldedTask",
+    "Measure",
+    "Outcome",
+    "PairedDifference",
+    "Studied",
+    "StudyDatabase",
+    "compare_paired",
+    "run_depth_study",
+    "study_depth",
+]

@@ -93,14 +93,14 @@ def compare_paired(reference: FloatArray, other: FloatArray, *, test_share: floa
             where="compare_paired",
             expected="twice (folds, seeds), with 2 folds or more",
         )
-    from scipy.stats import t  # type: ignore[import-untyped]
+    from scipy.special import stdtrit
 
     differences = reference - other
     count, folds = differences.size, len(differences)
     ratio = max(test_share, 1 / (folds - 1))
     error = float(np.sqrt((1 / count + ratio) * differences.var(ddof=1)))
     mean = float(differences.mean())
-    half = float(t.ppf((1 + _CONFIDENCE) / 2, _degrees_of_freedom(differences))) * error
+    half = float(stdtrit(_degrees_of_freedom(differences), (1 + _CONFIDENCE) / 2)) * error
     return PairedDifference(mean, error, mean - half, mean + half)
 
 

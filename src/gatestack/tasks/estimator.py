@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,14 +13,22 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.base import BaseEstimator
 
-from gatestack.errors import ModelFileError, NotFittedError, check_whole, nearest_name
+from gatestack.errors import ArgumentError, ModelFileError, NotFittedError, check_whole, nearest_name
 from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
+from gatestack.study.result import DepthStudy
 from gatestack.tasks.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from gatestack.inspect import Inspection, Subject
+    from gatestack.study.folded_task import FoldedTask
+    from gatestack.training import RunFolder
 
-__all__ = ["Arrays", "Estimator", "check_proof", "estimator_from_folder"]
+__all__ = ["STUDY_FILE", "Arrays", "Estimator", "check_proof", "estimator_from_folder"]
+
+_FOLDS = 5  # of the study that layers="auto" makes
+
+STUDY_FILE = "study.db"
+"""The study of `layers="auto"`, in the folder of the checkpoints."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -33,6 +43,8 @@ class Estimator(BaseEstimator, ABC):
     """
 
     kind: ClassVar[str]
+    depth_: DepthStudy | None = None
+    """With `layers="auto"`: the study that chose the depth of the last fit; else None."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)  # type: ignore[no-untyped-call]
@@ -98,6 +110,59 @@ class Estimator(BaseEstimator, ABC):
         check_whole("sequences", sequences, owner="inspect")
         return inspect_subject(self._subject(data, y, sequences))
 
+    def folded_task(
+        self,
+        data: Any,  # noqa: ARG002  (the tasks read all of them)
+        options: Mapping[str, Any],  # noqa: ARG002
+        *,
+        folds: int,  # noqa: ARG002
+        measure: str | None = None,  # noqa: ARG002
+    ) -> FoldedTask:
+        """Cut the data into folds for a study (`gatestack.study_depth`); the model itself is not changed.
+
+        Args:
+            data: what `fit` takes first.
+            options: other arguments of `fit`.
+            folds: number of folds, 2 or more.
+            measure: column of the scores to compare; None takes that of the task.
+
+        Raises:
+            DataError: the data cannot be used, or not be cut into so many folds.
+            ArgumentError: an option or a measure does not exist, or this estimator cannot be studied.
+        """
+        raise ArgumentError(
+            f"a {type(self).__name__} cannot be studied",
+            where="study",
+            expected="an estimator with layers of its own",
+            hint="study the estimator inside it",
+        )
+
+    def _chosen_widths(self, task: Callable[[int], FoldedTask], run: RunFolder) -> tuple[int, ...] | None:
+        """With `layers="auto"`, study the data of the fit, and keep the evidence in `depth_`.
+
+        Args:
+            task: gives the data of the fit in so many folds.
+            run: the study is kept beside its checkpoints, and goes on from there.
+
+        Returns:
+            The widths to fit with; None where the user chose them.
+        """
+        layers = self._parameters()["layers"]
+        if not (isinstance(layers, str) and layers == "auto"):
+            self.depth_ = None
+            return None
+        from gatestack.study.depth import DepthPlan, run_depth_study
+
+        folded = task(_FOLDS)
+        place = None if run.path is None else run.path / STUDY_FILE
+        study = self.depth_ = run_depth_study(folded, DepthPlan(), storage=place, progress=run.progress)
+        if study.chosen == 0:
+            warnings.warn(
+                f"{study.sentence} This {type(self).__name__} has one layer all the same: it has no fewer.",
+                stacklevel=4,
+            )
+        return (folded.hidden_size,) * max(study.chosen, 1)
+
     def __sklearn_is_fitted__(self) -> bool:
         """Tell scikit-learn whether `fit` or `load` has been called."""
         return getattr(self, "fitted_", None) is not None
@@ -132,9 +197,10 @@ class Estimator(BaseEstimator, ABC):
         self._check_fitted("save")
         model, weights, proof = self._to_data()
         texts = {} if report is None else {"report.html": report}
+        evidence = {} if self.depth_ is None else {"depth": self.depth_.to_dict()}
         write_model_folder(
             path,
-            model={"kind": self.kind} | model,
+            model={"kind": self.kind} | evidence | model,
             weights=weights,
             proof=proof,
             texts=texts,
@@ -178,7 +244,10 @@ def estimator_from_folder(folder: ModelFolder) -> Estimator:
             expected="a kind this version knows",
             hint=nearest_name(kind, [*_KINDS, "network"]),
         )
-    return _KINDS[kind]._from_data(folder.model, folder.weights, folder.proof)
+    model = _KINDS[kind]._from_data(folder.model, folder.weights, folder.proof)
+    if "depth" in folder.model:
+        model.depth_ = DepthStudy.from_dict(folder.model["depth"])
+    return model
 
 
 def check_proof(found: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], where: str) -> None:

@@ -224,7 +224,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"layers": 2.0}, "'layers'"),
     ({"layers": True}, "'layers'"),
     ({"layers": 10**9}, "more than 64"),
-    ({"layers": "auto"}, "not there yet"),
+    ({"layers": "automatic"}, "or 'auto'"),
     ({"layers": [4, 5], "architecture": Architecture(residual=True)}, "same width"),
     ({"hidden_size": 0}, "'hidden_size'"),
     ({"window": 1}, "'window'"),

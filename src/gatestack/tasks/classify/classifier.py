@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from gatestack.data.collections import LabelledSequences
 from gatestack.errors import ArgumentError, DataError, check_choice, nearest_name, quote_value
-from gatestack.tasks.classify.evaluation import ClassificationEvaluation, score_classes
+from gatestack.tasks.classify.evaluation import COLUMNS, ClassificationEvaluation, score_classes
 from gatestack.tasks.estimator import Arrays
 from gatestack.tasks.labelled.estimator import LabelledEstimator
 from gatestack.tasks.labelled.options import Architecture, Augmentation
@@ -37,7 +37,8 @@ class Classifier(ClassifierMixin, LabelledEstimator):
     in `Architecture`; probabilities are the mean over the members (`gatestack.tasks.labelled.calibration`).
 
     Args:
-        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first; `"auto"` takes
+            as many as a study of the training data supports; see `gatestack.study_depth`.
         hidden_size: width of each layer and direction, 1 or more.
         max_steps: updates of the weights; None: as many as the number of cases asks for.
         members: networks to train, with the seeds `seed`, `seed + 1`, …; their probabilities are averaged.
@@ -69,11 +70,12 @@ class Classifier(ClassifierMixin, LabelledEstimator):
 
     kind: ClassVar[str] = "classifier"
     task: ClassVar[Literal["classify"]] = "classify"
+    measures = COLUMNS
 
     def __init__(
         self,
         *,
-        layers: int | Sequence[int] = 2,
+        layers: int | Sequence[int] | Literal["auto"] = 2,
         hidden_size: int = 64,
         max_steps: int | None = None,
         members: int = 1,

@@ -19,7 +19,7 @@ __all__ = ["ClassificationEvaluation", "score_classes"]
 Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_COLUMNS = {
+COLUMNS = {
     "accuracy": ScoreColumn("accuracy", "share of cases named rightly", better="higher", percent=True),
     "balanced_accuracy": ScoreColumn(
         "balanced", "mean over the classes of the share named rightly", better="higher", percent=True
@@ -66,7 +66,7 @@ class ClassificationEvaluation(Evaluation):
     @property
     def columns(self) -> Mapping[str, ScoreColumn]:
         """Accuracy, balanced accuracy, macro F1 and log loss."""
-        return _COLUMNS
+        return COLUMNS
 
     @property
     def extent(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gatestack.convert.onnx.builder import GraphBuilder
     from gatestack.convert.onnx.parts import OnnxParts
     from gatestack.inspect.subject import Subject
+    from gatestack.tasks.detect.folded import DetectorFolds
 
 __all__ = ["AnomalyDetector"]
 
@@ -49,7 +51,8 @@ class AnomalyDetector(Estimator):
     Args:
         method: `"forecast"` foretells each next step; `"reconstruction"` repeats the last `window` steps from
             a summary of them.
-        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first; `"auto"` takes
+            as many as a study of the training part supports; see `gatestack.study_depth`.
         hidden_size: width of each layer, 1 or more.
         window: steps of a training example, 2 or more; a reconstruction repeats so many.
         false_alarms_per_day: alarms in usual data that you can live with, above 0; None allows about one in
@@ -84,7 +87,7 @@ class AnomalyDetector(Estimator):
         self,
         method: Method = "forecast",
         *,
-        layers: int | Sequence[int] = 1,
+        layers: int | Sequence[int] | Literal["auto"] = 1,
         hidden_size: int = 32,
         window: int = 48,
         false_alarms_per_day: float | None = None,
@@ -140,6 +143,8 @@ class AnomalyDetector(Estimator):
         """
         plan = make_plan(self._parameters())
         run = check_instance("run", run, RunFolder, owner="fit")
+        from gatestack.tasks.detect.folded import fold_table
+
         table = read_values(
             frame,
             values=values,
@@ -149,15 +154,21 @@ class AnomalyDetector(Estimator):
             label=label,
             source=_source(frame),
         )
+        widths = self._chosen_widths(
+            lambda folds: fold_table(self, table, train=train, label=label, folds=folds), run
+        )
+        plan = plan if widths is None else replace(plan, widths=widths)
         self.fitted_: FittedDetector = fit_detector(table, plan, label=label, train=train, folder=run)
         return self
 
     def predict(self, frame: Frame) -> Any:
-        """Score every step, each series from its start in the frame.
+        """Score every step.
+
+        A series that follows the data of the fit goes on from there, as a stream does; steps between are a
+        gap. One that begins earlier is scored from its start, its first window from little.
 
         Args:
-            frame: the columns of the fit. History before the steps of interest helps: the first window is
-                scored from little.
+            frame: the columns of the fit.
 
         Returns:
             A frame of the user's kind (Polars for a path), a row per step: key, time and values; what was
@@ -221,6 +232,14 @@ class AnomalyDetector(Estimator):
         if y is not None:
             raise ArgumentError("y is given", where="inspect", expected="None: what is usual needs no truth")
         return detector_subject(self.fitted_, read_like_fit(self.fitted_, data, _source(data)), sequences)
+
+    def folded_task(
+        self, data: Frame, options: Mapping[str, Any], *, folds: int, measure: str | None = None
+    ) -> DetectorFolds:
+        """Cut the training part at rolling origins for a study (`gatestack.study_depth`)."""
+        from gatestack.tasks.detect.folded import fold_frame
+
+        return fold_frame(self, data, options, folds=folds, measure=measure)
 
     def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
         """Build the graph of one step for `gatestack.convert.export_onnx`."""

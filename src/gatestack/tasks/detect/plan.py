@@ -73,6 +73,8 @@ def _rate(rate: object) -> float | None:
 
 def _widths(layers: object, hidden_size: object) -> tuple[int, ...]:
     width = check_whole("hidden_size", hidden_size, owner=_OWNER)
+    if isinstance(layers, str) and layers == "auto":
+        return (width,)  # until a study of the training part takes its place
     if isinstance(layers, list | tuple) and layers:
         widths = tuple(check_whole("layers", part, owner=_OWNER) for part in layers)
     else:

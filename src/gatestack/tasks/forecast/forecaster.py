@@ -59,8 +59,8 @@ class Forecaster(ScoredForecaster):
 
     Args:
         horizon: steps ahead, 1 or more.
-        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first; `"auto"` takes as
-            many as a study of the training part supports (`gatestack.study_depth`), at the cost of its fits.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first; `"auto"` takes
+            as many as a study of the training part supports; see `gatestack.study_depth`.
         hidden_size: width of each layer, 1 or more.
         window: steps that one training example reads, 2 or more; None takes the longest of 4 horizons, 2
             longest and 4 shortest seasons, at most a third of the shortest series.

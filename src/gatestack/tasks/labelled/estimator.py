@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -16,7 +17,7 @@ from gatestack.data.collections.labelled import TargetKind
 from gatestack.data.sequences import Sequences
 from gatestack.errors import ArgumentError, DataError, NotFittedError, check_whole
 from gatestack.tasks.estimator import Estimator
-from gatestack.tasks.evaluation import Evaluation
+from gatestack.tasks.evaluation import Evaluation, ScoreColumn
 from gatestack.tasks.labelled.baselines import baseline_answers
 from gatestack.tasks.labelled.calibration import find_temperature, folds_of, held_out
 from gatestack.tasks.labelled.fitted import FittedLabelled
@@ -35,6 +36,8 @@ from gatestack.training import RunFolder
 if TYPE_CHECKING:
     from gatestack.convert.onnx.builder import GraphBuilder
     from gatestack.convert.onnx.parts import OnnxParts
+    from gatestack.inspect.subject import Subject
+    from gatestack.tasks.labelled.folded import LabelledFolds
 
 __all__ = ["LabelledEstimator"]
 
@@ -49,6 +52,7 @@ class LabelledEstimator(Estimator):
     """Base of `Classifier` and `Regressor`."""
 
     task: ClassVar[Literal["classify", "regress"]]
+    measures: ClassVar[Mapping[str, ScoreColumn]]
     fitted_: FittedLabelled
     n_features_in_: int
 
@@ -84,7 +88,7 @@ class LabelledEstimator(Estimator):
         return self
 
     def _learn(self, data: LabelledSequences, run: RunFolder, *, flat: bool) -> None:
-        plan = self._plan(data)
+        plan = self._deepened(self._plan(data), data, run)
         answers = self._answers(data)
         members = fit_members(data.sequences, answers, plan, folder=run)
         interrupted = any(member.record.stopped_by == "interrupt" for member in members)
@@ -101,6 +105,33 @@ class LabelledEstimator(Estimator):
             columns=data.columns,
             source=data.source,
         )
+
+    def folded_task(
+        self, data: Any, options: Mapping[str, Any], *, folds: int, measure: str | None = None
+    ) -> LabelledFolds:
+        """Deal the cases to folds for a study (`gatestack.study_depth`).
+
+        Args:
+            data: as X in `fit`.
+            options: `{"y": …}` where X does not bring it; `{"groups": …}`, a name for each case, keeps the
+                cases of a group in one fold.
+            folds: 2 or more.
+            measure: column of the scores to compare; None takes the accuracy, or the mean absolute error.
+
+        Raises:
+            DataError: the data cannot be used, or there are fewer cases than folds.
+            ArgumentError: an option or a measure does not exist.
+        """
+        from gatestack.tasks.labelled.folded import fold_data
+
+        return fold_data(self, data, options, folds=folds, measure=measure)
+
+    def _deepened(self, plan: LabelledPlan, data: LabelledSequences, run: RunFolder) -> LabelledPlan:
+        """Give the plan with the depth that the training data supports, where `layers="auto"`."""
+        from gatestack.tasks.labelled.folded import fold_cases
+
+        widths = self._chosen_widths(lambda folds: fold_cases(self, data, folds), run)
+        return plan if widths is None else replace(plan, widths=widths)
 
     def _calibrated(self) -> bool:
         """Whether probabilities are to be calibrated."""
@@ -175,12 +206,13 @@ class LabelledEstimator(Estimator):
             inside, outside = np.flatnonzero(dealt == fold), np.flatnonzero(dealt != fold)
             training, held = data.sequences.rows(outside), data.sequences.rows(inside)
             progress = RunFolder(progress=run.progress if run else None)
-            members = fit_members(training, answers[outside], plan, folder=progress)
+            inner = copy._deepened(plan, data.rows(outside), progress)
+            members = fit_members(training, answers[outside], inner, folder=progress)
             _refuse_interrupted(members)
             fitted = FittedLabelled(
                 members=tuple(members),
-                architecture=plan.architecture,
-                temperature=copy._temperature(training, answers[outside], plan, progress)
+                architecture=inner.architecture,
+                temperature=copy._temperature(training, answers[outside], inner, progress)
                 if copy._calibrated()
                 else 1.0,
                 training=training,
@@ -206,6 +238,22 @@ class LabelledEstimator(Estimator):
     def _class_names(self) -> list[Any] | None:
         """Give the classes as JSON values; None where there are none."""
         return None
+
+    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
+        from gatestack.tasks.labelled.subject import labelled_subject
+
+        fitted = self.fitted_
+        read = self._read(data, "inspect")
+        if y is not None:
+            read = read_scored(self, data, y, flat=fitted.flat, columns=fitted.columns, kind=self._targets)
+        known = read.labels if self.task == "classify" else read.targets
+        return labelled_subject(
+            fitted,
+            read,
+            None if known is None else self._answers(read),
+            title=self.kind,
+            sequences=sequences,
+        )
 
     def _own_answers(self, fitted: FittedLabelled, sequences: Sequences) -> npt.NDArray[np.float64]:
         return fitted.numbers(sequences) if fitted.classes is None else fitted.probabilities(sequences)

@@ -68,6 +68,8 @@ def plan_of(
 
 def _widths(layers: object, hidden_size: object, owner: str) -> tuple[int, ...]:
     width = check_whole("hidden_size", hidden_size, owner=owner)
+    if isinstance(layers, str) and layers == "auto":
+        return (width,)  # until a study of the training data takes its place
     if isinstance(layers, int | np.integer) and not isinstance(layers, bool):
         widths = (width,) * min(check_whole("layers", layers, owner=owner), _MOST_LAYERS + 1)
     elif isinstance(layers, Sequence) and not isinstance(layers, str) and len(layers):
@@ -75,7 +77,7 @@ def _widths(layers: object, hidden_size: object, owner: str) -> tuple[int, ...]:
     else:
         raise ArgumentError(
             f"the 'layers' parameter of {owner} is {layers!r}",
-            expected="a number of layers, 1 or more, or a list of widths",
+            expected="a number of layers, 1 or more, a list of widths, or 'auto'",
         )
     if len(widths) > _MOST_LAYERS:
         raise ArgumentError(

@@ -17,7 +17,7 @@ __all__ = ["RegressionEvaluation", "score_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
-_COLUMNS = {
+COLUMNS = {
     "mae": ScoreColumn("MAE", "mean absolute error, in the unit of the target"),
     "rmse": ScoreColumn("RMSE", "root of the mean squared error, in the unit of the target"),
     "r2": ScoreColumn(
@@ -54,7 +54,7 @@ class RegressionEvaluation(Evaluation):
     @property
     def columns(self) -> Mapping[str, ScoreColumn]:
         """Mean absolute error, root of the mean squared error, share of the variance."""
-        return _COLUMNS
+        return COLUMNS
 
     @property
     def extent(self) -> str:

@@ -22,7 +22,7 @@ from gatestack.tasks.labelled.persistence import (
 )
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.tasks.labelled.settings import plan_of
-from gatestack.tasks.regress.evaluation import RegressionEvaluation, score_numbers
+from gatestack.tasks.regress.evaluation import COLUMNS, RegressionEvaluation, score_numbers
 from gatestack.training import RunFolder, Training
 
 __all__ = ["Regressor"]
@@ -35,7 +35,8 @@ class Regressor(RegressorMixin, LabelledEstimator):
     in `Architecture`; a prediction is the mean over the members.
 
     Args:
-        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first.
+        layers: number of layers, each `hidden_size` wide, or a list of widths, lowest first; `"auto"` takes
+            as many as a study of the training data supports; see `gatestack.study_depth`.
         hidden_size: width of each layer and direction, 1 or more.
         max_steps: updates of the weights; None: as many as the number of cases asks for.
         members: networks to train, with the seeds `seed`, `seed + 1`, …; their predictions are averaged.
@@ -60,11 +61,12 @@ class Regressor(RegressorMixin, LabelledEstimator):
 
     kind: ClassVar[str] = "regressor"
     task: ClassVar[Literal["regress"]] = "regress"
+    measures = COLUMNS
 
     def __init__(
         self,
         *,
-        layers: int | Sequence[int] = 2,
+        layers: int | Sequence[int] | Literal["auto"] = 2,
         hidden_size: int = 64,
         max_steps: int | None = None,
         members: int = 1,

@@ -1,6 +1,6 @@
 """What a study asks of an estimator: its data in folds, and one fit at a time.
 
-An estimator offers itself by one method, `study_subject(data, options, folds)`, which gives a `Subject`. The
+An estimator offers itself by one method, `folded_task(data, options, folds)`, which gives a `FoldedTask`. The
 folds are the task's own: rolling origins for series in time, stratified folds for labelled ones.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from gatestack.study.fits import Outcome
 
-__all__ = ["Measure", "Studied", "Subject"]
+__all__ = ["FoldedTask", "Measure", "Studied"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Measure:
         return f"{100 * score:.1f} %" if self.percent else f"{score:.4g}"
 
 
-class Subject(ABC):
+class FoldedTask(ABC):
     """An estimator with its data, cut into folds.
 
     Attributes:
@@ -56,6 +56,13 @@ class Subject(ABC):
         directions: 1, or 2 where layers run both ways.
         hidden_size: width of a layer.
         identity: JSON values that tell this study from any other: the task, its settings, the data.
+
+    Example:
+        >>> from gatestack import Regressor
+        >>> waves = [[0.0, float(size), 0.0] for size in range(8)]
+        >>> task = Regressor(hidden_size=4, max_steps=2).folded_task(waves, {"y": range(8)}, folds=2)
+        >>> task.folds, sorted(task.plain(0, 0).scores)
+        (2, ['1-nn', 'kernels', 'linear', 'mean', 'perceptron'])
     """
 
     measure: Measure
@@ -90,11 +97,17 @@ class Subject(ABC):
 
 
 class Studied(Protocol):
-    """An estimator that can be studied."""
+    """An estimator that can be studied.
 
-    def study_subject(
+    Example:
+        >>> from gatestack import AnomalyDetector
+        >>> hasattr(AnomalyDetector(), "folded_task")
+        True
+    """
+
+    def folded_task(
         self, data: Any, options: Mapping[str, Any], *, folds: int, measure: str | None = None
-    ) -> Subject:
+    ) -> FoldedTask:
         """Cut the data into folds.
 
         Args:

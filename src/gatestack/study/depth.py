@@ -1,0 +1,295 @@
+"""How many layers? Cross-validation over depths, folds and seeds, resumable, by any number of workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatestack.errors import ArgumentError, check_choice, check_whole
+from gatestack.study.budget import BUDGETS, Budget, widths_of
+from gatestack.study.choice import DepthRange, choose_depth, wanted_depths
+from gatestack.study.comparison import compare_paired
+from gatestack.study.database import StudyDatabase
+from gatestack.study.fits import Fit, Outcome
+from gatestack.study.folded_task import FoldedTask, Studied
+from gatestack.study.progress import FitsProgress
+from gatestack.study.result import DepthRow, DepthStudy
+from gatestack.study.storage import Place
+from gatestack.study.words import depth_sentence, overfitting_warning
+from gatestack.study.work import Outcomes, work
+
+__all__ = ["DepthPlan", "run_depth_study", "study_depth"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthPlan:
+    """What a study of depth does; the attributes are arguments of `study_depth`.
+
+    Example:
+        >>> DepthPlan(budget="equal parameters", min_gain=0.01).depths
+        DepthRange(least=0, most=4, start=2)
+    """
+
+    depths: DepthRange = field(default_factory=DepthRange)
+    budget: Budget = "equal width"
+    seeds: int = 2
+    min_gain: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("budget", self.budget, BUDGETS, owner="study_depth")
+        check_whole("seeds", self.seeds, owner="study_depth")
+        if not 0 <= self.min_gain < np.inf:
+            raise ArgumentError(
+                f"the 'min_gain' parameter of study_depth is {self.min_gain!r}",
+                expected="a number of 0 or more, in the unit of the measure",
+            )
+
+
+def study_depth(
+    estimator: Studied,
+    data: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    layers: str = "0-4",
+    budget: Budget = "equal width",
+    folds: int = 5,
+    seeds: int = 2,
+    min_gain: float = 0.0,
+    measure: str | None = None,
+    storage: Place = None,
+    progress: bool | None = None,
+) -> DepthStudy:
+    """Find out how many layers the data supports.
+
+    Depth 0, the baselines and a model without recurrence, is compared with networks of 1, 2, 3, … layers on
+    the same folds and seeds; everything is fitted inside the fold. The search starts at two layers, looks
+    both ways, and grows while another layer is worth it (`gatestack.study.choice`).
+
+    Args:
+        estimator: any estimator of Gatestack, as it would be fitted; its `layers` are not read.
+        data: what `fit` takes first.
+        options: other arguments of `fit`, such as `{"target": "temp_max"}` or `{"y": labels}`.
+        layers: smallest and largest depth, such as `"0-4"`.
+        budget: `"equal width"` keeps `hidden_size` and lets the parameters grow; `"equal parameters"` makes
+            the layers narrower, so that every depth has as many as two layers of that size.
+        folds: 2 or more: rolling origins for series in time, stratified folds for labelled series.
+        seeds: fits per depth and fold, 1 or more.
+        min_gain: what a layer must gain to be worth it, in the unit of the measure, 0 or more.
+        measure: column of the scores to compare; None takes that of the task.
+        storage: path of an SQLite file or URL of PostgreSQL, where finished fits are kept: the same call goes
+            on from there, in as many processes and on as many machines as you like. None keeps them in
+            memory.
+        progress: None shows a bar on stderr if it is a terminal; False is silent.
+
+    Returns:
+        The depth to take, with the evidence.
+
+    Raises:
+        ArgumentError: an argument is outside its range, or Optuna is not installed.
+        DataError: the data cannot be used, or is too short for so many folds.
+        KeyboardInterrupt: Ctrl-C; with a storage, all finished fits are kept.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatestack import Regressor
+        >>> waves = [np.sin(np.arange(12) * size) for size in range(1, 13)]
+        >>> model = Regressor(hidden_size=4, max_steps=2)
+        >>> found = study_depth(model, waves, {"y": np.arange(12.0)}, layers="1-2", folds=2, seeds=1)
+        >>> [row.layers for row in found.rows], found.measure.label
+        ([1, 2], 'MAE')
+    """
+    plan = DepthPlan(depths=DepthRange.parse(layers), budget=budget, seeds=seeds, min_gain=min_gain)
+    check_whole("folds", folds, owner="study_depth", least=2)
+    task = estimator.folded_task(data, options or {}, folds=folds, measure=measure)
+    return run_depth_study(task, plan, storage=storage, progress=progress)
+
+
+def run_depth_study(
+    task: FoldedTask, plan: DepthPlan, *, storage: Place = None, progress: bool | None = None
+) -> DepthStudy:
+    """Study an estimator that stands ready with its data; see `study_depth`.
+
+    Args:
+        task: the estimator and its folds.
+        plan: which depths, budget and seeds.
+        storage: where fits are kept.
+        progress: as in `study_depth`.
+
+    Example:
+        >>> from gatestack import Regressor
+        >>> waves = [[0.0, float(size), 0.0] for size in range(8)]
+        >>> task = Regressor(hidden_size=4, max_steps=2).folded_task(waves, {"y": range(8)}, folds=2)
+        >>> run_depth_study(task, DepthPlan(depths=DepthRange(1, 1), seeds=1)).chosen
+        1
+    """
+
+    def widths(layers: int) -> tuple[int, ...]:
+        return widths_of(
+            layers,
+            hidden_size=task.hidden_size,
+            budget=plan.budget,
+            features=task.features,
+            directions=task.directions,
+        )
+
+    def fits_of(layers: int) -> list[Fit]:
+        return [Fit(layers, fold, seed) for seed in range(plan.seeds) for fold in range(task.folds)]
+
+    def wanted(outcomes: Outcomes) -> list[Fit]:
+        _, missing = _walk(_losses(outcomes, task, plan), task, plan)
+        return [fit for layers in missing for fit in fits_of(layers) if fit not in outcomes]
+
+    def perform(fit: Fit) -> Outcome:
+        if fit.layers == 0:
+            return task.plain(fit.fold, fit.seed)
+        return task.network(widths(fit.layers), fit.fold, fit.seed)
+
+    def loss(outcome: Outcome) -> float:
+        return min(task.measure.loss(score) for score in outcome.scores.values())
+
+    settings = {**task.identity, "budget": plan.budget}
+    with (
+        StudyDatabase(storage, _name_of(task, plan), settings=settings) as database,
+        FitsProgress(show=progress) as bar,
+    ):
+        outcomes = work(database, wanted=wanted, perform=perform, loss=loss, report=bar.show)
+    return _result(outcomes, task, plan, {row: widths(row) for row in range(1, plan.depths.most + 1)})
+
+
+def _name_of(task: FoldedTask, plan: DepthPlan) -> str:
+    """Name the study by what its fits depend on: the same command finds the same fits, any other does not."""
+    parts = {
+        "task": task.identity,
+        "measure": task.measure.name,
+        "folds": task.folds,
+        "budget": plan.budget,
+        "version": version("gatestack"),
+    }
+    return "depth-" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _losses(outcomes: Outcomes, task: FoldedTask, plan: DepthPlan) -> dict[int, FloatArray]:
+    """Give (folds, seeds) losses of the depths that are done; at depth 0 those of the best model there."""
+    sign = 1.0 if task.measure.better == "lower" else -1.0
+    done = _done(outcomes, task, plan)
+    return {layers: sign * _scores(outcomes, layers, task, plan)[1] for layers in done}
+
+
+def _done(outcomes: Outcomes, task: FoldedTask, plan: DepthPlan) -> list[int]:
+    depths = sorted({fit.layers for fit in outcomes})
+    grid = [(fold, seed) for fold in range(task.folds) for seed in range(plan.seeds)]
+    return [layers for layers in depths if all(Fit(layers, *place) in outcomes for place in grid)]
+
+
+def _scores(outcomes: Outcomes, layers: int, task: FoldedTask, plan: DepthPlan) -> tuple[str, FloatArray]:
+    """Give the best model of a depth by its mean, and its (folds, seeds) scores."""
+    grid = [
+        [outcomes[Fit(layers, fold, seed)].scores for seed in range(plan.seeds)] for fold in range(task.folds)
+    ]
+    # A plain answer that some fold has not (no season in so few steps) cannot stand for the depth.
+    names = [name for name in grid[0][0] if all(name in cell for row in grid for cell in row)]
+    found = {name: np.array([[cell[name] for cell in row] for row in grid]) for name in names}
+    best = min(names, key=lambda name: task.measure.loss(float(found[name].mean())))
+    return best, found[best]
+
+
+def _result(
+    outcomes: Outcomes, task: FoldedTask, plan: DepthPlan, widths: Mapping[int, tuple[int, ...]]
+) -> DepthStudy:
+    losses, _ = _walk(_losses(outcomes, task, plan), task, plan)
+    chosen = choose_depth(losses, test_share=task.test_share, min_gain=plan.min_gain)
+    rows: list[DepthRow] = []
+    warnings = []
+    for layers in sorted(losses):
+        model, scores = _scores(outcomes, layers, task, plan)
+        cells = [
+            outcomes[Fit(layers, fold, seed)] for fold in range(task.folds) for seed in range(plan.seeds)
+        ]
+        below = rows[-1] if rows else None
+        gain = None
+        if below is not None:
+            gain = compare_paired(losses[below.layers], losses[layers], test_share=task.test_share)
+        row = DepthRow(
+            layers=layers,
+            model=model,
+            widths=widths.get(layers, ()),
+            score=float(scores.mean()),
+            spread=float(scores.mean(axis=1).std(ddof=1)),
+            training=_mean([cell.training for cell in cells]),
+            gain=gain,
+            parameters=_whole([cell.parameters for cell in cells]),
+            seconds=float(np.mean([cell.seconds for cell in cells])),
+            step_ms=_median([cell.step_ms for cell in cells]),
+            step_bytes=_whole([cell.step_bytes for cell in cells]),
+            scores=tuple(float(score) for score in scores.reshape(-1)),
+        )
+        if below is not None and below.layers > 0:
+            gaps = [_gaps(outcomes, depth, task, plan) for depth in (layers, below.layers)]
+            wider = compare_paired(gaps[0], gaps[1], test_share=task.test_share)
+            warnings.append(overfitting_warning(row, below, wider, task.measure))
+        rows.append(row)
+    return DepthStudy(
+        chosen=chosen,
+        rows=tuple(rows),
+        measure=task.measure,
+        budget=plan.budget,
+        folds=task.folds,
+        seeds=plan.seeds,
+        min_gain=plan.min_gain,
+        sentence=depth_sentence(rows, chosen, task.measure, plan.min_gain),
+        warnings=tuple(warning for warning in warnings if warning is not None),
+    )
+
+
+def _walk(
+    losses: Mapping[int, FloatArray], task: FoldedTask, plan: DepthPlan
+) -> tuple[dict[int, FloatArray], list[int]]:
+    """Follow the search as far as there are losses; give those it reached, and the depths it lacks.
+
+    An earlier search with other bounds may have left more losses than this one looks at.
+    """
+    reached: dict[int, FloatArray] = {}
+    while True:
+        depths = wanted_depths(reached, plan.depths, test_share=task.test_share, min_gain=plan.min_gain)
+        missing = [layers for layers in depths if layers not in losses]
+        if missing or not depths:
+            return reached, missing
+        reached |= {layers: losses[layers] for layers in depths}
+
+
+def _gaps(outcomes: Outcomes, layers: int, task: FoldedTask, plan: DepthPlan) -> FloatArray:
+    """Give (folds, seeds): how much higher the loss is where it counts than in training."""
+    measure = task.measure
+
+    def gap(outcome: Outcome) -> float:
+        (score,) = outcome.scores.values()
+        return measure.loss(score) - measure.loss(outcome.training or 0.0)
+
+    return np.array(
+        [[gap(outcomes[Fit(layers, fold, seed)]) for seed in range(plan.seeds)] for fold in range(task.folds)]
+    )
+
+
+def _known(values: list[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: list[float | None]) -> float | None:
+    return float(np.mean(_known(values))) if _known(values) else None
+
+
+def _median(values: list[float | None]) -> float | None:
+    return float(np.median(_known(values))) if _known(values) else None
+
+
+def _whole(values: list[int | None]) -> int | None:
+    return round(float(np.mean(_known(values)))) if _known(values) else None

@@ -1,0 +1,178 @@
+"""What the folded tasks of all estimators share: the measure, the scores, the data's digest, a perceptron."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatestack.errors import ArgumentError, DataError, nearest_name
+from gatestack.study.folded_task import Measure
+from gatestack.tasks.evaluation import Evaluation, ScoreColumn
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "PERCEPTRON",
+    "check_options",
+    "digest_of",
+    "fit_perceptron",
+    "measure_of",
+    "milliseconds",
+    "scores_of",
+    "step_bytes",
+]
+
+
+PERCEPTRON = "perceptron"
+"""The model without recurrence: one hidden layer, as wide as a layer of the network, on the same history."""
+
+_ROUNDS, _BATCH, _TIMINGS = 200, 64, 5
+_BYTES = 4
+_CARRIED = {"lstm": 2, "gru": 1, "rnn": 1}
+
+
+def measure_of(columns: Mapping[str, ScoreColumn], name: str | None, *, usual: str) -> Measure:
+    """Give the measure of a study by its name.
+
+    Args:
+        columns: the scores of the task; those of which neither end is good cannot be compared.
+        name: that was asked for, or None.
+        usual: what None takes.
+
+    Raises:
+        ArgumentError: there is no such score.
+    """
+    known = {key: column for key, column in columns.items() if column.better is not None}
+    wanted = name or usual
+    if wanted not in known:
+        raise ArgumentError(
+            f"there is no measure {wanted!r}", where="study", hint=nearest_name(wanted, known)
+        )
+    column = known[wanted]
+    return Measure(name=wanted, label=column.label, better=column.better or "lower", percent=column.percent)
+
+
+def scores_of(evaluation: Evaluation, measure: Measure, source: str) -> dict[str, float]:
+    """Give the score of each model; baselines without one are left out.
+
+    Raises:
+        DataError: our own model has none, as where an error is to be divided by that of a constant series.
+    """
+    rows = evaluation.scores.select("model", measure.name).iter_rows()
+    found = {model: float(score) for model, score in rows if score is not None and np.isfinite(score)}
+    if evaluation.scores["model"][0] not in found:
+        raise DataError(
+            f"{measure.label} is not defined on a fold",
+            where=source,
+            expected="data on which the measure of the study is a number",
+            hint="choose another measure, or fewer folds",
+        )
+    return found
+
+
+def digest_of(*arrays: npt.NDArray[Any] | None) -> str:
+    """Give a short name of the content of some arrays.
+
+    Example:
+        >>> digest_of(np.arange(3)) == digest_of(np.arange(3)), digest_of(np.arange(3)) == digest_of(None)
+        (True, False)
+    """
+    found = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            found.update(b"none")
+            continue
+        text = array if array.dtype.kind in "biufM" else array.astype(str)
+        found.update(f"{text.dtype}{text.shape}".encode() + np.ascontiguousarray(text).tobytes())
+    return found.hexdigest()[:16]
+
+
+def fit_perceptron(
+    inputs: npt.NDArray[np.float64],
+    truth: npt.NDArray[Any],
+    *,
+    units: int,
+    classes: bool,
+    seed: int,
+) -> Any:
+    """Fit a network without recurrence: standardised inputs, one hidden layer.
+
+    Args:
+        inputs: (n, inputs).
+        truth: (n,) classes, or (n,) or (n, outputs) numbers.
+        units: of the hidden layer.
+        classes: whether the truth is classes.
+        seed: of initial weights and batches.
+
+    Returns:
+        An estimator of scikit-learn.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    kind = MLPClassifier if classes else MLPRegressor
+    network = kind(
+        hidden_layer_sizes=(units,),
+        batch_size=min(_BATCH, len(inputs)),
+        learning_rate_init=3e-3,
+        max_iter=_ROUNDS,
+        alpha=1e-2,
+        random_state=seed,
+    )
+    model = make_pipeline(StandardScaler(), network)  # type: ignore[no-untyped-call]
+    one = truth.ndim == 2 and truth.shape[1] == 1
+    with warnings.catch_warnings():
+        # It ends after so many rounds at the latest, as the networks beside it do.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(inputs, truth[:, 0] if one else truth)
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    """Give the median time of a call, after one that is not counted."""
+    run()
+    times = []
+    for _ in range(_TIMINGS):
+        start = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times)
+
+
+def step_bytes(
+    network: nn.Module, widths: tuple[int, ...], *, cell: str = "lstm", directions: int = 1
+) -> int:
+    """Count the bytes of weights and state that one step of one series reads."""
+    carried = _CARRIED[cell] * directions * sum(widths)
+    return _BYTES * (sum(parameter.numel() for parameter in network.parameters()) + carried)
+
+
+def check_options(options: Mapping[str, Any], known: Iterable[str], owner: str) -> dict[str, Any]:
+    """Give the options of a fit as a dict of one's own.
+
+    Raises:
+        ArgumentError: one does not exist.
+
+    Example:
+        >>> check_options({"targt": "temp"}, ["target", "time"], "Forecaster")
+        Traceback (most recent call last):
+        gatestack.errors.ArgumentError: study: Forecaster.fit has no option 'targt'
+        <BLANKLINE>
+        hint: did you mean 'target'?
+    """
+    names = list(known)
+    for name in options:
+        if name not in names:
+            raise ArgumentError(
+                f"{owner}.fit has no option {name!r}", where="study", hint=nearest_name(name, names)
+            )
+    return dict(options)

@@ -1,0 +1,262 @@
+"""A forecaster with its series cut at rolling origins, for studies.
+
+The last two fifths of each series are cut into as many blocks as there are folds. A fold forecasts one block,
+with everything fitted on what lies before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatestack.data.frames import Frame
+from gatestack.data.series_table import SeriesTable
+from gatestack.errors import DataError
+from gatestack.study.fits import Outcome
+from gatestack.study.folded_task import FoldedTask, Measure
+from gatestack.tasks.evaluation import MODEL
+from gatestack.tasks.folding import (
+    PERCEPTRON,
+    check_options,
+    digest_of,
+    fit_perceptron,
+    measure_of,
+    milliseconds,
+    scores_of,
+    step_bytes,
+)
+from gatestack.tasks.forecast.autoregression import lags_at
+from gatestack.tasks.forecast.backtest import errors_from, evaluate_from, training_frame
+from gatestack.tasks.forecast.evaluation import COLUMNS, evaluate_forecasts
+from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.panel import Panel
+from gatestack.tasks.forecast.plan import make_plan
+from gatestack.tasks.forecast.scaling import MOMENTS
+from gatestack.tasks.forecast.split import origins_between
+from gatestack.tasks.saved import plain_parameters
+from gatestack.training import RunFolder
+
+if TYPE_CHECKING:
+    from gatestack.tasks.forecast.fitting import ShortSeries
+
+__all__ = ["ForecastFolds", "fold_frame", "fold_table"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_TESTED_SHARE = 0.4
+_TRAINED_SHARE = 0.9  # of a fit's steps; the rest tells when to stop
+_MOST_ORIGINS = 5000
+_OPTIONS = ("target", "time", "series", "past", "future", "static", "frequency", "short_series")
+_LONG_SCALE = MOMENTS.index("long_scale")
+_SILENT = RunFolder(progress=False)
+
+
+class ForecastFolds(FoldedTask):
+    """The folded task of `Forecaster`.
+
+    Args:
+        estimator: a fresh copy with a number of layers.
+        table: the series.
+        short_series: as in `fit`.
+        folds: 2 or more.
+        measure: what is compared.
+
+    Raises:
+        DataError: no block is as long as a horizon.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        table: SeriesTable,
+        short_series: ShortSeries,
+        folds: int,
+        measure: Measure,
+    ) -> None:
+        self.estimator, self.table, self.short_series = estimator, table, short_series
+        self.folds, self.measure = folds, measure
+        lengths = np.diff(table.sequences.offsets)
+        shares = 1 - _TESTED_SHARE + _TESTED_SHARE * np.arange(folds + 1) / folds
+        self.ends = np.floor(lengths[None, :] * shares[:, None]).astype(np.int64)  # (folds + 1, series)
+        if (np.diff(self.ends, axis=0) < estimator.horizon).all(axis=1).any():
+            raise DataError(
+                f"the last {_TESTED_SHARE:.0%} of no series can be cut into {folds} blocks of a horizon, "
+                f"{estimator.horizon} steps",
+                where=table.source,
+                expected=f"{int(np.ceil(folds * estimator.horizon / _TESTED_SHARE))} steps or more",
+                hint="pass fewer folds",
+            )
+        trained = self.ends[:-1].sum(axis=1)
+        self.test_share = float((np.diff(self.ends.sum(axis=1)) / trained).mean())
+        self.directions, self.hidden_size = 1, int(estimator.hidden_size)
+        self.features = 3 + sum(
+            len(columns) for columns in (table.columns.past, table.columns.future, table.columns.static)
+        )
+        parameters = plain_parameters(estimator._parameters())
+        del parameters["layers"]
+        sequences = table.sequences
+        self.identity = {
+            "kind": estimator.kind,
+            "parameters": parameters,
+            "columns": [table.columns.target, *table.columns.past, "|", *table.columns.future],
+            "data": digest_of(
+                sequences.values, sequences.offsets, sequences.observed, sequences.static, table.times
+            ),
+            "source": table.source,
+        }
+
+    def plain(self, fold: int, seed: int) -> Outcome:
+        """Score the baselines and a perceptron on a block."""
+        start = time.perf_counter()
+        # The smallest network there is brings baselines, scaling, seasons and window of this training part.
+        fitted = self._fit((1,), fold, seed, max_steps=1)
+        horizon, units = self.estimator.horizon, self.hidden_size
+        training = cut_table(self.table, self._rows(fitted), self.ends[fold][self._rows(fitted)])
+        perceptron = _Perceptron(fitted, training, horizon=horizon, units=units, seed=seed)
+        held, first = self._held(fitted, fold)
+        errors = errors_from(fitted, held, first, horizon)
+        answer = perceptron.forecast(fitted.panel(held), errors.rows, errors.positions)
+        evaluation = evaluate_forecasts(
+            replace(errors, baselines=errors.baselines | {PERCEPTRON: answer}),
+            training_frame(held, first),
+            season=fitted.season or 1,
+            step=horizon,
+        )
+        scores = scores_of(evaluation, self.measure, self.table.source)
+        return Outcome(
+            scores={name: score for name, score in scores.items() if name != MODEL},
+            seconds=time.perf_counter() - start,
+        )
+
+    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+        """Fit on what lies before a block, and score on the block."""
+        start = time.perf_counter()
+        fitted = self._fit(widths, fold, seed)
+        seconds = time.perf_counter() - start
+        one = cut_table(fitted.tail, np.array([0]), np.diff(fitted.tail.sequences.offsets)[:1])
+        panel = fitted.panel(one)
+        parameters = [part.numel() for part in fitted.network.parameters() if part.requires_grad]
+        with torch.inference_mode():
+            whole = milliseconds(lambda: fitted.state_after(panel))
+        return Outcome(
+            scores={MODEL: self._score(fitted, *self._held(fitted, fold))},
+            seconds=seconds,
+            training=self._score(fitted, *self._trained(fitted, fold)),
+            parameters=sum(parameters),
+            step_ms=whole / int(panel.lengths[0]),
+            step_bytes=step_bytes(fitted.network, widths, cell=fitted.architecture.cell),
+        )
+
+    def _fit(
+        self, widths: tuple[int, ...], fold: int, seed: int, max_steps: int | None = None
+    ) -> FittedForecast:
+        own = self.estimator._parameters()
+        changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
+        copy = type(self.estimator)(**own | changed)
+        part = cut_table(self.table, np.arange(self.ends.shape[1]), self.ends[fold])
+        fitted: FittedForecast = copy._fit_table(part, short_series=self.short_series, run=_SILENT).fitted_
+        if fitted.record.stopped_by == "interrupt":
+            raise KeyboardInterrupt
+        return fitted
+
+    def _rows(self, fitted: FittedForecast) -> IntArray:
+        """Give the series that the fit did not leave out."""
+        kept = set(fitted.tail.sequences.keys or ())
+        keys = self.table.sequences.keys or ()
+        return np.array([row for row, key in enumerate(keys) if key in kept])
+
+    def _held(self, fitted: FittedForecast, fold: int) -> tuple[SeriesTable, IntArray]:
+        """Give the series up to the end of a block, and its first steps."""
+        rows = self._rows(fitted)
+        return cut_table(self.table, rows, self.ends[fold + 1][rows]), self.ends[fold][rows]
+
+    def _trained(self, fitted: FittedForecast, fold: int) -> tuple[SeriesTable, IntArray]:
+        """Give the steps that the weights were learned from, and where a part as long as a block begins."""
+        rows = self._rows(fitted)
+        until = np.floor(_TRAINED_SHARE * self.ends[fold][rows]).astype(np.int64)
+        block = np.maximum(self.ends[fold + 1][rows] - self.ends[fold][rows], self.estimator.horizon)
+        return cut_table(self.table, rows, until), np.maximum(until - block, 1)
+
+    def _score(self, fitted: FittedForecast, table: SeriesTable, first: IntArray) -> float:
+        evaluation = evaluate_from(fitted, table, first, self.estimator.horizon)
+        return scores_of(evaluation, self.measure, self.table.source)[MODEL]
+
+
+def fold_frame(
+    estimator: Any, frame: Frame, options: Mapping[str, Any], *, folds: int, measure: str | None
+) -> ForecastFolds:
+    """Cut the series of a table at rolling origins; see `Estimator.folded_task`."""
+    given = check_options(options, _OPTIONS, type(estimator).__name__)
+    short_series = given.pop("short_series", "error")
+    table = SeriesTable.from_frame(frame, **given, categories="find")
+    return fold_table(estimator, table, short_series=short_series, folds=folds, measure=measure)
+
+
+def fold_table(
+    estimator: Any,
+    table: SeriesTable,
+    *,
+    short_series: ShortSeries,
+    folds: int,
+    measure: str | None = None,
+) -> ForecastFolds:
+    """Cut the series of a fit at rolling origins."""
+    copy = type(estimator)(**estimator._parameters() | {"layers": 1})
+    make_plan(copy._parameters(), table)  # wrong arguments are found before the first fit
+    return ForecastFolds(copy, table, short_series, folds, measure_of(COLUMNS, measure, usual="mase"))
+
+
+class _Perceptron:
+    """Reads the last window, what is known now and of the steps ahead; gives changes of the last value.
+
+    Both in units of the long-run scale of the series so far.
+    """
+
+    def __init__(
+        self, fitted: FittedForecast, training: SeriesTable, *, horizon: int, units: int, seed: int
+    ) -> None:
+        self.window, self.horizon = len(fitted.autoregression.weight) - 1, horizon
+        self.past = len(training.columns.past)
+        panel = fitted.panel(training)
+        lengths = panel.lengths
+        first = np.minimum(panel.first_observed + self.window, lengths)
+        rows, positions = origins_between(first, lengths, horizon=horizon, step=1, most=_MOST_ORIGINS)
+        inputs, last, scale = self._inputs(panel, rows, positions)
+        ahead = panel.offsets[rows][:, None] + positions[:, None] + np.arange(1, horizon + 1)
+        truth = (training.target_at(ahead) - last[:, None]) / scale[:, None]
+        known = np.isfinite(truth).all(axis=1)
+        self.model = fit_perceptron(inputs[known], truth[known], units=units, classes=False, seed=seed)
+
+    def forecast(self, panel: Panel, rows: IntArray, positions: IntArray) -> FloatArray:
+        """Forecast (origins, horizon) from steps of a panel, in the user's unit."""
+        inputs, last, scale = self._inputs(panel, rows, positions)
+        found = self.model.predict(inputs).reshape(len(rows), self.horizon)
+        forecast: FloatArray = last[:, None] + scale[:, None] * found
+        return forecast
+
+    def _inputs(
+        self, panel: Panel, rows: IntArray, positions: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        lags, level, scale = lags_at(panel, rows, positions, self.window)
+        values = level[:, None] + scale[:, None] * lags
+        at = panel.offsets[rows] + positions
+        last, long_scale = values[:, 0], panel.moments.numpy()[at, _LONG_SCALE].astype(np.float64)
+        ahead = at[:, None] + np.arange(self.horizon + 1)
+        covariates = panel.covariates.numpy().astype(np.float64)
+        if panel.covariates_observed is not None:
+            covariates = np.where(panel.covariates_observed.numpy(), covariates, 0.0)
+        known = np.concatenate([covariates, panel.calendar.numpy()], axis=1)
+        # Past columns are not known ahead; their values there are left out.
+        future = known[ahead[:, 1:]][..., self.past :]
+        static = panel.static.numpy()[rows]
+        window = (values - last[:, None]) / long_scale[:, None]
+        level_now = (last - values[:, -1]) / long_scale
+        parts = [window[:, 1:-1], level_now[:, None], known[at], future.reshape(len(rows), -1), static]
+        return np.concatenate(parts, axis=1), last, long_scale

@@ -1,0 +1,242 @@
+"""Every estimator can be studied, and can ask for a study itself: `layers="auto"`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gatestack as gs
+from gatestack.errors import ArgumentError, DataError, ModelFileError
+from gatestack.study import DepthPlan, DepthRange, depth, run_depth_study
+from gatestack.tasks import estimator
+from gatestack.tasks.labelled import Architecture
+from gatestack.tasks.labelled.folded import deal_folds
+
+RANDOM = np.random.default_rng(0)
+PLAIN = Architecture(recipe="plain", bidirectional=False)
+WAVES = [np.sin(np.arange(16) * (1 + case % 2)) + 0.3 * RANDOM.normal(size=16) for case in range(24)]
+SERIES = pl.DataFrame(
+    {"ds": range(160), "y": np.sin(np.arange(160) * 2 * np.pi / 8) + 0.3 * RANDOM.normal(size=160)}
+)
+
+ESTIMATORS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "forecaster": (
+        gs.Forecaster(2, layers="auto", hidden_size=4, window=8, season=8, max_steps=2),
+        SERIES,
+        {},
+    ),
+    "classifier": (
+        gs.Classifier(layers="auto", hidden_size=4, max_steps=2),
+        WAVES,
+        {"y": np.array(["slow", "fast"] * 12)},
+    ),
+    "regressor": (
+        gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN),
+        WAVES,
+        {"y": np.arange(24.0)},
+    ),
+    "detector": (
+        gs.AnomalyDetector(layers="auto", hidden_size=4, window=8, max_steps=2),
+        SERIES,
+        {"train": 0.9},
+    ),
+}
+PLAIN_ANSWERS = {
+    "forecaster": {"last_value", "seasonal_naive", "drift", "linear", "perceptron"},
+    "classifier": {"majority", "1-nn", "linear", "perceptron", "kernels"},
+    "regressor": {"mean", "1-nn", "linear", "perceptron"},
+    "detector": {"last_value", "mean", "perceptron"},
+}
+FINE = {"classifier": "log_loss"}
+SMALL = DepthPlan(depths=DepthRange(1, 2), seeds=1)
+each = pytest.mark.parametrize("kind", ESTIMATORS)
+
+
+@pytest.fixture
+def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `layers="auto"` look at few folds and depths."""
+    monkeypatch.setattr(depth, "DepthPlan", lambda: SMALL)
+    monkeypatch.setattr(estimator, "_FOLDS", 2)
+
+
+@each
+def test_each_fit_is_scored_on_what_it_did_not_see(kind: str) -> None:
+    model, data, options = ESTIMATORS[kind]
+    task = model.folded_task(data, options, folds=2)
+    plain, network = task.plain(0, 0), task.network((4, 4), 1, 0)
+    assert set(plain.scores) == PLAIN_ANSWERS[kind]
+    assert all(np.isfinite(score) for score in (*plain.scores.values(), *network.scores.values()))
+    assert set(network.scores) == {"gatestack"}
+    assert network.training is not None
+    assert network.parameters is not None
+    assert network.parameters > task.network((4,), 1, 0).parameters
+    assert network.step_ms > 0
+    assert network.step_bytes >= 4 * network.parameters
+    # The same fit gives the same score, another seed or fold another one; an accuracy is too coarse to tell.
+    fine = model.folded_task(data, options, folds=2, measure=FINE.get(kind))
+    scores = [fine.network((4, 3), fold, seed).training for fold, seed in ((1, 0), (1, 0), (0, 0), (1, 1))]
+    assert scores[0] == scores[1]
+    assert len(set(scores)) == 3
+    assert model.layers == "auto"
+    assert not model.__sklearn_is_fitted__()
+
+
+@each
+def test_the_identity_tells_data_and_settings_apart(kind: str) -> None:
+    model, data, options = ESTIMATORS[kind]
+    task = model.folded_task(data, options, folds=2)
+    assert task.identity == model.folded_task(data, options, folds=2).identity
+    other = type(model)(**model._parameters() | {"max_steps": 3})
+    assert other.folded_task(data, options, folds=2).identity != task.identity
+    fewer = data[:20] if isinstance(data, list) else data.head(150)
+    if "y" in options:
+        options = {"y": options["y"][:20]}
+    assert model.folded_task(fewer, options, folds=2).identity != task.identity
+
+
+@each
+@pytest.mark.usefixtures("small_study")
+def test_auto_takes_what_a_study_chose_and_keeps_the_evidence(kind: str, tmp_path: Path) -> None:
+    model, data, options = ESTIMATORS[kind]
+    model = type(model)(**model._parameters())
+    study = run_depth_study(model.folded_task(data, options, folds=2), SMALL)
+    model.fit(data, **options)
+    assert model.depth_.chosen == study.chosen
+    assert [row.score for row in model.depth_.rows] == [row.score for row in study.rows]
+    network = model.fitted_.members[0].network if hasattr(model.fitted_, "members") else model.fitted_.network
+    assert network.shape.widths == (4,) * study.chosen
+    assert model.layers == "auto"
+    loaded = gs.load(model.save(tmp_path / "model"))
+    assert loaded.depth_ == model.depth_
+    assert loaded.layers == "auto"
+    assert str(loaded.depth_.sentence) == model.depth_.sentence
+
+
+@pytest.mark.usefixtures("small_study")
+def test_without_auto_there_is_no_evidence(tmp_path: Path) -> None:
+    model = gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN)
+    model.fit(WAVES, np.arange(24.0))
+    assert model.depth_ is not None
+    model.set_params(layers=1).fit(WAVES, np.arange(24.0))
+    assert model.depth_ is None
+    folder = model.save(tmp_path / "model")
+    assert '"depth"' not in (folder / "model.json").read_text()
+
+
+@pytest.mark.usefixtures("small_study")
+def test_damaged_evidence_is_refused(tmp_path: Path) -> None:
+    model = gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN)
+    folder = model.fit(WAVES, np.arange(24.0)).save(tmp_path / "model")
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace('"chosen"', '"taken"'))
+    with pytest.raises(ModelFileError, match="the study of depth"):
+        gs.load(folder)
+
+
+@pytest.mark.usefixtures("small_study")
+def test_a_study_of_a_fit_goes_on_beside_its_checkpoints(tmp_path: Path) -> None:
+    run = gs.training.RunFolder(path=tmp_path / "run", progress=False)
+    model = gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN)
+    model.fit(WAVES, np.arange(24.0), run=run)
+    assert (tmp_path / "run" / "study.db").is_file()
+
+
+def test_where_no_layer_is_worth_it_one_is_taken_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = DepthPlan(depths=DepthRange(0, 1), seeds=1, min_gain=1e9)
+    monkeypatch.setattr(depth, "DepthPlan", lambda: plan)
+    model = gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN)
+    with pytest.warns(UserWarning, match="No layers: .* This Regressor has one layer all the same"):
+        model.fit(WAVES, np.arange(24.0))
+    assert model.depth_ is not None
+    assert model.depth_.chosen == 0
+    assert model.fitted_.members[0].network.shape.widths == (4,)
+
+
+@pytest.mark.usefixtures("small_study")
+def test_cross_validation_chooses_inside_each_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def note(task: Any, plan: Any, **options: Any) -> Any:
+        seen.append(len(task.data))
+        return original(task, plan, **options)
+
+    original = depth.run_depth_study
+    monkeypatch.setattr(depth, "run_depth_study", note)
+    model = gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN)
+    model.cross_validate(WAVES, np.arange(24.0), folds=2)
+    assert seen == [12, 12]
+
+
+def test_groups_stay_together() -> None:
+    groups, answers = np.repeat(np.arange(8), 3), np.tile([0, 1, 1], 8)
+    for classes in (True, False):
+        dealt = deal_folds(answers, 4, groups, classes=classes, seed=0)
+        assert all(len(set(dealt[groups == group])) == 1 for group in range(8))
+        assert set(dealt) == {0, 1, 2, 3}
+    with pytest.raises(ArgumentError, match="8 names"):
+        deal_folds(answers, 9, groups, classes=True, seed=0)
+
+
+def test_rolling_origins_look_only_back() -> None:
+    model, data, _ = ESTIMATORS["forecaster"]
+    task = model.folded_task(data, {}, folds=2)
+    assert task.ends[:, 0].tolist() == [96, 128, 160]
+    # What comes after a block changes nothing in it.
+    changed = data.with_columns(pl.when(pl.col("ds") >= 128).then(999.0).otherwise("y").alias("y"))
+    later = model.folded_task(changed, {}, folds=2)
+    assert later.network((4,), 0, 0).scores == task.network((4,), 0, 0).scores
+    assert later.plain(0, 0).scores == task.plain(0, 0).scores
+
+
+def test_the_detectors_study_reads_nothing_after_the_training_part() -> None:
+    model, data, _ = ESTIMATORS["detector"]
+    changed = data.with_columns(pl.when(pl.col("ds") >= 144).then(999.0).otherwise("y").alias("y"))
+    one, two = (model.folded_task(frame, {"train": 0.9}, folds=2) for frame in (data, changed))
+    assert one.network((4,), 1, 0).scores == two.network((4,), 1, 0).scores
+    assert one.identity == two.identity
+
+
+def test_a_reconstruction_has_principal_components_beside_it() -> None:
+    model = gs.AnomalyDetector("reconstruction", hidden_size=4, window=8, max_steps=2)
+    task = model.folded_task(SERIES, {}, folds=2)
+    scores = task.plain(1, 0).scores
+    assert set(scores) == {"mean", "components"}
+    assert scores["components"] < scores["mean"]
+
+
+def test_a_perceptron_learns_a_map_without_memory() -> None:
+    x = RANDOM.normal(size=600)
+    frame = pl.DataFrame({"ds": range(600), "y": np.sin(2 * x), "x": x})
+    model = gs.Forecaster(1, hidden_size=16, window=4, season=None, max_steps=2)
+    scores = model.folded_task(frame, {"future": ["x"]}, folds=2).plain(1, 0).scores
+    assert scores["perceptron"] < 0.6 * scores["linear"]
+
+
+def test_other_measures() -> None:
+    model, data, options = ESTIMATORS["classifier"]
+    task = model.folded_task(data, options, folds=2, measure="log_loss")
+    assert (task.measure.label, task.measure.better) == ("log loss", "lower")
+    assert "1-nn" not in task.plain(0, 0).scores  # it gives names, no probabilities
+    with pytest.raises(ArgumentError, match="there is no measure 'log-loss'"):
+        model.folded_task(data, options, folds=2, measure="log-loss")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "folds", "text"),
+    [
+        ("forecaster", {"targt": "y"}, 2, "has no option 'targt'"),
+        ("detector", {"tain": 0.5}, 2, "has no option 'tain'"),
+        ("classifier", {"z": 1}, 2, "has no option 'z'"),
+        ("forecaster", {}, 40, "40 blocks of a horizon"),
+        ("detector", {"train": 20}, 30, "cannot be cut into 30 blocks"),
+        ("regressor", {"y": np.arange(24.0)}, 25, "24 cases cannot be dealt to 25 folds"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(kind: str, options: dict[str, Any], folds: int, text: str) -> None:
+    model, data, _ = ESTIMATORS[kind]
+    with pytest.raises((ArgumentError, DataError), match=text):
+        model.folded_task(data, options, folds=folds)
