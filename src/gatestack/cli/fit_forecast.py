@@ -9,7 +9,21 @@ import typer
 
 from gatestack.cli.command import INTERRUPTED
 from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
-from gatestack.cli.forecast_options import Distribution
+from gatestack.cli.forecast_options import (
+    AddUpBy,
+    Distribution,
+    Forecasts,
+    Future,
+    Intervals,
+    Past,
+    Series,
+    ShortSeries,
+    Static,
+    Step,
+    Sums,
+    Target,
+    Time,
+)
 from gatestack.cli.options import (
     AsJson,
     DataFile,
@@ -26,6 +40,8 @@ from gatestack.cli.options import (
 )
 from gatestack.cli.run_folder import open_training, remove_training, unfinished
 from gatestack.cli.series_files import Wide, read_series, series_followed_by
+from gatestack.cli.storage import check_table_path, write_table
+from gatestack.cli.sums import with_sums
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
 if TYPE_CHECKING:
@@ -42,56 +58,14 @@ _DATA, _MODEL, _TRAINING, _BACKTEST, _OUTPUT = "Data", "Model", "Training", "Bac
 def fit_forecast(
     file: DataFile,
     *,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column to forecast.  [default: y]", rich_help_panel=_DATA),
-    ] = None,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of times.  [default: ds, or the only column of times]",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of keys, for many series.  [default: unique_id if there]",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    past: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", help="Column known up to now; repeat for more.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    future: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", help="Column known for the horizon too; repeat for more.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    static: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", help="Column with one value per series; repeat for more.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    frequency: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STEP",
-            help="The step, such as 1h, 1d, B, 1mo.  [default: found in the times]",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    short_series: Annotated[
-        Literal["error", "skip", "keep"],
-        typer.Option(help="What to do with series shorter than window + horizon.", rich_help_panel=_DATA),
-    ] = "error",
+    target: Target = None,
+    time: Time = None,
+    series: Series = None,
+    past: Past = None,
+    future: Future = None,
+    static: Static = None,
+    frequency: Step = None,
+    short_series: ShortSeries = "error",
     wide: Wide = False,
     horizon: Annotated[
         int, typer.Option(metavar="N", min=1, help="Steps ahead.", rich_help_panel=_MODEL, show_default=False)
@@ -140,6 +114,9 @@ def fit_forecast(
         Literal["lstm", "gru", "rnn"], typer.Option(help="Kind of the layers.", rich_help_panel=_MODEL)
     ] = "lstm",
     distribution: Distribution = "quantiles",
+    intervals: Intervals = "model",
+    sums: Sums = None,
+    add_up_by: AddUpBy = "mint-shrink",
     dropout: Annotated[
         float,
         typer.Option(
@@ -207,6 +184,7 @@ def fit_forecast(
             rich_help_panel=_BACKTEST,
         ),
     ] = None,
+    forecasts: Forecasts = None,
     out: ModelOut,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -221,6 +199,8 @@ def fit_forecast(
     the model is saved.
     """
     refuse_existing(out, overwrite, replaceable=lambda path: (path / "model.json").is_file())
+    if forecasts is not None:
+        check_table_path(forecasts, overwrite)
     training = open_training(out, resume=resume, restart=restart)
     talk = Talk(quiet or as_json)
     talk.say("starting …")
@@ -237,6 +217,7 @@ def fit_forecast(
         season=parse_season(season),
         calendar="auto" if calendar == ["auto"] else tuple(calendar or ()),
         mode=mode,
+        intervals=intervals,
         architecture=Architecture(cell=cell, distribution=distribution, dropout=dropout, scaling=scaling),
         training=Training(
             batch_size=batch_size, learning_rate=learning_rate, patience=patience, device=device
@@ -253,6 +234,8 @@ def fit_forecast(
         "frequency": int(frequency) if frequency and frequency.isdecimal() else frequency,
         "short_series": short_series,
     }
+    if sums is not None:
+        model, columns = with_sums(model, columns, sums, add_up_by)
     held_out = _parse_test(test)
     table, after = read_series(file, wide=wide), None
     if isinstance(held_out, Path):
@@ -279,6 +262,9 @@ def fit_forecast(
         raise
     if not interrupted:
         remove_training(training)
+    if forecasts is not None and evaluation is not None:
+        write_table(forecasts, evaluation.forecasts)
+        talk.say(f"wrote {forecasts}: {evaluation.forecasts.height} rows")
     _print_outcome(model, out, evaluation, why_not, scored=scored, as_json=as_json)
     if interrupted:
         Talk(False).say(f"interrupted: the best model so far is saved in {out}; it was not backtested")

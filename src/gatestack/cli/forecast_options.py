@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["Distribution", "Paths"]
+__all__ = [
+    "AddUpBy",
+    "Distribution",
+    "Forecasts",
+    "Future",
+    "Intervals",
+    "Past",
+    "Paths",
+    "Series",
+    "ShortSeries",
+    "Static",
+    "Step",
+    "Sums",
+    "Target",
+    "Time",
+]
 
 Distribution = Annotated[
     Literal["quantiles", "normal", "student-t", "negative-binomial", "spline"],
@@ -20,4 +36,78 @@ Paths = Annotated[
         help="Recursive forecasters: sampled paths of each series, not intervals.  [default: none]",
         rich_help_panel="Data",
     ),
+]
+Sums = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN,…",
+        help="Forecast totals too, so that they add up: columns that name them, coarse to fine, or total.  "
+        "[default: none]",
+        rich_help_panel="Model",
+    ),
+]
+AddUpBy = Annotated[
+    Literal["mint-shrink", "wls", "bottom-up", "top-down"],
+    typer.Option(help="How --sums makes forecasts add up (see the guide).", rich_help_panel="Model"),
+]
+Intervals = Annotated[
+    Literal["model", "conformal", "adaptive"],
+    typer.Option(help="What corrects the intervals (see the guide).", rich_help_panel="Model"),
+]
+Forecasts = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write every scored forecast with its truth, .csv or .parquet, in Nixtla's layout.  "
+        "[default: none]",
+        rich_help_panel="Backtest",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column to forecast.  [default: y]", rich_help_panel="Data"),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of times.  [default: ds, or the only column of times]",
+        rich_help_panel="Data",
+    ),
+]
+Series = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of keys, for many series.  [default: unique_id if there]",
+        rich_help_panel="Data",
+    ),
+]
+Past = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Column known up to now; repeat for more.", rich_help_panel="Data"),
+]
+Future = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN", help="Column known for the horizon too; repeat for more.", rich_help_panel="Data"
+    ),
+]
+Static = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN", help="Column with one value per series; repeat for more.", rich_help_panel="Data"
+    ),
+]
+Step = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STEP",
+        help="The step, such as 1h, 1d, B, 1mo.  [default: found in the times]",
+        rich_help_panel="Data",
+    ),
+]
+ShortSeries = Annotated[
+    Literal["error", "skip", "keep"],
+    typer.Option(help="What to do with series shorter than window + horizon.", rich_help_panel="Data"),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,17 +9,16 @@ import typer
 
 from gatestack.cli.console import Talk, write_bytes
 from gatestack.cli.forecast_options import Paths
-from gatestack.cli.models import load_estimator, refuse_foreign
-from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, is_plain_file, refuse_existing
+from gatestack.cli.models import FORECASTERS, load_estimator, refuse_foreign
+from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet
 from gatestack.cli.series_files import Wide, read_series
-from gatestack.errors import ArgumentError, nearest_name
+from gatestack.cli.storage import check_table_path, write_table
+from gatestack.errors import ArgumentError
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["predict"]
-
-_ENDINGS = (".csv", ".parquet")
 
 
 def predict(
@@ -62,19 +60,12 @@ def predict(
     if out is not None:
         if as_json:
             raise ArgumentError("--out and --json exclude each other", expected="one of them")
-        if out.suffix.lower() not in _ENDINGS:
-            raise ArgumentError(
-                f"the ending is {out.suffix!r}",
-                where=str(out),
-                expected=" or ".join(_ENDINGS),
-                hint=nearest_name(out.suffix, _ENDINGS),
-            )
-        refuse_existing(out, overwrite, replaceable=is_plain_file)
+        check_table_path(out, overwrite)
 
     estimator = load_estimator(model, "predict")
     options = {} if future is None else {"future": future}
-    given = options | ({"wide": True} if wide else {}) | ({} if paths is None else {"paths": paths})
-    refuse_foreign(estimator, given, kind="forecaster")
+    refuse_foreign(estimator, options | ({"wide": True} if wide else {}), kind=FORECASTERS)
+    refuse_foreign(estimator, {} if paths is None else {"paths": paths}, kind="forecaster")
     table = None if data is None else read_series(data, wide=wide)
     predicted: pl.DataFrame
     if paths is None:
@@ -86,12 +77,5 @@ def predict(
     elif out is None:
         write_bytes(predicted.write_csv().encode())
     else:
-        from gatestack.cli.storage import write_output
-
-        content = io.BytesIO()
-        if out.suffix.lower() == ".csv":
-            predicted.write_csv(content)
-        else:
-            predicted.write_parquet(content)
-        write_output(out, content.getvalue())
+        write_table(out, predicted)
         Talk(quiet).say(f"wrote {out}: {predicted.height} rows")

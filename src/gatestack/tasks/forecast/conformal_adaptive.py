@@ -3,13 +3,17 @@
 The share of truths that an interval may miss is moved at each step t, for each step ahead k and each
 interval, by whether the truth at t lay in the interval that was given for it k steps before:
 
-    share_{t+1} = share_t + rate · (α - missed_t)                    missed_t is 1 or 0
+    share_{t+1} = share_t + rate / k · (α - missed_t)                missed_t is 1 or 0
 
 and the bounds are those of `gatestack.tasks.forecast.conformal` for that share. After each miss an interval
 is wider, after each hit a little narrower, so that in the long run it misses α of the truths whatever the
 series does: Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift". The error of a
 forecast k steps ahead is known k steps after it was made, and moves nothing before. A missing truth moves
 nothing.
+
+The paper has one rate. Here it is divided by k: forecasts k steps ahead from k neighbouring origins see much
+the same surprises, so that misses come in runs of about k. Undivided, such a run threw the share far off: on
+the training part of an hourly series, a day ahead, intervals were a third wider for the same coverage.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ __all__ = ["RATE", "AdaptiveShares"]
 FloatArray = npt.NDArray[np.float64]
 
 RATE = 0.02
-"""How far a miss moves the share."""
+"""How far a miss one step ahead moves the share; chosen on training parts among 0.002 to 0.05."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class AdaptiveShares:
         missed = ((value < low) | (value > high)).astype(np.float64)
         known = ~(np.isnan(value) | np.isnan(low))
         share = self.share.copy()
-        share[:, : len(self.given)] += np.where(known, RATE * (miscoverage(levels) - missed), 0.0)
+        rate = RATE / np.arange(1, len(self.given) + 1)[:, None]
+        share[:, : len(self.given)] += np.where(known, rate * (miscoverage(levels) - missed), 0.0)
         return AdaptiveShares(share, self.given)
 
     def after_forecast(self, quantiles: FloatArray) -> AdaptiveShares:

@@ -88,7 +88,7 @@ def shares_from_data(arrays: Arrays, *, series: int, horizon: int, levels: int) 
     """
     if not arrays:
         return None
-    sizes = {"share": (series, horizon, levels // 2)}
+    sizes: dict[str, tuple[int, ...]] = {"share": (series, horizon, levels // 2)}
     if "given" in arrays and arrays["given"].ndim == 4:
         sizes["given"] = (series, min(max(arrays["given"].shape[1], 1), horizon), horizon, levels)
     found = {name: array.shape for name, array in arrays.items()}
