@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatestack.convert.onnx.export import export_onnx
+from gatestack.data import Frequency, SeriesTable
 from gatestack.errors import DataError
 from gatestack.tasks.forecast import Forecaster, Origins
+from gatestack.tasks.forecast.cold_start import with_season_before
+from gatestack.tasks.forecast.prediction import read_like_fit
 from gatestack.tasks.forecast.split import origins_between, ranges
 
 from .tables import many_series, values_of
@@ -51,7 +54,7 @@ def test_a_few_short_series_do_not_set_the_window_of_all(make: Make) -> None:
     frame = many_series(lengths)
     kept = make(window=None, season=None).fit(frame, short_series="keep").fitted_.network.shape.window
     skipped = make(window=None, season=None).fit(frame, short_series="skip").fitted_.network.shape.window
-    assert (kept, skipped) == (20, 3)
+    assert (kept, skipped) == (12, 3)
 
 
 def test_series_that_are_all_too_short_are_refused(make: Make) -> None:
@@ -103,6 +106,75 @@ def test_from_one_value_the_forecast_stays_near_it(fitted: Forecaster, value: fl
     forecast = values_of(fitted.predict(pl.DataFrame({"unique_id": "n", "ds": ["2024-05-01"], "y": [value]})))
     assert np.isfinite(forecast).all()
     np.testing.assert_allclose(forecast, value, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["h", "mo", "B", "step"])
+def test_a_season_is_put_before_a_short_series(kind: str) -> None:
+    """Phases and times go on as they were, whatever the step; the end stays as it is."""
+    start = 0 if kind == "step" else np.datetime64("2024-01-31" if kind == "mo" else "2024-01-08", "us")
+    frequency = Frequency.parse(1 if kind == "step" else f"1{kind}" if kind != "B" else "B")
+    lengths, parts = {"one": 1, "four": 4, "eleven": 11, "twelve": 12, "long": 30}, []
+    for key, steps in lengths.items():
+        times = frequency.range(np.asarray(start), steps)
+        parts.append(
+            pl.DataFrame({"unique_id": key, "ds": times, "y": np.arange(steps) % 5, "x": np.arange(steps)})
+        )
+    frame = pl.concat(parts).with_columns(x=pl.when(pl.col("x") == 2).then(None).otherwise("x"))
+    table = SeriesTable.from_frame(frame, past=["x"], frequency=frequency)
+    longer = with_season_before(table, 12, (4, 10))
+    found = dict(zip(lengths, np.diff(longer.sequences.offsets), strict=True))
+    assert found == {"one": 1, "four": 12, "eleven": 21, "twelve": 12, "long": 30}
+    for row, steps in enumerate(lengths.values()):
+        begin, end = longer.sequences.offsets[row : row + 2]
+        mine = slice(table.sequences.offsets[row], table.sequences.offsets[row + 1])
+        np.testing.assert_array_equal(
+            longer.sequences.values[end - steps : end], table.sequences.values[mine]
+        )
+        assert np.array_equal(longer.times[end - steps : end], table.times[mine])
+        assert len(np.unique(np.diff(longer.times[begin:end].astype(np.int64)))) <= (
+            1 if kind in "hstep" else 4
+        )
+        season = 4 if steps == 4 else 10
+        target = longer.target_at(slice(begin, end))
+        assert np.array_equal(target[: end - begin - steps], target[season : end - begin - steps + season])
+    assert np.array_equal(longer.last_times, table.last_times)
+    assert longer.sequences.observed is not None
+    assert with_season_before(table, 12, ()) is table
+
+
+def test_short_series_are_forecast_by_their_season() -> None:
+    """From one season of a series that no fit saw: the season goes on, as it does not without it before."""
+    random = np.random.default_rng(0)
+    time = np.arange(150)
+    frame = pl.concat(
+        [
+            pl.DataFrame(
+                {"unique_id": f"s{phase}", "ds": time, "y": 50 + 9 * np.sin((time + phase) * 2 * np.pi / 12)}
+            )
+            for phase in range(8)
+        ]
+    ).with_columns(y=pl.col("y") + pl.Series(random.normal(size=1200)))
+    model = Forecaster(6, hidden_size=6, window=48, season=12, max_steps=20).fit(frame)
+    new = pl.DataFrame({"unique_id": "n", "ds": time[:13], "y": 80 + 9 * np.sin(time[:13] * 2 * np.pi / 12)})
+    truth = 80 + 9 * np.sin(np.arange(13, 19) * 2 * np.pi / 12)
+    error = np.abs(model.predict(new)["gatestack"].to_numpy() - truth).mean()
+    table = read_like_fit(model.fitted_, new, new)
+    raw = model.fitted_.state_after(model.fitted_.panel(table))
+    without = model.fitted_.quantiles_ahead(raw, table, np.zeros((1, 6, 0), dtype=np.float32))[0, :, 3]
+    assert error < 1.5
+    assert error < 0.5 * np.abs(without - truth).mean()
+
+
+def test_scores_of_short_histories_are_those_of_their_forecasts(fitted: Forecaster) -> None:
+    frame = many_series({"n": 30})
+    table = read_like_fit(fitted.fitted_, frame, frame)
+    positions = np.array([1, 4, 6, 10, 11, 20])
+    found = fitted.fitted_.quantiles_at(
+        table, fitted.fitted_.panel(table), np.zeros_like(positions), positions
+    )
+    for place, position in enumerate(positions):
+        alone = values_of(fitted.predict(frame.head(int(position) + 1)))
+        np.testing.assert_allclose(np.sort(alone, axis=1), found[place], rtol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from gatestack.data.sequences import Sequences
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.autoregression import Autoregression
+from gatestack.tasks.forecast.cold_start import with_season_before
 from gatestack.tasks.forecast.conformal import Calibration
 from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.network import ForecastNetwork
@@ -76,6 +77,11 @@ class FittedForecast:
     def state_after(self, panel: Panel) -> SeriesState:
         """Run every series to its end."""
         return final_state(self.network, panel, windows=self.mode == "windows")
+
+    def state_of(self, table: SeriesTable) -> SeriesState:
+        """Run every series of a table to its end; see `cold_start.py` for those shorter than a window."""
+        shape = self.network.shape
+        return self.state_after(self.panel(with_season_before(table, shape.window, shape.seasons)))
 
     def quantiles_ahead(
         self, state: SeriesState, table: SeriesTable, future: npt.NDArray[np.float32]
@@ -170,20 +176,24 @@ class FittedForecast:
         Returns:
             shape (R, horizon, quantiles), ascending.
         """
-        if self.mode != "recursive":
-            windows = self.mode == "windows"
-            return forecast_at(self.network, panel, rows, positions, windows=windows)
+        # Sampling needs the state at the origin itself, and a history shorter than a window is lengthened:
+        # there, the series are run up to each origin anew.
+        shape, known = self.network.shape, positions + 1
+        short = (known < shape.window) & (known >= min(shape.seasons, default=shape.window))
+        anew = short | (self.mode == "recursive")
         result = np.empty((len(rows), self.horizon, len(self.levels)))
+        if not anew.all():
+            windows = self.mode == "windows"
+            result[~anew] = forecast_at(self.network, panel, rows[~anew], positions[~anew], windows=windows)
         past = len(table.columns.past) + 1
-        for position in np.unique(positions):
-            # Sampling needs the state at the origin itself, so the series are run up to each origin anew.
+        for position in np.unique(positions[anew]):
             here = np.flatnonzero(positions == position)
             part = cut_table(table, rows[here], np.full(len(here), position + 1))
             ahead = table.sequences.offsets[rows[here]][:, None] + position + np.arange(1, self.horizon + 1)
             # What lies past the end of the table has no truth to compare with, and moves no step before it.
             ahead = np.minimum(ahead, table.sequences.offsets[rows[here] + 1][:, None] - 1)
             future = table.sequences.values[ahead][..., past:].astype(np.float32)
-            result[here] = self.quantiles_ahead(self.state_after(self.panel(part)), part, future)
+            result[here] = self.quantiles_ahead(self.state_of(part), part, future)
         return result
 
     def scaling_of(self, table: SeriesTable) -> ScaleOverTime:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, quote_value
 from gatestack.tasks.forecast.autoregression import fit_autoregression, last_value_autoregression
+from gatestack.tasks.forecast.cold_start import with_season_before
 from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.conformal_fit import calibrate
 from gatestack.tasks.forecast.distributions import make_distribution
@@ -97,6 +98,9 @@ def fit_forecast(
     network.eval()
     baseline = fit_autoregression(panel, lengths, window=window, horizon=plan.horizon, seasons=seasons)
     kept = np.maximum(lengths - max(window, 3 * plan.horizon), 0)
+    whole, run = with_season_before(table, window, seasons), panel
+    if whole is not table:
+        run = Panel.from_table(whole, own_scale or TrailingScale(len(lengths), window), plan.calendar)
     fitted = FittedForecast(
         network=network,
         horizon=plan.horizon,
@@ -108,7 +112,7 @@ def fit_forecast(
         series_scale=own_scale,
         autoregression=baseline,
         tail=cut_table(table, np.arange(len(lengths)), lengths, kept, copy=True),
-        state=final_state(network, panel, windows=plan.mode == "windows"),
+        state=final_state(network, run, windows=plan.mode == "windows"),
         record=record,
         seed=plan.seed,
     )

@@ -153,8 +153,8 @@ class Forecaster(ScoredForecaster):
             future: columns known ahead as well.
             static: columns with one value per series.
             frequency: the step, such as `"1h"`; None finds it in the times.
-            short_series: of those shorter than a window and a horizon: `"skip"` leaves them out; `"keep"` learns
-                from what they have and forecasts them too, from their first value on.
+            short_series: of those shorter than a window and a horizon: `"skip"` leaves them out; `"keep"`
+                learns from what they have and forecasts them too, from their first value on.
             run: folder for checkpoints, resuming, progress bar.
 
         Returns:

@@ -90,8 +90,8 @@ def read_history(fitted: FittedForecast, frame: Frame | None, future: Frame | No
                 source=str(frame) if isinstance(frame, str | Path) else None,
             )
         table = read_like_fit(fitted, data, frame)
-        panel = fitted.panel(table)
-        state, shares = fitted.state_after(panel), shares_after(fitted, table, panel)
+        state = fitted.state_of(table)
+        shares = fitted.shares and shares_after(fitted, table, fitted.panel(table))
     return History(table, state, shares, _needed_future(table, future, fitted.horizon, where))
 
 

@@ -69,9 +69,8 @@ def updated(fitted: FittedForecast, frame: Frame, future: Frame | None) -> Fitte
     if len(new):
         lengths = np.diff(table.sequences.offsets)
         first = cut_table(table, new, lengths[new])
-        panel = fitted.panel(first)
-        state = SeriesState.join([state, fitted.state_after(panel)])
-        begun = shares_after(fitted, first, panel)
+        state = SeriesState.join([state, fitted.state_of(first)])
+        begun = fitted.shares and shares_after(fitted, first, fitted.panel(first))
         shares = None if shares is None or begun is None else AdaptiveShares.join([shares, begun])
         longer = join_tables(longer, first, kept)
     return replace(fitted, tail=longer, state=state, shares=shares)
