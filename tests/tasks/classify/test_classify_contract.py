@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -227,11 +229,49 @@ def test_whole_numbers_come_back_as_whole_numbers() -> None:
         (np.zeros((0, 5)), [], "0 sample"),
         ("no/such.ts", None, "no such file"),
         ("a.ts", [0, 1], "brings its own"),
+        (np.full((4, 5), np.nan), [0, 1, 0, 1], "no value of any case is known"),
+        (np.zeros((4, 5)), np.array(["a", None, "a", "b"], dtype=object), "y of case 1 is missing"),
+        (np.zeros((4, 5)), np.array(["a", 7, "a", "b"], dtype=object), "text and int, as in case 1: '7'"),
+        (np.zeros((4, 5)), [0.0, np.nan, 0.0, 1.0], "contains NaN"),
     ],
 )
 def test_bad_data_is_refused_in_fit(X: Any, y: Any, reason: str) -> None:
     with pytest.raises((DataError, ArgumentError), match=reason):
         small_classifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "reason"),
+    [
+        (np.array([1.0, 2.0, 1e300, 0.0]), r"target of case 2 is 1e\+300"),
+        (np.array(["1.5", "2", "many", "0"]), "y of case 2 is 'many'"),
+        (np.array([1.0, None, 2.0, 3.0], dtype=object), "y of case 1 is 'None'"),
+        (np.array([1.0, np.nan, 2.0, 3.0]), "contains NaN"),
+    ],
+)
+def test_targets_that_are_no_numbers_are_named_by_their_case(y: Any, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        small_regressor().fit(np.random.default_rng(0).normal(size=(4, 5)), y)
+
+
+def test_a_case_without_a_value_is_no_reason_to_refuse_the_others() -> None:
+    values = np.random.default_rng(0).normal(size=(6, 5))
+    values[2] = np.nan
+    model = small_classifier().fit(values, [0, 1, 0, 1, 0, 1])
+    assert np.isfinite(model.predict_proba(np.full((1, 5), np.nan))).all()
+
+
+def test_classes_may_have_any_name(tmp_path: Path) -> None:
+    names = np.array(["a,b", 'ü "q"', " ", "a\nb"] * 3)
+    series, _ = waves(12)
+    model = small_classifier().fit(series, names)
+    model.save(tmp_path / "m")
+    table = Classifier.load(tmp_path / "m").predict_frame(series)
+    assert set(table["predicted"]) <= set(names)
+    assert table.columns[2:] == [f"probability-{name}" for name in sorted(set(names))]
+    head, *rows = csv.reader(io.StringIO(table.write_csv(), newline=""))
+    assert head == table.columns
+    assert [row[1] for row in rows] == table["predicted"].to_list()
 
 
 def test_a_class_weight_for_no_class_offers_the_nearest() -> None:

@@ -56,6 +56,7 @@ def read_for_fit(estimator: BaseEstimator, X: Any, y: Any, kind: TargetKind) -> 
         data = _joined(read_labelled(X, need_labels=False).sequences, y, kind)
         _set_width(estimator, data.sequences.num_features)
     _check_steps(data)
+    _check_learnable(data)
     return data
 
 
@@ -196,17 +197,45 @@ def _joined(sequences: Sequences, y: Any, kind: TargetKind) -> LabelledSequences
         raise ArgumentError("y cannot be None: the data brings no labels", expected="y, one for each case")
     try:
         given = column_or_1d(y, warn=True)  # type: ignore[no-untyped-call]
+        _check_kinds(given, kind)
         if kind == "classes":
             check_classification_targets(given)  # type: ignore[no-untyped-call]
         else:
             given = np.asarray(given, dtype=np.float64)
     except (ValueError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(str(error)) from error
     if kind == "numbers":
         if not np.isfinite(given).all():
             raise DataError("Input y contains NaN or infinity.", expected="finite numbers")
         return LabelledSequences(sequences, targets=given)
     return LabelledSequences(sequences, given, classes=tuple(np.unique(given).tolist()))
+
+
+def _check_kinds(y: npt.NDArray[Any], kind: TargetKind) -> None:
+    """Raise a `DataError` that names the case where y holds what NumPy's own errors would hide."""
+    if kind == "numbers" and y.dtype.kind in "OUS":
+        for case, value in enumerate(y):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"y of case {case} is {quote_value(value)}",
+                    expected="a number",
+                    hint="use Classifier (fit classify) to name classes",
+                ) from None
+    if kind == "classes" and y.dtype == object:
+        kinds = {type(value) for value in y}
+        nothing = [case for case, value in enumerate(y) if value is None]
+        if nothing:
+            raise DataError(f"y of case {nothing[0]} is missing", hint="leave the case out")
+        if str in kinds and len(kinds) > 1:
+            other = next(case for case, value in enumerate(y) if not isinstance(value, str))
+            raise DataError(
+                f"y mixes text and {type(y[other]).__name__}, as in case {other}: {quote_value(y[other])}",
+                expected="classes of one kind",
+            )
 
 
 def _set_width(estimator: Any, channels: int) -> None:
@@ -228,4 +257,20 @@ def _check_steps(data: LabelledSequences) -> None:
             where=f"{data.source}, step {int(huge[0] - sequences.offsets[case])}",
             expected=f"at most {_LARGEST:.0e}, whose square float32 can hold",
             hint="scale the values down",
+        )
+
+
+def _check_learnable(data: LabelledSequences) -> None:
+    sequences = data.sequences
+    if sequences.observed is not None and not sequences.observed.any():
+        raise DataError("no value of any case is known", where=data.source, expected="numbers")
+    if data.targets is None:
+        return
+    far = np.flatnonzero(np.abs(data.targets) > _LARGEST)
+    if len(far):
+        raise DataError(
+            f"the target of case {int(far[0])} is {data.targets[int(far[0])]:.3g}",
+            where=data.source,
+            expected=f"at most {_LARGEST:.0e}, whose square float32 can hold",
+            hint="scale the targets down",
         )
