@@ -16,7 +16,7 @@ from gatestack.errors import ArgumentError, NotFittedError, StorageError
 from gatestack.reports import render_report
 from gatestack.reports.forecast import draw_backtest_picture
 from gatestack.reports.forecast.material import evenly
-from gatestack.tasks.forecast import ForecastEvaluation, Skill
+from gatestack.tasks.forecast import CoherentForecaster, ForecastEvaluation, Origins, Skill
 from gatestack.tasks.forecast.skill import skill_sentence
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -98,7 +98,7 @@ def test_page_loads_nothing(page: str) -> None:
 def test_every_figure_has_a_caption_and_a_label(page: str) -> None:
     read = Page(page)
     pictures = [attributes for tag, attributes in read.elements if tag == "svg"]
-    assert len(pictures) == read.count("figure") == read.count("figcaption") == 5 + 6
+    assert len(pictures) == read.count("figure") == read.count("figcaption") == 6 + 6
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in pictures)
 
 
@@ -142,6 +142,50 @@ def test_the_top_says_in_words_how_the_model_stands(
     changed = replace(evaluation, skill=skill, sentence=skill_sentence(skill, 40))
     text = render_report(model, evaluation=changed)
     assert text.index(mark) < text.index(says) < text.index("<h2")
+
+
+def test_a_copy_of_the_last_value_is_named_at_the_top(page: str) -> None:
+    walk = np.cumsum(np.random.default_rng(1).normal(size=300))
+    frame = pl.DataFrame({"ds": range(300), "y": walk})
+    model = Forecaster(1, hidden_size=4, max_steps=3, window=10, season=None)
+    evaluation = model.backtest(frame, origins=Origins(test=100, step=1))
+    assert evaluation.copying.copies
+    text = render_report(model.fit(frame), evaluation=evaluation)
+    assert text.index("The last value in disguise") < text.index("<h2")
+    assert "The last value in disguise" not in page
+    assert "origins are too few to say whether the forecast copies" in page
+
+
+def test_intervals_are_told_with_their_widths(
+    fitted: tuple[Forecaster, ForecastEvaluation], page: str
+) -> None:
+    row = fitted[1].intervals.row(-1, named=True)
+    held = " ".join(f"{100 * row[name]:.1f} %" for name in ("coverage", "coverage_first", "coverage_last"))
+    whole, first, last = held.replace(" %", "").split()
+    assert f"{whole} % ({first} %, {last} %)" in Page(page).texts
+    assert "The intervals are as the model learned them." in Page(page).texts
+
+
+def test_forecasts_that_add_up_have_a_page_with_their_levels() -> None:
+    frame = pl.concat(
+        [
+            weekly().with_columns(pl.col("y") * (place + 1), unique_id=pl.lit(name))
+            for place, name in enumerate("ab")
+        ]
+    )
+    noise = np.random.default_rng(3).normal(size=frame.height)
+    frame = frame.with_columns(y=pl.col("y") + pl.Series(noise))
+    model = CoherentForecaster(small(), method="wls")
+    evaluation = model.backtest(frame)
+    text = render_report(model.fit(frame), evaluation=evaluation, data=frame)
+    read = Page(text)
+    assert not read.open
+    for word in ("incoherent", "total", "total (1), unique_id (2)", "wls"):
+        assert word in read.texts, word
+    assert "before its forecasts were made to add up" in text
+    assert "model = CoherentForecaster(gs.Forecaster(3" in text
+    assert "--sums total --add-up-by wls" in text
+    assert "Adding up makes the error" in text
 
 
 def test_without_scores_it_says_that_there_are_none(fitted: tuple[Forecaster, ForecastEvaluation]) -> None:

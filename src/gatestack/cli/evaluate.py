@@ -9,7 +9,7 @@ import typer
 
 from gatestack.cli.console import Talk, print_evaluation, print_json
 from gatestack.cli.labelled_options import WithMiniRocket
-from gatestack.cli.models import load_estimator, refuse_foreign
+from gatestack.cli.models import FORECASTERS, load_estimator, refuse_foreign
 from gatestack.cli.options import AsJson, ModelFolderPath, Quiet
 from gatestack.cli.series_files import Wide, read_series, series_followed_by
 
@@ -64,7 +64,7 @@ def evaluate(
     layout: dict[str, object] = ({"wide": True} if wide else {}) | (
         {} if history is None else {"history": history}
     )
-    refuse_foreign(estimator, options | layout, kind="forecaster")
+    refuse_foreign(estimator, options | layout, kind=FORECASTERS)
     if minirocket:
         refuse_foreign(estimator, {"minirocket": True}, kind=("classifier", "regressor"))
         options["minirocket"] = True

@@ -11,7 +11,10 @@ from gatestack.errors import ArgumentError
 if TYPE_CHECKING:
     from gatestack.tasks.estimator import Estimator
 
-__all__ = ["load_estimator", "refuse_foreign"]
+__all__ = ["FORECASTERS", "load_estimator", "refuse_foreign"]
+
+FORECASTERS = ("forecaster", "coherent forecaster")
+"""Kinds of models that forecast."""
 
 
 def load_estimator(path: Path, command: str) -> Any:

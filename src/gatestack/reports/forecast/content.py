@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,23 @@ import numpy as np
 from gatestack.data.series_table import SeriesTable
 from gatestack.reports.forecast.material import Material
 from gatestack.reports.template import NO_SCORES
-from gatestack.tasks.forecast import Forecaster, ForecastEvaluation, recency
+from gatestack.tasks.forecast import (
+    CoherentEvaluation,
+    CoherentForecaster,
+    Forecaster,
+    ForecastEvaluation,
+    recency,
+)
+from gatestack.tasks.forecast.hierarchy_evaluation import INCOHERENT
 
 __all__ = [
     "check_recency",
+    "interval_kind",
     "list_facts",
     "list_gaps",
+    "list_intervals",
     "list_settings",
+    "list_sums",
     "skill_notes",
     "verdict_of",
 ]
@@ -28,6 +40,8 @@ def verdict_of(evaluation: ForecastEvaluation | None) -> dict[str, str]:
     if evaluation is None:
         return NO_SCORES
     worst = min(evaluation.skill.values(), key=lambda skill: skill.value)
+    if evaluation.copying.copies:
+        return {"kind": "loses", "mark": "The last value in disguise", "text": evaluation.sentence}
     if worst.low is not None and worst.low > 0:
         return {"kind": "wins", "mark": "Better than every baseline", "text": evaluation.sentence}
     if worst.high is not None and worst.high < 0:
@@ -38,8 +52,43 @@ def verdict_of(evaluation: ForecastEvaluation | None) -> dict[str, str]:
 
 def skill_notes(evaluation: ForecastEvaluation | None) -> dict[str, str]:
     """Say of each baseline how much lower the error of the model is, with its interval."""
-    skills = {} if evaluation is None else evaluation.skill
+    skills = {} if evaluation is None else dict(evaluation.skill)
+    if isinstance(evaluation, CoherentEvaluation):
+        skills[INCOHERENT] = evaluation.against_incoherent
     return {name: _skill_text(skill.value, skill.low, skill.high) for name, skill in skills.items()}
+
+
+def list_intervals(evaluation: ForecastEvaluation | None) -> list[dict[str, str]]:
+    """Say of each interval how often it held the truth and how wide it was, widest last."""
+    if evaluation is None:
+        return []
+    return [
+        {
+            "level": f"{row['level']:g} %",
+            "held": _of_steps(row, "coverage", lambda share: f"{100 * share:.1f} %"),
+            "width": _of_steps(row, "width", lambda width: f"{width:.4g}"),
+        }
+        for row in evaluation.intervals.iter_rows(named=True)
+    ]
+
+
+def interval_kind(model: Forecaster) -> str:
+    """Say where the intervals come from."""
+    corrected = "corrected by the model's errors on a part of the data that trained nothing"
+    words = {
+        "model": "as the model learned them",
+        "conformal": corrected,
+        "adaptive": f"{corrected}, and go on learning from what comes true",
+    }
+    return f"The intervals are {words[model.intervals]}."
+
+
+def _of_steps(row: dict[str, Any], name: str, text: Callable[[float], str]) -> str:
+    """Write a number of all steps, then those of the first and the last."""
+    whole, first, last = (
+        "–" if row[key] is None else text(row[key]) for key in (name, f"{name}_first", f"{name}_last")
+    )
+    return whole if first == last == whole else f"{whole} ({first}, {last})"
 
 
 def _skill_text(value: float, low: float | None, high: float | None) -> str:
@@ -99,6 +148,15 @@ def list_settings(model: Forecaster) -> dict[str, str]:
     shown = {name: _text(value) for name, value in (inner | values).items()} | found
     return {name.replace("_", " "): text for name, text in sorted(shown.items())} | {
         "weights": f"{parameters:,}"
+    }
+
+
+def list_sums(model: CoherentForecaster) -> dict[str, str]:
+    """Say which totals there are and how they are made to add up."""
+    levels = Counter(model.hierarchy_.levels)
+    return {
+        "add up by": model.method,
+        "levels": ", ".join(f"{level} ({count:,})" for level, count in levels.items()),
     }
 
 

@@ -14,6 +14,7 @@ from gatestack.tasks.forecast import ForecastEvaluation
 from gatestack.tasks.forecast.plot import draw_bands, show_dates
 
 __all__ = [
+    "draw_copying",
     "draw_coverage",
     "draw_data",
     "draw_error_by_step",
@@ -30,6 +31,7 @@ _LINES = (
     (ACCENT, "^", (0, (1, 1.5))),
     (MUTED, "D", (0, (1, 1))),
     (ACCENT, "v", (0, (5, 1.5, 1, 1.5))),
+    (MODEL, "x", (0, (3, 1.5))),
 )
 
 
@@ -148,26 +150,56 @@ def draw_skill(evaluation: ForecastEvaluation) -> Figure:
     return figure
 
 
+def draw_copying(evaluation: ForecastEvaluation) -> Figure:
+    """Draw what the first step of the forecast adds to the last value, against what then happened."""
+    first = evaluation.forecasts.group_by("unique_id", "cutoff", maintain_order=True).first()
+    first = first.select(
+        "unique_id", added=pl.col(_OURS) - pl.col("last_value"), moved=pl.col("y") - pl.col("last_value")
+    )
+    size = pl.col("moved").abs().mean().over("unique_id")
+    scaled = first.filter(size > 0).select(pl.col("added", "moved") / size)
+    shown = scaled.gather(evenly(scaled.height, _MOST_POINTS)) if scaled.height else scaled
+    figure, (axis,) = new_axes(height=3.4)
+    axis.axline((0, 0), slope=1, color=INK, linewidth=1.0, label="comes true")
+    axis.axvline(0, color=ACCENT, linewidth=1.2, linestyle="--", label="a copy of the last value")
+    axis.plot(shown["added"].to_numpy(), shown["moved"].to_numpy(), ".", color=MODEL, markersize=4, alpha=0.6)
+    # A copy is recognised where both axes have the same scale.
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.set_xlabel("what the forecast adds to the last value")
+    axis.set_ylabel("what then happened")
+    axis.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 1.0))
+    return figure
+
+
 def draw_coverage(evaluation: ForecastEvaluation) -> Figure:
     """Draw how often the truth lay inside each interval, beside how often it should."""
-    own = evaluation.scores.filter(pl.col("model") == _OURS)
-    names = [name for name in own.columns if name.startswith("coverage-")][::-1]
-    figure, (axis,) = new_axes(height=1.2 + 0.38 * len(names))
-    for place, name in enumerate(names):
-        wanted, found = float(name.removeprefix("coverage-")) / 100, own[name][0]
-        first = place == 0
+    rows = evaluation.intervals.reverse().to_dicts()
+    ahead = evaluation.horizon
+    marks = [("coverage", "o", MODEL, "all steps" if ahead > 1 else "found", 6)]
+    if ahead > 1:
+        marks += [
+            ("coverage_first", "^", MUTED, "step 1", 5),
+            ("coverage_last", "s", ACCENT, f"step {ahead}", 5),
+        ]
+    figure, (axis,) = new_axes(height=1.4 + 0.38 * len(rows))
+    for place, row in enumerate(rows):
+        wanted, first = row["level"] / 100, place == 0
         axis.plot(
             wanted, place, "|", color=INK, markersize=16, markeredgewidth=2, label="wanted" if first else None
         )
-        if found is not None:
-            axis.plot([wanted, found], [place, place], color=MODEL, linewidth=2)
-            axis.plot(found, place, "o", color=MODEL, markersize=6, label="found" if first else None)
-    axis.set_yticks(range(len(names)), [f"{name.removeprefix('coverage-')} %" for name in names])
-    axis.set_ylim(-0.6, len(names) - 0.4)
+        if row["coverage"] is not None:
+            axis.plot([wanted, row["coverage"]], [place, place], color=MODEL, linewidth=2)
+        for name, mark, colour, label, size in marks:
+            if row[name] is not None:
+                axis.plot(
+                    row[name], place, mark, color=colour, markersize=size, label=label if first else None
+                )
+    axis.set_yticks(range(len(rows)), [f"{row['level']:g} %" for row in rows])
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlim(0, 1)
     axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axis.set_xlabel("truth inside the interval")
-    axis.legend(loc="lower left")
+    axis.legend(loc="lower left", ncols=4, bbox_to_anchor=(0, 1.0))
     return figure
 
 

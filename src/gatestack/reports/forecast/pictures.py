@@ -96,11 +96,17 @@ def draw_pictures(model: Forecaster, material: Material) -> dict[str, Picture]:
             "How much lower the scaled error is than each baseline's, with its 95 % interval from the block "
             "bootstrap. An interval that holds 0 leaves it open which is better.",
         )
-        if any(name.startswith("coverage-") for name in evaluation.scores.columns):
+        drawn["copying"] = (
+            figures.draw_copying(evaluation),
+            "What the first step of the forecast adds to the last value (across), against what then happened "
+            "(up); each dot is an origin, in units of what its series moves. A copy of the last value is a "
+            "column at 0, a forecast that comes true lies on the line.",
+        )
+        if evaluation.intervals.height:
             drawn["coverage"] = (
                 figures.draw_coverage(evaluation),
-                "How often the truth lay inside each interval (dot), and how often it should have (bar). "
-                "Left of the bar the intervals are too narrow.",
+                "How often the truth lay inside each interval, and how often it should have (bar). Left of "
+                "the bar the intervals are too narrow.",
             )
     return {
         name: Picture(inline_svg(figure, name=name, label=caption), caption)

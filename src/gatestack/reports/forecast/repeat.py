@@ -7,23 +7,26 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from gatestack.tasks.forecast import Architecture, Forecaster
+from gatestack.tasks.forecast import Architecture, CoherentForecaster, Forecaster
 
 __all__ = ["command_to_repeat", "python_to_repeat"]
 
 # Parameters of the Forecaster, and of the objects in it, that the command has an option for.
-_OPTIONS = ("layers", "hidden_size", "window", "season", "calendar", "mode", "max_steps", "seed")
+_OPTIONS = ("layers", "hidden_size", "window", "season", "calendar", "mode", "intervals", "max_steps", "seed")
 _ARCHITECTURE_OPTIONS = ("cell", "distribution", "dropout", "scaling")
 _TRAINING_OPTIONS = ("batch_size", "learning_rate", "patience", "device")
 _PLACEHOLDER = "FILE"
 
 
-def command_to_repeat(model: Forecaster, source: str | None) -> str | None:
+def command_to_repeat(
+    model: Forecaster, source: str | None, sums: CoherentForecaster | None = None
+) -> str | None:
     """Write the command that fits this model.
 
     Args:
         model: fitted.
         source: the file; None writes `FILE`.
+        sums: what makes its forecasts add up, or None.
 
     Returns:
         One line, or None where a setting has no option on the command line.
@@ -36,6 +39,8 @@ def command_to_repeat(model: Forecaster, source: str | None) -> str | None:
     for role in ("past", "future", "static"):
         for name in getattr(columns, role):
             words += [f"--{role}", name]
+    if sums is not None:
+        words += ["--sums", ",".join(sums.sums) or "total", "--add-up-by", sums.method]
     words += ["--horizon", str(model.horizon)]
     changed = _changed(model)
     for name in ("architecture", "training"):
@@ -48,8 +53,8 @@ def command_to_repeat(model: Forecaster, source: str | None) -> str | None:
     return shlex.join([*words, "--out", "MODEL"])
 
 
-def python_to_repeat(model: Forecaster, source: str | None) -> str:
-    """Write the Python lines that fit this model."""
+def python_to_repeat(model: Forecaster, source: str | None, sums: CoherentForecaster | None = None) -> str:
+    """Write the Python lines that fit this model; `sums` makes its forecasts add up, or is None."""
     columns = model.fitted_.tail.columns
     changed = _changed(model)
     arguments = [str(model.horizon)]
@@ -75,12 +80,16 @@ def python_to_repeat(model: Forecaster, source: str | None) -> str:
         if getattr(columns, role)
     ]
     lines = ["import gatestack as gs"]
+    made = f"gs.Forecaster({', '.join(arguments)})"
+    if sums is not None:
+        needed.append("CoherentForecaster")
+        made = f"CoherentForecaster({made}, {list(sums.sums)!r}, method={sums.method!r})"
     lines += [f"from gatestack.tasks.forecast import {', '.join(needed)}"] if needed else []
     return "\n".join(
         [
             *lines,
             "",
-            f"model = gs.Forecaster({', '.join(arguments)})",
+            f"model = {made}",
             f"model.fit({source or _PLACEHOLDER!r}, {', '.join(roles)})",
         ]
     )
