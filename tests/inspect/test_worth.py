@@ -45,15 +45,19 @@ def test_layers_taken_out_of_the_way_by_hand() -> None:
     held, _ = upper(below[real].mean(dim=0).expand_as(below), lengths=subject.lengths)
     close(row_of(table, 1, "held")["loss"], scored(reader, subject, held).mean())
 
-    losses = []
-    for shift in (1, 2, 3, 4, 5):
+    losses, drawn = [], torch.Generator().manual_seed(0)
+    for _ in range(5):
+        shifts = torch.randint(1, len(LENGTHS), (4,), generator=drawn)
         other = torch.zeros_like(below)
         for row, steps in enumerate(LENGTHS):
-            giver = (row - shift) % len(LENGTHS)
-            for t in range(steps):
-                other[row, t] = below[giver, min(t, LENGTHS[giver] - 1)]
+            for unit, shift in enumerate(shifts.tolist()):
+                giver = (row - shift) % len(LENGTHS)
+                for t in range(steps):
+                    other[row, t, unit] = below[giver, min(t, LENGTHS[giver] - 1), unit]
         losses.append(scored(reader, subject, upper(other, lengths=subject.lengths)[0]))
     close(row_of(table, 1, "shuffled")["loss"], torch.stack(losses).mean())
+    # Rows alone moved round below would be rows moved round above: the layers could not be told apart.
+    assert row_of(table, 1, "shuffled")["loss"] != pytest.approx(row_of(table, 2, "shuffled")["loss"])
 
 
 @torch.no_grad()
@@ -207,3 +211,23 @@ def test_probes_need_sequences_and_classes() -> None:
     assert probe_table([(1, np.zeros((9, 2)))], Truth(np.arange(9.0), "numbers")) is None
     assert probe_table([(1, np.zeros((30, 2)))], Truth(np.array([0] * 28 + [1] * 2), "classes")) is None
     assert probe_table([(1, np.zeros((30, 2)))], Truth(np.zeros(30), "numbers")) is None
+
+
+def test_attributions_that_do_not_add_up_are_said_to() -> None:
+    class Jump(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + 5 * torch.sigmoid(1e5 * (x[:, -1, 0] - 0.3))
+
+    torch.manual_seed(0)
+    subject = Subject(
+        title="a jump",
+        network=Jump().double(),
+        inputs=torch.randn(6, 4, C, dtype=torch.float64),
+        run=lambda network, x: Outcome(network(x)),
+        features=("a", "b", "c"),
+        sequences=tuple("abcdef"),
+    )
+    found = inspect_subject(subject)
+    above = int((subject.inputs[:, -1, 0] > 0.3).sum())
+    (note,) = [note for note in found.notes if "add up" in note]
+    assert note.startswith(f"the integrated gradients of {above} of 6 sequences")

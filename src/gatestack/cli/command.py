@@ -76,7 +76,19 @@ class Command(TyperCommand):
         return result
 
 
-_ORDER = ("demo", "fit", "predict", "evaluate", "report", "import", "export", "verify", "doctor", "bench")
+_ORDER = (
+    "demo",
+    "fit",
+    "predict",
+    "evaluate",
+    "inspect",
+    "report",
+    "import",
+    "export",
+    "verify",
+    "doctor",
+    "bench",
+)
 
 
 class Group(TyperGroup):

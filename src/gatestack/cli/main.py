@@ -19,6 +19,7 @@ from gatestack.cli.fit_detect import fit_detect
 from gatestack.cli.fit_forecast import fit_forecast
 from gatestack.cli.fit_regress import fit_regress
 from gatestack.cli.import_model import import_model
+from gatestack.cli.inspect import inspect
 from gatestack.cli.predict import predict
 from gatestack.cli.report import report
 from gatestack.cli.verify import verify
@@ -82,6 +83,7 @@ _add(fit, "regress", fit_regress, "Predict a number for a series.")
 _add(fit, "detect", fit_detect, "Raise alarms where a series is not as usual.")
 _add(app, "predict", predict, "Predict with a saved model, as a table.")
 _add(app, "evaluate", evaluate, "Score a saved model on data its fit did not see.")
+_add(app, "inspect", inspect, "Look into a saved model: gates, memory, the worth of layers.")
 _add(app, "report", report, "Make the report page of a saved model.")
 _add(app, "import", import_model, "Read a model of Keras, ONNX or torch and save it as ours.")
 _add(app, "export", export, "Write a model as ONNX, Keras or torch, with its proof.")

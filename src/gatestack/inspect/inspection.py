@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from gatestack.errors import ArgumentError
+from gatestack.runtime.durable import storage_error, write_atomically
 
 __all__ = ["TABLES", "Inspection"]
 
@@ -80,16 +82,24 @@ class Inspection:
         """Write each table as a Parquet file of its name.
 
         Args:
-            folder: that exists.
+            folder: made where it does not exist.
 
         Returns:
             The paths.
+
+        Raises:
+            StorageError: a file cannot be written.
         """
-        paths = []
+        target, paths = Path(folder), []
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, target, "write the tables") from error
         for name, table in self.tables.items():
-            path = Path(folder) / f"{name}.parquet"
-            table.write_parquet(path)
-            paths.append(path)
+            content = io.BytesIO()
+            table.write_parquet(content)
+            paths.append(target / f"{name}.parquet")
+            write_atomically(paths[-1], content.getvalue())
         return paths
 
     def __str__(self) -> str:

@@ -5,7 +5,8 @@ Three ways, each on the model as it is, nothing fitted again:
     bypassed    the output is the input; possible where they are equally wide, or where the stack adds the
                 input to the output anyway, and then the output is zero
     held        the output is its own mean over all sequences and steps, so that it says nothing any more
-    shuffled    each sequence gets the output of another one, so that it says something about the wrong one
+    shuffled    each unit shows what it shows in another sequence, each unit in another one, so that together
+                they say nothing about the sequence at hand; the mean of five shuffles
 
 The change of the loss is paired: per sequence, with its standard error over the sequences.
 """
@@ -113,8 +114,8 @@ def _changes(place: Place, call: LayerCall, way: str) -> list[_Change]:
         return [lambda y: _mean(y, steps)]
     if way == "shuffled":
         return [
-            lambda y, shift=shift: _of_another(y, steps, shift)  # type: ignore[misc]
-            for shift in _shifts(len(call.x))
+            lambda y, shifts=shifts: _of_others(y, steps, shifts)  # type: ignore[misc]
+            for shifts in _shifts(len(call.x), place.layer.output_size)
         ]
     if place.residual:
         return [torch.zeros_like]
@@ -123,9 +124,12 @@ def _changes(place: Place, call: LayerCall, way: str) -> list[_Change]:
     return [lambda y: steps.cleared(call.x) if y.dim() == 3 else steps.last(call.x)]
 
 
-def _shifts(rows: int) -> list[int]:
-    """Give by how many places rows are moved round: never by none."""
-    return sorted({1 + number * (rows - 1) // _SHUFFLES for number in range(_SHUFFLES)} & set(range(1, rows)))
+def _shifts(rows: int, units: int) -> list[Tensor]:
+    """Draw by how many rows each unit is moved round, five times: never by none, so that all are wrong."""
+    if rows < 2:
+        return []
+    drawn = torch.Generator().manual_seed(0)
+    return [torch.randint(1, rows, (units,), generator=drawn) for _ in range(_SHUFFLES)]
 
 
 def _mean(y: Tensor, steps: Steps) -> Tensor:
@@ -135,13 +139,21 @@ def _mean(y: Tensor, steps: Steps) -> Tensor:
     return held if y.dim() == 2 else steps.cleared(held)
 
 
-def _of_another(y: Tensor, steps: Steps, shift: int) -> Tensor:
-    """Give each row the output of another; where that one is shorter, its last real step stands on."""
-    moved = y.roll(shift, dims=0)
-    real = steps.real(y) if y.dim() == 3 else None
+def _of_others(y: Tensor, steps: Steps, shifts: Tensor) -> Tensor:
+    """Give each unit of a row that of another row; where that one is shorter, its last real step stands on.
+
+    Args:
+        y: (N, T, F), or (N, F) of the last step.
+        steps: the real ones.
+        shifts: (F,).
+    """
+    units = torch.arange(y.shape[-1])
+    rows = (torch.arange(len(y))[:, None] - shifts) % len(y)  # whose, (N, F)
+    if y.dim() == 2:
+        return y[rows, units]
+    real = steps.real(y)
     if real is None:
-        return moved
-    count = torch.arange(1, y.shape[1] + 1)
-    last = (real * count).cummax(dim=1).values.roll(shift, dims=0)
-    place = (last - 1).clamp(min=0)[..., None].expand_as(y)
-    return steps.cleared(moved.gather(1, place))
+        real = torch.ones(y.shape[:2], dtype=torch.bool)
+    last = (real * torch.arange(1, y.shape[1] + 1)).cummax(dim=1).values - 1  # -> (N, T)
+    when = last.clamp(min=0)[rows].transpose(1, 2)  # -> (N, T, F)
+    return steps.cleared(y[rows[:, None], when, units])

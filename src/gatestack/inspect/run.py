@@ -42,6 +42,8 @@ from gatestack.inspect.units import (
 
 __all__ = ["inspect_subject"]
 
+_ADDS_UP = 0.01
+
 
 @torch.enable_grad()  # whatever surrounds the call
 def inspect_subject(subject: Subject, *, shown: int = 3) -> Inspection:
@@ -94,6 +96,7 @@ def inspect_subject(subject: Subject, *, shown: int = 3) -> Inspection:
     _probe(subject, states, tables, notes)
     if subject.continuous:
         tables["attributions"], tables["completeness"] = attribution_tables(subject, network, inputs)
+        notes += _incomplete(tables["completeness"])
         tables["occlusion"] = occlusion_table(subject, network, inputs)
     else:
         notes.append("the worth of the inputs is not known: whole numbers cannot be changed a little")
@@ -167,6 +170,19 @@ def _opened(
                 parts.setdefault(name, []).append(table)
     joined = {name: pl.concat(tables, how="vertical_relaxed") for name, tables in parts.items()}
     return joined, [(number, torch.cat(finals, dim=1)) for number, finals in states.items()]
+
+
+def _incomplete(table: pl.DataFrame) -> list[str]:
+    """Say for how many sequences integrated gradients do not add up."""
+    change = float(table["change"].abs().to_numpy().max())
+    off = int((table["error"] > _ADDS_UP * change).sum())
+    if not off:
+        return []
+    return [
+        f"the integrated gradients of {off} of {table.height} sequences do not add up to the change of the "
+        f"answer within {_ADDS_UP:.0%} of the largest one: the answer jumps on the way from the average to "
+        "the actual inputs; there, trust occlusion"
+    ]
 
 
 def _layer_row(run: DirectionRun) -> pl.DataFrame:

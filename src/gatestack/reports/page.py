@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gatestack.errors import ArgumentError
+from gatestack.inspect import Inspection
+from gatestack.reports.inspect.page import render_section
 from gatestack.reports.template import Scored
 from gatestack.runtime.durable import storage_error, write_atomically
 from gatestack.tasks.estimator import Estimator
@@ -18,9 +20,14 @@ __all__ = ["render_report", "report"]
 _PAGES = {
     "classifier": "gatestack.reports.labelled",
     "detector": "gatestack.reports.detect",
+    "coherent forecaster": "gatestack.reports.forecast",
     "forecaster": "gatestack.reports.forecast",
     "regressor": "gatestack.reports.labelled",
 }
+
+
+# In base.html.jinja, where sections stand that no task knows of.
+_OUTSIDE = "<!-- sections from outside -->"
 
 
 def report(
@@ -30,6 +37,7 @@ def report(
     evaluation: Evaluation | None = None,
     data: Any | None = None,
     scored: Scored = "backtest",
+    inspection: Inspection | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the report page of a fitted model.
@@ -42,6 +50,7 @@ def report(
             shows what the model keeps.
         scored: how `evaluation` was made: `"backtest"`, by a copy fitted on the first part, or
             `"after the fit"`.
+        inspection: what `model.inspect` gave, for a section of its own; None leaves it out.
         overwrite: replace a file that stands there.
 
     Returns:
@@ -66,7 +75,8 @@ def report(
         raise ArgumentError(
             "exists already", where=str(path), hint="choose another path, or pass overwrite=True"
         )
-    content = render_report(model, evaluation=evaluation, data=data, scored=scored).encode()
+    page = render_report(model, evaluation=evaluation, data=data, scored=scored, inspection=inspection)
+    content = page.encode()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,6 +91,7 @@ def render_report(
     evaluation: Evaluation | None = None,
     data: Any | None = None,
     scored: Scored = "backtest",
+    inspection: Inspection | None = None,
 ) -> str:
     """Make the report page of a fitted model as text; see `report`.
 
@@ -105,4 +116,4 @@ def render_report(
     page: str = import_module(_PAGES[model.kind]).render_page(
         model, evaluation=evaluation, data=data, scored=scored
     )
-    return page
+    return page.replace(_OUTSIDE, "" if inspection is None else render_section(inspection), 1)

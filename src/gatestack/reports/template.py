@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
 
-__all__ = ["NO_SCORES", "Scored", "fill_template", "list_scores"]
+__all__ = ["NO_SCORES", "Scored", "fill_template", "list_scores", "make_environment"]
 
 Scored = Literal["backtest", "after the fit"]
 
@@ -39,22 +39,30 @@ def fill_template(
     Returns:
         HTML that loads nothing from anywhere.
     """
-    environment = Environment(
+    columns = _shown(evaluation)
+    ends = {column.better for column in columns.values()}
+    return (
+        make_environment()
+        .get_template(name)
+        .render(
+            evaluation=evaluation,
+            columns=list(columns.values()),
+            scores=list_scores(evaluation, notes),
+            same_end=ends.pop() if len(ends) == 1 else None,
+            versions=_versions(),
+            **parts,
+        )
+    )
+
+
+def make_environment() -> Environment:
+    """Make what fills the templates of this folder: texts are escaped, a missing name is an error."""
+    return Environment(
         loader=PackageLoader("gatestack.reports", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    columns = _shown(evaluation)
-    ends = {column.better for column in columns.values()}
-    return environment.get_template(name).render(
-        evaluation=evaluation,
-        columns=list(columns.values()),
-        scores=list_scores(evaluation, notes),
-        same_end=ends.pop() if len(ends) == 1 else None,
-        versions=_versions(),
-        **parts,
     )
 
 
