@@ -87,6 +87,19 @@ def test_the_normal_one_is_scipys() -> None:
     np.testing.assert_allclose(distribution.quantiles(parameters)[:, 0], quantiles, rtol=1e-12)
 
 
+@pytest.mark.parametrize("far", [1e2, 1e6, 1e20])
+def test_wild_values_weigh_with_their_logarithm(far: float) -> None:
+    distribution = make_distribution("normal", LEVELS)
+    parameters = torch.tensor([[[0.0, 1.0 - LEAST_WIDTH]]], dtype=torch.float64, requires_grad=True)
+    usual, wild = (
+        distribution.loss(parameters, torch.tensor([[truth]], dtype=torch.float64), torch.tensor(1.0))
+        for truth in (0.0, far)
+    )
+    assert (wild - usual).item() == pytest.approx(50 + 100 * math.log(far / 10), rel=1e-9)
+    (slope,) = torch.autograd.grad(wild.sum(), parameters)
+    assert slope[0, 0].tolist() == pytest.approx([-100 / far, -99.0], rel=1e-4)
+
+
 def test_the_students_t_is_scipys() -> None:
     distribution, weight = make_distribution("student-t", LEVELS), 0.25
     parameters = distribution.parameters(raw_of(distribution, 2, rows=6, size=3.0), start_at(rows=6))

@@ -16,8 +16,8 @@ softplus(g + ln(exp(c) - 1)), which is c at 0, and quantile levels τ_1 < … < 
     μ = m + d g_0        σ = d √(π/2) positive(g_1)        positive(g) = 10⁻³ + softplus_0.999(g)
     loss = z²/2 + ln σ + ½ ln 2π        z = (y - μ) / σ
 
-with √(π/2), since the mean absolute deviation of a normal distribution is σ √(2/π). Beyond |z| = 100 the loss
-goes on along its tangent, so that one wild value cannot blow up a step.
+with √(π/2), since the mean absolute deviation of a normal distribution is σ √(2/π). Beyond |z| = 10 the
+first term is 50 + 100 ln(|z| / 10), so that a few wild values do not decide alone.
 
 `"student-t"`: location, width and degrees of freedom ν, from 2.1, so that the variance is finite, to 50
 

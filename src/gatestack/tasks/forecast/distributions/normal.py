@@ -21,8 +21,8 @@ from gatestack.tasks.forecast.distributions.base import (
 
 __all__ = ["Normal"]
 
-# Deviations from which on the loss grows along its tangent only.
-_FAR = 100.0
+# Deviations from which on the loss grows with the logarithm: wild values would decide alone otherwise.
+_FAR = 10.0
 
 
 class Normal(Distribution):
@@ -50,8 +50,9 @@ class Normal(Distribution):
         mean, deviation = parameters.unbind(-1)
         width = deviation * weight + LEAST_WIDTH
         z = (truth - mean) * weight / width
-        bent = torch.nn.functional.huber_loss(z, torch.zeros_like(z), reduction="none", delta=_FAR)
-        return bent + torch.log(width) + 0.5 * math.log(2 * math.pi)
+        near = z.clamp(-_FAR, _FAR)
+        beyond = torch.log(z.abs().clamp(min=_FAR) / _FAR)
+        return near**2 / 2 + _FAR**2 * beyond + torch.log(width) + 0.5 * math.log(2 * math.pi)
 
     def prepared(self, level: FloatArray) -> tuple[npt.NDArray[np.generic], ...]:
         """Give the quantiles of the standard normal distribution."""
