@@ -223,11 +223,11 @@ def test_truth_that_cannot_be_used_is_refused() -> None:
 
 
 def test_rarity_is_told_in_steps_and_in_time() -> None:
-    assert rarity(3.0, Frequency.parse(1)) == "once in 1,000 steps"
-    assert rarity(5.3, Frequency.parse("5m")) == "once in 200,000 steps (1.9 years)"
-    assert rarity(11.0, Frequency.parse("1h")) == "less than once in 1,000,000 steps (114 years)"
-    assert rarity(11.0, Frequency.parse(1)) == "less than once in 1,000,000 steps"
-    assert rarity(1.0, Frequency.parse("1s")) == "once in 10 steps"
+    assert rarity(3.0, Frequency.parse(1)) == "once in 1,000 usual steps"
+    assert rarity(5.3, Frequency.parse("5m")) == "once in 200,000 usual steps (1.9 years)"
+    assert rarity(11.0, Frequency.parse("1h")) == "less than once in 1,000,000 usual steps (114 years)"
+    assert rarity(11.0, Frequency.parse(1)) == "less than once in 1,000,000 usual steps"
+    assert rarity(1.0, Frequency.parse("1s")) == "once in 10 usual steps"
 
 
 @pytest.mark.parametrize("train", [0, 0.0, -0.5, 1.01, True, "half"])

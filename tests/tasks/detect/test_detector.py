@@ -242,6 +242,38 @@ def test_gaps_of_the_training_part_are_masked() -> None:
         assert found["alarm"][SPIKE : SPIKE + 24].any()
 
 
+def test_the_unit_of_the_values_does_not_matter_however_small() -> None:
+    table = waves()
+    small = quick(max_steps=20).fit(table.with_columns(v0=pl.col("v0") * 1e-30), train=LEARNED)
+    usual = quick(max_steps=20).fit(table, train=LEARNED)
+    found = small.predict(table.with_columns(v0=pl.col("v0") * 1e-30))["alarm"]
+    assert found.to_list() == usual.predict(table)["alarm"].to_list()
+    assert found[LEARNED:].sum() == 2
+
+
+def test_values_whose_squares_are_not_finite_are_refused_with_their_place() -> None:
+    large = waves().with_columns(v0=pl.when(pl.int_range(pl.len()) == 7).then(-1e61).otherwise("v0"))
+    for call in (fitted().predict, fitted().evaluate, quick().fit):
+        with pytest.raises(
+            DataError, match=r"row 7 .*'-1e\+61' is too large — expected numbers up to 1e\+60"
+        ):
+            call(large)
+    with pytest.raises(DataError, match="v0 is '-1e\\+61'"):
+        fitted().stream().step({"v0": -1e61})
+    largest = large.with_columns(pl.col("v0").clip(-1e60, 1e60))
+    assert np.isfinite(fitted().predict(largest)["score"].drop_nulls().to_numpy()).all()
+
+
+def test_a_column_of_numbers_with_a_word_in_it_is_not_left_out() -> None:
+    table = waves(channels=2).with_columns(
+        v1=pl.when(pl.int_range(pl.len()) == 7).then(pl.lit("warm")).otherwise(pl.col("v1").cast(pl.String))
+    )
+    with pytest.raises(DataError, match=r"row 7 .*'warm' is not a number"):
+        quick().fit(table)
+    named = waves().with_columns(host=pl.lit("web1"))
+    assert quick(max_steps=1).fit(named).fitted_.channels == ("v0",)
+
+
 def test_a_constant_channel_that_moves_is_an_anomaly() -> None:
     table = waves().with_columns(v0=pl.lit(5.0))
     detector = quick(max_steps=5).fit(table, train=LEARNED)

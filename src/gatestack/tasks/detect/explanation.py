@@ -29,12 +29,12 @@ def rarity(score: float, frequency: Frequency) -> str:
 
     Example:
         >>> rarity(4.0, Frequency.parse("1h")), rarity(2.0, Frequency.parse("5m"))
-        ('once in 10,000 steps (1.1 years)', 'once in 100 steps (8.3 hours)')
+        ('once in 10,000 usual steps (1.1 years)', 'once in 100 usual steps (8.3 hours)')
         >>> rarity(11.0, Frequency.parse("5m"))
-        'less than once in 1,000,000 steps (9.5 years)'
+        'less than once in 1,000,000 usual steps (9.5 years)'
     """
     steps = min(10.0**score, _MOST_STEPS)
-    text = f"{'less than ' if steps == _MOST_STEPS else ''}once in {_round(steps):,} steps"
+    text = f"{'less than ' if steps == _MOST_STEPS else ''}once in {_round(steps):,} usual steps"
     if frequency.unit not in _SECONDS:
         return text
     seconds = steps * frequency.every * _SECONDS[frequency.unit]
@@ -60,8 +60,8 @@ def explain(
         rare: from `rarity`.
 
     Example:
-        >>> explain(("cpu",), np.array([93.0]), np.array([40.5]), 0, 0, "once in 10,000 steps")
-        'cpu is 93, expected 40.5; as far out as usual only once in 10,000 steps'
+        >>> explain(("cpu",), np.array([93.0]), np.array([40.5]), 0, 0, "once in 10,000 usual steps")
+        'cpu is 93, expected 40.5; so far out once in 10,000 usual steps'
     """
     seen = f"{names[channel]} is {_number(values[channel])}"
     if EVIDENCE[kind] == "level":
@@ -70,7 +70,7 @@ def explain(
         what = f"{seen}, expected {_number(expected[channel])}, and the steps before it were off as well"
     else:
         what = f"{seen}, expected {_number(expected[channel])}"
-    return f"{what}; as far out as usual only {rare}"
+    return f"{what}; so far out {rare}"
 
 
 def _number(value: float) -> str:

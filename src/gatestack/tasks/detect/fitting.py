@@ -187,8 +187,9 @@ def _training_parts(table: SeriesTable, ends: IntArray, window: int) -> list[Flo
 def _scale_of(table: SeriesTable, parts: list[FloatArray]) -> SeriesScale:
     mean = np.array([np.nanmean(part, axis=0) for part in parts])
     deviation = np.array([np.nanstd(part, axis=0) for part in parts])
-    # A constant channel keeps a unit in which a visible change is large; float32 is not finer than this.
-    least = np.maximum(1e-5 * np.abs(mean), 1e-12)
+    # A constant channel keeps a unit in which a visible change is large; float32 is not finer than this. One
+    # of zeros takes 1e-12, unless its other values are as small.
+    least = np.maximum(1e-5 * np.abs(mean), np.where(deviation == 0, 1e-12, 1e-60))
     return SeriesScale(tuple(table.sequences.keys or ()), mean, np.maximum(deviation, least))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,21 @@ import polars as pl
 
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.frequency import Frequency
+from gatestack.data.places import row_place
 from gatestack.data.series_table import SeriesTable
 from gatestack.data.table_columns import TIME_NAMES
 from gatestack.data.time_column import read_time
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.detect.fitted import FittedDetector
 
-__all__ = ["NoTruthError", "Windows", "read_like_fit", "read_truth", "read_values"]
+__all__ = ["LARGEST_VALUE", "NoTruthError", "Windows", "read_like_fit", "read_truth", "read_values"]
 
 Windows = Sequence[tuple[Any, Any]] | Mapping[str, Sequence[tuple[Any, Any]]]
 BoolArray = npt.NDArray[np.bool_]
+
+
+LARGEST_VALUE = 1e60
+"""Squares of larger numbers, in units of the training part, would not be finite."""
 
 
 class NoTruthError(DataError):
@@ -59,7 +64,7 @@ def read_values(
             where=source,
             expected="at least one value column, in a list",
         )
-    return SeriesTable.from_frame(
+    table = SeriesTable.from_frame(
         data,
         target=names[0],
         time=time,
@@ -69,15 +74,41 @@ def read_values(
         source=source,
         dtype="float64",
     )
+    if len(table.sequences.values) and float(np.nanmax(np.abs(table.sequences.values))) > LARGEST_VALUE:
+        _refuse_large(data, names, source)
+    return table
 
 
 def _value_columns(data: pl.DataFrame, time: str | None, series: str | None, label: str) -> list[str]:
     used = {time, series or "unique_id", label}
     return [
         name
-        for name, kind in data.schema.items()
-        if kind.is_numeric() and name not in used and (time is not None or name.lower() not in TIME_NAMES)
+        for name in data.columns
+        if name not in used
+        and (time is not None or name.lower() not in TIME_NAMES)
+        and (data[name].dtype.is_numeric() or _mostly_numbers(data[name]))
     ]
+
+
+def _mostly_numbers(column: pl.Series) -> bool:
+    """Tell a column of numbers with a word in it, whose place is named when it is read, from words."""
+    if column.dtype != pl.String:
+        return False
+    return int(column.cast(pl.Float64, strict=False).is_not_null().sum()) > len(column) / 2
+
+
+def _refuse_large(data: pl.DataFrame, names: list[str], source: str) -> NoReturn:
+    for name in names:
+        rows = (data[name].cast(pl.Float64, strict=False).abs() > LARGEST_VALUE).arg_true()
+        if len(rows):
+            place, value = row_place(source, int(rows[0]), name, value=data[name][int(rows[0])])
+            raise DataError(
+                f"{value} is too large",
+                where=place,
+                expected=f"numbers up to {LARGEST_VALUE:g}",
+                hint="leave the cell empty where the value is missing, or scale the column down",
+            )
+    raise RuntimeError("no value of the table is as large as the series say")
 
 
 def read_like_fit(fitted: FittedDetector, frame: Frame, source: str) -> SeriesTable:

@@ -14,6 +14,7 @@ from gatestack.data.time_column import read_time
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.detect.explanation import explain, rarity
 from gatestack.tasks.detect.fitted import LONGEST_GAP
+from gatestack.tasks.detect.reading import LARGEST_VALUE
 from gatestack.tasks.detect.state import Arrays, state_from_arrays, state_to_arrays
 
 if TYPE_CHECKING:
@@ -167,8 +168,11 @@ class DetectorStream:
         value = values[name]
         if value is None:
             return float("nan")
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or np.isinf(value):
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not number or abs(value) > LARGEST_VALUE:
             raise DataError(
-                f"{name} is {quote_value(value)}", where="step", expected="a finite number, or None"
+                f"{name} is {quote_value(value)}",
+                where="step",
+                expected=f"a number up to {LARGEST_VALUE:g}, or None",
             )
         return float(value)
