@@ -73,7 +73,6 @@ def test_misspelt_column(gatestack: Run, tmp_path: Path) -> None:
         (["--horizon", "0"], "--horizon"),
         (["--horizn", "3"], "--horizon"),
         (["--layers", "two"], "--layers"),
-        (["--layers", "auto"], "auto"),
         (["--season", "weekly"], "--season"),
         (["--calendar", "day_of_wek"], "day_of_week"),
         (["--test", "lots"], "--test"),

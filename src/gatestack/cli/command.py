@@ -78,9 +78,11 @@ class Command(TyperCommand):
 
 _ORDER = (
     "demo",
+    "depth",
     "fit",
     "predict",
     "evaluate",
+    "update",
     "inspect",
     "report",
     "import",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from gatestack.tasks.estimator import Estimator
     from gatestack.tasks.evaluation import Evaluation
 
-__all__ = ["Talk", "print_evaluation", "print_json", "print_written", "write_bytes"]
+__all__ = ["Talk", "print_evaluation", "print_json", "print_written", "say_depth", "write_bytes"]
 
 _WIDTH = 100
 
@@ -37,6 +38,12 @@ class Talk:
     def progress(self) -> bool | None:
         """What the training loop takes: None for a bar on a terminal, False for silence."""
         return False if self.quiet else None
+
+
+def say_depth(estimator: Estimator, talk: Talk) -> None:
+    """Say what the study of `--layers auto` found; where it found no layer worth it, the fit has warned."""
+    if estimator.depth_ is not None and estimator.depth_.chosen:
+        talk.say(estimator.depth_.sentence)
 
 
 def print_json(values: Any) -> None:

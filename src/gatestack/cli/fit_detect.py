@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gatestack.cli.command import INTERRUPTED
-from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
+from gatestack.cli.console import Talk, print_evaluation, print_json, print_written, say_depth
 from gatestack.cli.options import (
     AsJson,
     DataFile,
@@ -21,13 +21,13 @@ from gatestack.cli.options import (
     parse_layers,
     refuse_existing,
 )
-from gatestack.cli.run_folder import open_training, remove_training, unfinished
+from gatestack.cli.run_folder import name_study, open_training, remove_training, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
 if TYPE_CHECKING:
     from gatestack.tasks.detect import AnomalyDetector, DetectionEvaluation
 
-__all__ = ["fit_detect"]
+__all__ = ["fit_detect", "parse_train"]
 
 _DATA, _MODEL, _ALARMS, _TRAINING, _OUTPUT = "Data", "Model", "Alarms", "Training", "Output"
 
@@ -55,6 +55,14 @@ def fit_detect(
             rich_help_panel=_DATA,
         ),
     ] = None,
+    frequency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEP",
+            help="The step, such as 5m, 1h, 1d.  [default: found in the times]",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     label: Annotated[
         str,
         typer.Option(
@@ -78,8 +86,8 @@ def fit_detect(
     layers: Annotated[
         str,
         typer.Option(
-            metavar="N|N,N,…",
-            help="Number of layers, or widths, lowest first: 64,32.",
+            metavar="N|N,N,…|auto",
+            help="Number of layers, widths, lowest first: 64,32, or auto: as many as a study supports.",
             rich_help_panel=_MODEL,
         ),
     ] = "1",
@@ -141,12 +149,9 @@ def fit_detect(
     from gatestack.tasks.detect import AnomalyDetector
     from gatestack.training import RunFolder
 
-    depth = parse_layers(layers)
-    if depth == "auto":
-        raise ArgumentError("'auto'", where="--layers", expected="a number of layers, or widths")
     model = AnomalyDetector(
         method,
-        layers=depth,
+        layers=parse_layers(layers),
         hidden_size=hidden_size,
         window=window,
         false_alarms_per_day=false_alarms_per_day,
@@ -158,11 +163,19 @@ def fit_detect(
     run = RunFolder(path=training, resume=resume, progress=talk.progress)
     try:
         model.fit(
-            file, values=value, time=time, series=series, label=label, train=_parse_train(train), run=run
+            file,
+            values=value,
+            time=time,
+            series=series,
+            frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
+            label=label,
+            train=parse_train(train),
+            run=run,
         )
     except (KeyboardInterrupt, StorageError, TrainingError):
         _name_checkpoint(training)
         raise
+    say_depth(model, talk)
     interrupted = model.fitted_.record.stopped_by == "interrupt"
     evaluation, why_not = (None, "it was interrupted") if interrupted else _score(model, file)
     try:
@@ -172,7 +185,7 @@ def fit_detect(
         _name_checkpoint(training)
         raise
     if not interrupted:
-        remove_training(training)
+        remove_training(training, study=True)
     _print_outcome(model, out, evaluation, why_not, as_json=as_json, quiet=quiet)
     if interrupted:
         Talk(False).say(f"interrupted: the best model so far is saved in {out}; it was not scored")
@@ -180,7 +193,13 @@ def fit_detect(
         raise typer.Exit(INTERRUPTED)
 
 
-def _parse_train(text: str) -> float | int:
+def parse_train(text: str) -> float | int:
+    """Read a share or a number of steps.
+
+    Example:
+        >>> parse_train("0.15"), parse_train("400")
+        (0.15, 400)
+    """
     try:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
@@ -200,6 +219,7 @@ def _score(model: AnomalyDetector, file: Path) -> tuple[DetectionEvaluation | No
 
 def _name_checkpoint(training: Path, options: str = "--resume") -> None:
     """Say, also when it is to be quiet, that the work so far is not lost."""
+    name_study(training)
     kept = unfinished(training)
     if kept is not None:
         Talk(False).say(f"the last checkpoint is {kept}; go on with {options}")

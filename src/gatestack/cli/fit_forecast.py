@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gatestack.cli.command import INTERRUPTED
-from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
+from gatestack.cli.console import Talk, print_evaluation, print_json, print_written, say_depth
 from gatestack.cli.forecast_options import (
     AddUpBy,
     Distribution,
@@ -38,7 +38,7 @@ from gatestack.cli.options import (
     parse_season,
     refuse_existing,
 )
-from gatestack.cli.run_folder import open_training, remove_training, unfinished
+from gatestack.cli.run_folder import name_study, open_training, remove_training, unfinished
 from gatestack.cli.series_files import Wide, read_series, series_followed_by
 from gatestack.cli.storage import check_table_path, write_table
 from gatestack.cli.sums import with_sums
@@ -73,8 +73,8 @@ def fit_forecast(
     layers: Annotated[
         str,
         typer.Option(
-            metavar="N|N,N,…",
-            help="Number of layers, or widths, lowest first: 64,32.",
+            metavar="N|N,N,…|auto",
+            help="Number of layers, widths, lowest first: 64,32, or auto: as many as a study supports.",
             rich_help_panel=_MODEL,
         ),
     ] = "2",
@@ -248,6 +248,7 @@ def fit_forecast(
         _name_checkpoint(training)
         raise
     _tell_gaps(model.fitted_.tail.gaps, talk)
+    say_depth(model, talk)
     interrupted = model.fitted_.record.stopped_by == "interrupt"
     evaluation, why_not = None, None
     if after is not None and not interrupted:
@@ -261,7 +262,7 @@ def fit_forecast(
         _name_checkpoint(training)
         raise
     if not interrupted:
-        remove_training(training)
+        remove_training(training, study=True)
     if forecasts is not None and evaluation is not None:
         write_table(forecasts, evaluation.forecasts)
         talk.say(f"wrote {forecasts}: {evaluation.forecasts.height} rows")
@@ -274,6 +275,7 @@ def fit_forecast(
 
 def _name_checkpoint(training: Path, options: str = "--resume") -> None:
     """Say, also when it is to be quiet, that the work so far is not lost."""
+    name_study(training)
     kept = unfinished(training)
     if kept is not None:
         Talk(False).say(f"the last checkpoint is {kept}; go on with {options}")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gatestack.cli.command import INTERRUPTED
-from gatestack.cli.console import Talk, print_evaluation, print_json, print_written
+from gatestack.cli.console import Talk, print_evaluation, print_json, print_written, say_depth
 from gatestack.cli.options import parse_layers, refuse_existing
-from gatestack.cli.run_folder import open_training, remove_training, training_folder, unfinished
+from gatestack.cli.run_folder import name_study, open_training, remove_training, training_folder, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def fit_labelled(model: Classifier | Regressor, run: LabelledRun) -> None:
     except (KeyboardInterrupt, StorageError, TrainingError):
         _name_checkpoint(training)
         raise
+    say_depth(model, talk)
     interrupted = any(member.record.stopped_by == "interrupt" for member in model.fitted_.members)
     evaluation, why_not = None, None
     if not interrupted:
@@ -125,6 +126,7 @@ def fit_labelled(model: Classifier | Regressor, run: LabelledRun) -> None:
         raise
     if not interrupted:
         _remove_members(training)
+        remove_training(training, study=True)
     _print_outcome(model, run, evaluation, why_not)
     if interrupted:
         Talk(False).say(f"interrupted: the model so far is saved in {run.out}; it was not scored")
@@ -192,6 +194,7 @@ def _remove_members(training: Path) -> None:
 
 def _name_checkpoint(training: Path, options: str = "--resume") -> None:
     """Say, also when it is to be quiet, that the work so far is not lost."""
+    name_study(training)
     kept = [newest for member in _members(training) if (newest := unfinished(member)) is not None]
     if kept:
         Talk(False).say(f"the last checkpoint is {kept[-1]}; go on with {options}")

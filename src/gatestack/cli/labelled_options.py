@@ -57,8 +57,9 @@ TimeColumn = Annotated[
 Layers = Annotated[
     str | None,
     typer.Option(
-        metavar="N|N,N,…",
-        help="Number of layers, or widths, lowest first: 64,32.  [default: the recipe's]",
+        metavar="N|N,N,…|auto",
+        help="Number of layers, widths, lowest first: 64,32, or auto: as many as a study supports.  "
+        "[default: the recipe's]",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -11,6 +11,7 @@ import typer
 from gatestack.cli.bench import bench
 from gatestack.cli.command import Command, Group
 from gatestack.cli.demo import demo
+from gatestack.cli.depth import depth_classify, depth_detect, depth_forecast, depth_regress
 from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
 from gatestack.cli.export import export
@@ -22,6 +23,7 @@ from gatestack.cli.import_model import import_model
 from gatestack.cli.inspect import inspect
 from gatestack.cli.predict import predict
 from gatestack.cli.report import report
+from gatestack.cli.update import update
 from gatestack.cli.verify import verify
 
 __all__ = ["app", "run"]
@@ -44,6 +46,16 @@ fit = typer.Typer(
     help="""Fit a model on a file and save it.
 
       gatestack fit forecast weather.csv --target temp_max --horizon 7 --out runs/weather
+    """,
+)
+
+depth = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""Find out how many layers the data supports, beside baselines and a model without recurrence.
+
+      gatestack depth forecast weather.csv --target temp_max --horizon 7 --layers 0-4
     """,
 )
 
@@ -81,8 +93,14 @@ _add(fit, "forecast", fit_forecast, "Forecast the next steps of one or many seri
 _add(fit, "classify", fit_classify, "Name the class of a series.")
 _add(fit, "regress", fit_regress, "Predict a number for a series.")
 _add(fit, "detect", fit_detect, "Raise alarms where a series is not as usual.")
+app.add_typer(depth, name="depth", short_help="Find out how many layers the data supports.")
+_add(depth, "forecast", depth_forecast, "For forecasts of the next steps.")
+_add(depth, "classify", depth_classify, "For classes of series.")
+_add(depth, "regress", depth_regress, "For numbers of series.")
+_add(depth, "detect", depth_detect, "For what is usual in a series.")
 _add(app, "predict", predict, "Predict with a saved model, as a table.")
 _add(app, "evaluate", evaluate, "Score a saved model on data its fit did not see.")
+_add(app, "update", update, "Go on with new observations, without training.")
 _add(app, "inspect", inspect, "Look into a saved model: gates, memory, the worth of layers.")
 _add(app, "report", report, "Make the report page of a saved model.")
 _add(app, "import", import_model, "Read a model of Keras, ONNX or torch and save it as ours.")

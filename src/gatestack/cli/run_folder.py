@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from gatestack.cli.console import Talk
 from gatestack.errors import ArgumentError
 
-__all__ = ["open_training", "remove_training", "training_folder", "unfinished"]
+STUDY_FILE = "study.db"  # as in `gatestack.tasks.estimator`, which would load torch
+
+__all__ = ["name_study", "open_training", "remove_training", "training_folder", "unfinished"]
 
 
 def training_folder(out: Path) -> Path:
@@ -45,9 +48,9 @@ def open_training(out: Path, *, resume: bool, restart: bool) -> Path:
     if resume and restart:
         raise ArgumentError("--resume and --restart exclude each other", expected="one of them")
     newest = unfinished(folder)
-    if newest is not None and restart:
-        remove_training(folder)
-    elif newest is not None and not resume:
+    if restart:
+        remove_training(folder, study=True)
+    if newest is not None and not resume and not restart:
         raise ArgumentError(
             f"holds checkpoints of an unfinished run, the newest is {newest.name}",
             where=str(folder),
@@ -56,8 +59,20 @@ def open_training(out: Path, *, resume: bool, restart: bool) -> Path:
     return folder
 
 
-def remove_training(folder: Path) -> None:
+def name_study(folder: Path) -> None:
+    """Say, where a study of `--layers auto` was interrupted, that its fits are not lost."""
+    if (folder / STUDY_FILE).is_file():
+        Talk(False).say(
+            f"the study's fits are kept in {folder / STUDY_FILE}; the same command goes on from there"
+        )
+
+
+def remove_training(folder: Path, *, study: bool = False) -> None:
     """Remove the checkpoints of a finished run, and the folder if nothing else is in it.
+
+    Args:
+        folder: of the checkpoints.
+        study: remove the study of `--layers auto` too: its fits are not needed any more.
 
     Raises:
         TrainingError: another run holds the folder.
@@ -67,7 +82,8 @@ def remove_training(folder: Path) -> None:
     from gatestack.training.lock import hold_folder
 
     with hold_folder(folder):
-        for pattern in ("checkpoint-*.safetensors", "checkpoint-*.damaged", ".checkpoint-*.tmp"):
+        patterns = ["checkpoint-*.safetensors", "checkpoint-*.damaged", ".checkpoint-*.tmp"]
+        for pattern in [*patterns, STUDY_FILE] if study else patterns:
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
     # What a user put there stays, and so does the folder then.

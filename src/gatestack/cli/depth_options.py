@@ -1,0 +1,207 @@
+"""Options that the commands `gatestack depth …` share, and what they do with a study."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from gatestack.cli.console import Talk, print_json
+from gatestack.cli.options import is_plain_file, refuse_existing
+
+if TYPE_CHECKING:
+    from gatestack.study import DepthStudy
+    from gatestack.tasks.estimator import Estimator
+
+__all__ = [
+    "BudgetName",
+    "DepthRun",
+    "Depths",
+    "FoldCount",
+    "Measure",
+    "MinGain",
+    "Page",
+    "SeedCount",
+    "StudyPlace",
+    "run_depth",
+]
+
+_STUDY, _OUTPUT = "Study", "Output"
+_WIDTH = 130
+
+Depths = Annotated[
+    str,
+    typer.Option("--layers", metavar="A-B", help="Smallest and largest depth.", rich_help_panel=_STUDY),
+]
+BudgetName = Annotated[
+    Literal["equal-width", "equal-parameters"],
+    typer.Option(
+        "--budget", help="The same width at each depth, or the same parameters.", rich_help_panel=_STUDY
+    ),
+]
+FoldCount = Annotated[
+    int, typer.Option("--folds", metavar="N", min=2, help="Parts to score on.", rich_help_panel=_STUDY)
+]
+SeedCount = Annotated[
+    int,
+    typer.Option("--seeds", metavar="N", min=1, help="Fits per depth and fold.", rich_help_panel=_STUDY),
+]
+MinGain = Annotated[
+    float,
+    typer.Option(
+        metavar="GAIN",
+        min=0.0,
+        help="What a layer must gain to be worth it, in the unit of the measure.",
+        rich_help_panel=_STUDY,
+    ),
+]
+Measure = Annotated[
+    str | None,
+    typer.Option(
+        "--measure", metavar="NAME", help="Score to compare.  [default: by the task]", rich_help_panel=_STUDY
+    ),
+]
+StudyPlace = Annotated[
+    str,
+    typer.Option(
+        "--study",
+        metavar="FILE|URL",
+        help="Where finished fits are kept: an SQLite file, or postgresql://user@host/database.",
+        rich_help_panel=_STUDY,
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Report page to write.  [default: none]", rich_help_panel=_OUTPUT
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthRun:
+    """What a study does and writes; see the options of the commands."""
+
+    file: Path
+    layers: str
+    budget: str
+    folds: int
+    seeds: int
+    min_gain: float
+    measure: str | None
+    study: str
+    out: Path | None
+    overwrite: bool
+    as_json: bool
+    quiet: bool
+
+
+def run_depth(task: str, estimator: Estimator, data: Any, options: Mapping[str, Any], run: DepthRun) -> None:
+    """Study an estimator, and print and write what was found.
+
+    Args:
+        task: name of the command.
+        estimator: as it would be fitted.
+        data: what `fit` takes first.
+        options: other arguments of `fit`.
+        run: what to do, and where to write it.
+    """
+    if run.out is not None:
+        refuse_existing(run.out, run.overwrite, replaceable=is_plain_file)
+    talk = Talk(run.quiet or run.as_json)
+
+    from gatestack.study import study_depth
+    from gatestack.study.budget import Budget
+    from gatestack.study.storage import storage_name
+
+    place = storage_name(run.study)
+    talk.say(f"fits are kept in {place}; the same command in other terminals helps")
+    try:
+        study = study_depth(
+            estimator,
+            data,
+            options,
+            layers=run.layers,
+            budget=cast("Budget", run.budget.replace("-", " ")),
+            folds=run.folds,
+            seeds=run.seeds,
+            min_gain=run.min_gain,
+            measure=run.measure,
+            storage=run.study,
+            progress=talk.progress,
+        )
+    except KeyboardInterrupt:
+        Talk(False).say(f"all finished fits are kept in {place}; the same command goes on from there")
+        raise
+    if run.out is not None:
+        _write_page(task, estimator, study, run)
+    if run.as_json:
+        page = None if run.out is None else str(run.out)
+        print_json(study.to_dict() | {"study": place, "report": page})
+        return
+    _print_study(study)
+    if run.out is not None:
+        typer.echo(str(run.out))
+
+
+def _write_page(task: str, estimator: Estimator, study: DepthStudy, run: DepthRun) -> None:
+    import shlex
+
+    from gatestack.cli.storage import write_output
+    from gatestack.reports.depth import render_depth_page
+
+    defaults = type(estimator)(**_required(estimator))._parameters()
+    changed = {
+        name: str(value)
+        for name, value in estimator._parameters().items()
+        if name == "horizon" or value != defaults[name]
+    }
+    page = render_depth_page(
+        study,
+        title=f"How many layers? {run.file.name}",
+        settings={"task": task} | changed,
+        command=shlex.join(["gatestack", *sys.argv[1:]]) if sys.argv[1:2] == ["depth"] else None,
+    )
+    if run.out is not None:
+        write_output(run.out, page.encode())
+
+
+def _required(estimator: Estimator) -> dict[str, Any]:
+    """Give the arguments that have no default."""
+    parameters = estimator._parameters()
+    return {name: parameters[name] for name in ("horizon",) if name in parameters}
+
+
+def _print_study(study: DepthStudy) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from gatestack.reports.depth.page import HEADS, table_cells
+
+    title = f"{study.measure.label} by depth, {study.budget}, {study.folds} folds × {study.seeds} seeds"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in (*HEADS, "one step", "memory"):
+        table.add_column(head, justify="right")
+    for row in study.rows:
+        cells = table_cells(row, study)
+        mark = "*" if row.layers == study.chosen else " "  # says it without colour or bold
+        style = "bold" if row.layers == study.chosen else ""
+        table.add_row(*(Text(cell, style=style) for cell in (f"{cells[0]}{mark}", *cells[1:])))
+    # Into a file or a pipe the table keeps its width, whatever the window, and no blanks end its lines.
+    console = Console(file=io.StringIO(), markup=False, highlight=False, width=_WIDTH)
+    if sys.stdout.isatty():
+        Console(file=sys.stdout, markup=False, highlight=False).print(table)
+    else:
+        console.print(table)
+        for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+            typer.echo(line.rstrip())
+    typer.echo(study.sentence)
+    for warning in study.warnings:
+        typer.echo(f"Beware: {warning}")
