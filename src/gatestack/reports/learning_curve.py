@@ -46,8 +46,7 @@ def draw_learning_curve(record: TrainingRecord, loss: str) -> Figure:
 
 def learning_caption(record: TrainingRecord) -> str:
     """Say what the figure shows, and whether anything was validated."""
-    kept = f"The weights of step {record.best_step:,} were kept"
-    reason = (
-        " (lowest validation loss)." if record.best_validation is not None else "; nothing was validated."
-    )
-    return f"Loss in training and in validation. {kept}{reason}"
+    kept = f"the weights of step {record.best_step:,} were kept"
+    if record.best_validation is None:
+        return f"Loss in training. Nothing was validated: {kept}."
+    return f"Loss in training and in validation; {kept}, whose validation loss is the lowest."

@@ -100,12 +100,18 @@ def draw_reliability(evaluation: ClassificationEvaluation) -> Figure:
     figure, (axis,) = new_axes()
     axis.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     # Bins of equal numbers of cases: none is empty.
-    for part in np.array_split(np.argsort(sure, kind="stable"), min(_BINS, max(1, len(sure) // 5))):
-        x, y = float(sure[part].mean()), float(right[part].mean())
-        axis.plot(x, y, "o", color=MODEL, markersize=6)
-        axis.annotate(
-            str(len(part)), (x, y), textcoords="offset points", xytext=(5, -10), fontsize=7.5, color=MUTED
-        )
+    parts = np.array_split(np.argsort(sure, kind="stable"), min(_BINS, max(1, len(sure) // 5)))
+    sizes = sorted({len(part) for part in parts})
+    points = [(float(sure[part].mean()), float(right[part].mean())) for part in parts]
+    axis.plot(
+        *zip(*points, strict=True),
+        "o",
+        color=MODEL,
+        markersize=6,
+        alpha=0.7,  # sure models put them on top of each other
+        label=f"{' or '.join(map(str, sizes))} cases each",
+    )
+    axis.legend(loc="lower right")
     axis.set_xlabel("probability of the class that was named")
     axis.set_ylabel("share named rightly")
     axis.set_xlim(min(1 / shares.shape[1], float(sure.min())) - 0.02, 1.03)

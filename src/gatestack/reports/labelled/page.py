@@ -91,7 +91,7 @@ def _second_figure(evaluation: ClassificationEvaluation | RegressionEvaluation) 
             figures.draw_reliability(evaluation),
             "reliability",
             "Of the cases named with about this probability, how many were named rightly. On the line the "
-            "probabilities are honest; the number of cases stands at each point.",
+            "probabilities are honest.",
         )
     return (
         figures.draw_errors(evaluation),
