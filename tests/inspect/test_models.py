@@ -57,7 +57,7 @@ def test_what_a_forecaster_offers_is_its_forecast_and_its_loss(forecaster: Forec
     subject = forecaster._subject(table, None, 5)
     said = subject.run(subject.network, subject.inputs)
     for row, name in enumerate(subject.sequences):
-        end = int(name.removeprefix("to step ")) + 1
+        end = int(name.removeprefix("window to step ")) + 1
         # A window read from a zero state: that is what a model fitted on windows forecasts from.
         model = forecaster.fitted_.network
         chunk = forecaster.fitted_.panel(

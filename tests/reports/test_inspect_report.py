@@ -168,6 +168,7 @@ def test_the_command_says_and_writes_what_was_found(classifier: tuple[Path, Path
     assert 'id="inspection"' in (out / "report.html").read_text()
     assert {path.stem for path in (out / "tables").iterdir()} <= set(TABLES)
     assert list((out / "figures").glob("*.svg"))
+    assert "Inside the cell" in (out / "cell.html").read_text()
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 2
     assert "exists already" in again.stderr
@@ -177,10 +178,18 @@ def test_the_command_says_and_writes_what_was_found(classifier: tuple[Path, Path
     assert CliRunner().invoke(app, [*arguments, "--overwrite", "--quiet"]).exit_code == 0
 
 
-def test_the_command_gives_json(classifier: tuple[Path, Path]) -> None:
+def test_the_command_gives_json_and_opens_the_page(
+    classifier: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     model, data = classifier
-    done = CliRunner().invoke(app, ["inspect", str(model), str(data), "--sequences", "5", "--json"])
+    done = CliRunner().invoke(app, ["inspect", str(model), str(data), "--sequences", "5", "--json", "--open"])
     assert done.exit_code == 0, done.stderr
+    (page,) = tmp_path.rglob("cell.html")
+    assert opened == [page.resolve().as_uri()]
+    assert "Inside the cell" in page.read_text()
     given = json.loads(done.stdout)
     assert given["settings"]["sequences"] == 5
     assert given["tables"]["layers"]["cell"] == ["lstm", "lstm"]

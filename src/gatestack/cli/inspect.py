@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
-_TABLES, _FIGURES, _REPORT = "tables", "figures", "report.html"
-_WRITTEN = {_TABLES, _FIGURES, _REPORT}
+_TABLES, _FIGURES, _REPORT, _PAGE = "tables", "figures", "report.html", "cell.html"
+_WRITTEN = {_TABLES, _FIGURES, _REPORT, _PAGE}
 
 
 def inspect(
@@ -45,10 +45,18 @@ def inspect(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder for report, figures (SVG) and tables (Parquet).  [default: none]",
+            help="Folder for report, interactive page, figures (SVG) and tables (Parquet).  [default: none]",
             rich_help_panel="Output",
         ),
     ] = None,
+    open_page: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Open the interactive page in the browser; without --out it lies in a temporary folder.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -59,7 +67,7 @@ def inspect(
       gatestack inspect runs/weather weather.csv --out inside
 
     What was found is said in sentences on stdout; --json gives every number, --out writes them as Parquet
-    with figures and a report.
+    with figures, a report, and a page in which one moves along a sequence and sees gates and states.
     """
     if out is not None:
         refuse_existing(out, overwrite, replaceable=_is_ours)
@@ -77,6 +85,8 @@ def inspect(
     if out is not None:
         talk.say("drawing …")
         _write(out, found, loaded, data)
+    if open_page:
+        _open(found, out, talk)
     if as_json:
         print_json(found.to_dict())
         return
@@ -84,6 +94,7 @@ def inspect(
     if out is not None:
         names = {
             _REPORT: "what was found, with figures",
+            _PAGE: "one step at a time: gates, states, equations",
             f"{_FIGURES}/": "the figures as SVG",
             f"{_TABLES}/": f"every number, {len(found.tables)} Parquet files",
         }
@@ -133,7 +144,7 @@ def _write(out: Path, found: Inspection, model: Estimator | Network, data: Path)
 
     from gatestack.cli.storage import write_output
     from gatestack.reports import render_report
-    from gatestack.reports.inspect import figure_files, render_inspection
+    from gatestack.reports.inspect import figure_files, render_cell_page, render_inspection
     from gatestack.tasks.estimator import Estimator
 
     if out.exists():
@@ -143,9 +154,27 @@ def _write(out: Path, found: Inspection, model: Estimator | Network, data: Path)
     else:
         page = render_inspection(found)
     write_output(out / _REPORT, page.encode())
+    write_output(out / _PAGE, render_cell_page(found).encode())
     for name, content in figure_files(found).items():
         write_output(out / _FIGURES / name, content)
     found.write_parquet(out / _TABLES)
+
+
+def _open(found: Inspection, out: Path | None, talk: Talk) -> None:
+    """Show the interactive page, and say where it lies in case no browser does."""
+    import tempfile
+    import webbrowser
+
+    from gatestack.cli.storage import write_output
+    from gatestack.reports.inspect import render_cell_page
+
+    if out is None:
+        page = Path(tempfile.mkdtemp(prefix="gatestack-inspect-")) / _PAGE
+        write_output(page, render_cell_page(found).encode())
+    else:
+        page = out / _PAGE
+    shown = webbrowser.open(page.resolve().as_uri())
+    talk.say(f"{'opened' if shown else 'no browser was found; open'} {page}")
 
 
 def _is_ours(path: Path) -> bool:

@@ -58,7 +58,11 @@ def _layers(table: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 def _plain_powers(axis: Axis) -> None:
     """Write a logarithmic axis as plain numbers: the report has no mathematical text."""
-    axis.set_major_locator(LogLocator(numticks=5))
+    low, high = axis.get_view_interval()
+    narrow = high / low < 1000
+    axis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=8 if narrow else 5)
+    )
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -144,6 +148,7 @@ def draw_time_scales(found: Inspection) -> Figure:
                 [middle, middle], [place + shift - 0.15, place + shift + 0.15], color=INK, linewidth=2.2
             )
     axis.set_xscale("log")
+    axis.autoscale_view()
     _plain_powers(axis.xaxis)
     axis.set_yticks(range(len(parts)), [name for name, _ in parts])
     axis.set_ylim(len(parts) - 0.5, -0.5)
@@ -254,7 +259,7 @@ def draw_inputs(found: Inspection) -> Figure:
             "attribution",
             ACCENT,
             "xx",
-            "mean size of its integrated gradient, in the unit of the answer",
+            "mean size of its integrated gradients",
         ),
     ):
         axis.barh(

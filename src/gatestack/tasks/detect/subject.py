@@ -46,7 +46,9 @@ def detector_subject(fitted: FittedDetector, table: SeriesTable, sequences: int)
         filled.append(fill_forward(values, torch.full((values.shape[1],), torch.nan, dtype=torch.float64)))
         observed.append((~values.isnan()).double())
         calendar.append(torch.from_numpy(features[part]).double())
-        names.append(f"{keys[row]}, from step {begin}" if len(keys) > 1 else f"from step {begin}")
+        names.append(
+            f"{keys[row]}, window from step {begin}" if len(keys) > 1 else f"window from step {begin}"
+        )
     seen, known = torch.stack(observed), torch.stack(calendar)
     foretells = fitted.method == "forecast"
 

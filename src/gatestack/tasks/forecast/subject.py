@@ -78,7 +78,9 @@ def forecast_subject(fitted: FittedForecast, table: SeriesTable, sequences: int)
         run=run,
         features=_feature_names(fitted, network, table),
         sequences=tuple(
-            f"{keys[row]}, to step {start + window - 1}" if len(keys) > 1 else f"to step {start + window - 1}"
+            f"{keys[row]}, window to step {start + window - 1}"
+            if len(keys) > 1
+            else f"window to step {start + window - 1}"
             for row, start in zip(rows, begin, strict=True)
         ),
         # The next value, in the scale and around the level that the stack reads it in.
