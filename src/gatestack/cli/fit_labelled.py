@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gatestack.tasks.evaluation import Evaluation
     from gatestack.tasks.regress import Regressor
 
-__all__ = ["LabelledRun", "check_run", "fit_labelled", "model_options"]
+__all__ = ["LabelledRun", "fit_labelled", "model_options", "run_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,42 +42,37 @@ class LabelledRun:
     quiet: bool
 
 
-def model_options(
-    *,
-    layers: str | None,
-    hidden_size: int | None,
-    recipe: str | None,
-    cell: str | None,
-    members: int | None,
-    crop: float,
-    jitter: float,
-    max_steps: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    device: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Turn the options of the command line into arguments of an estimator; what was not given is left out."""
+def run_of(given: Mapping[str, Any]) -> LabelledRun:
+    """Take what a run reads and writes from the arguments of a command, and check it; see `check_run`."""
+    columns = {name: given[name] for name in ("label", "case", "time")}
+    own = {field.name: given[field.name] for field in fields(LabelledRun) if field.name != "columns"}
+    run = LabelledRun(columns=columns, **own)
+    check_run(run)
+    return run
+
+
+def model_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the arguments of a command into those of an estimator; what the user left open is left out."""
     from gatestack.tasks.labelled import Architecture, Augmentation
     from gatestack.training import Training
 
-    architecture: dict[str, Any] = _given(recipe=recipe, cell=cell)
-    training: dict[str, Any] = _given(batch_size=batch_size, learning_rate=learning_rate)
-    training |= {} if device == "auto" else {"device": device}
-    options = _given(hidden_size=hidden_size, members=members, max_steps=max_steps) | {"seed": seed}
-    if layers is not None:
-        options["layers"] = parse_layers(layers)
+    architecture = _given(given, "recipe", "cell")
+    training = _given(given, "batch_size", "learning_rate")
+    training |= {} if given["device"] == "auto" else {"device": given["device"]}
+    options = _given(given, "hidden_size", "members", "max_steps", "seed")
+    if given["layers"] is not None:
+        options["layers"] = parse_layers(given["layers"])
     if architecture:
         options["architecture"] = Architecture.from_dict(architecture)
     if training:
         options["training"] = Training(**training)
-    if crop or jitter:
-        options["augmentation"] = Augmentation(crop=crop, jitter=jitter)
+    if given["crop"] or given["jitter"]:
+        options["augmentation"] = Augmentation(crop=given["crop"], jitter=given["jitter"])
     return options
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+def _given(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: given[name] for name in names if given[name] is not None}
 
 
 def check_run(run: LabelledRun) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatestack.cli.console import Talk
-from gatestack.cli.fit_labelled import LabelledRun, check_run, fit_labelled, model_options
+from gatestack.cli.fit_labelled import fit_labelled, model_options, run_of
 from gatestack.cli.labelled_options import (
     BatchSize,
     CaseColumn,
@@ -64,36 +64,10 @@ def fit_regress(
     Ctrl-C ends the training and saves the model so far; checkpoints lie in OUT.training until the model is
     saved.
     """
-    run = LabelledRun(
-        file=file,
-        test=test,
-        folds=folds,
-        minirocket=minirocket,
-        columns={"label": label, "case": case, "time": time},
-        out=out,
-        resume=resume,
-        restart=restart,
-        overwrite=overwrite,
-        as_json=as_json,
-        quiet=quiet,
-    )
-    check_run(run)
+    given = dict(locals())  # every option by its name: both commands read them in one place
+    run = run_of(given)
     Talk(quiet or as_json).say("starting …")
 
     from gatestack.tasks.regress import Regressor
 
-    options = model_options(
-        layers=layers,
-        hidden_size=hidden_size,
-        recipe=recipe,
-        cell=cell,
-        members=members,
-        crop=crop,
-        jitter=jitter,
-        max_steps=max_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        device=device,
-        seed=seed,
-    )
-    fit_labelled(Regressor(**options), run)
+    fit_labelled(Regressor(**model_options(given)), run)

@@ -14,15 +14,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from gatestack.data.collections import LabelledSequences
 from gatestack.errors import ArgumentError, DataError, check_choice, nearest_name, quote_value
 from gatestack.tasks.classify.evaluation import COLUMNS, ClassificationEvaluation, score_classes
-from gatestack.tasks.estimator import Arrays
 from gatestack.tasks.labelled.estimator import LabelledEstimator
 from gatestack.tasks.labelled.options import Architecture, Augmentation
-from gatestack.tasks.labelled.persistence import (
-    fitted_from_data,
-    fitted_to_data,
-    parameters_from_data,
-    parameters_to_data,
-)
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.tasks.labelled.settings import plan_of
 from gatestack.training import RunFolder, Training
@@ -284,19 +277,3 @@ class Classifier(ClassifierMixin, LabelledEstimator):
         folds: int | None,
     ) -> ClassificationEvaluation:
         return score_classes(truth, answers, baselines, self.classes_.tolist(), folds=folds)
-
-    def _class_names(self) -> list[Any]:
-        names: list[Any] = self.classes_.tolist()
-        return names
-
-    def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
-        model, weights, proof = fitted_to_data(self.fitted_, classes=self.classes_, width=self.n_features_in_)
-        return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof
-
-    @classmethod
-    def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
-        fitted, classes, width = fitted_from_data(model, weights, proof, task="classify")
-        names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
-        classifier = cls(**parameters_from_data(model.get("parameters"), names))
-        classifier.fitted_, classifier.n_features_in_, classifier.classes_ = fitted, width, classes
-        return classifier

@@ -16,7 +16,7 @@ from gatestack.data.collections import LabelledSequences
 from gatestack.data.collections.labelled import TargetKind
 from gatestack.data.sequences import Sequences
 from gatestack.errors import ArgumentError, DataError, NotFittedError, check_whole
-from gatestack.tasks.estimator import Estimator
+from gatestack.tasks.estimator import Arrays, Estimator
 from gatestack.tasks.evaluation import Evaluation, ScoreColumn
 from gatestack.tasks.labelled.baselines import baseline_answers
 from gatestack.tasks.labelled.calibration import find_temperature, folds_of, held_out
@@ -30,6 +30,12 @@ from gatestack.tasks.labelled.inputs import (
     read_scored,
 )
 from gatestack.tasks.labelled.overlap import count_seen
+from gatestack.tasks.labelled.persistence import (
+    fitted_from_data,
+    fitted_to_data,
+    parameters_from_data,
+    parameters_to_data,
+)
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.training import RunFolder
 
@@ -55,6 +61,7 @@ class LabelledEstimator(Estimator):
     measures: ClassVar[Mapping[str, ScoreColumn]]
     fitted_: FittedLabelled
     n_features_in_: int
+    classes_: npt.NDArray[Any]  # of a classifier alone
 
     @property
     def _targets(self) -> TargetKind:
@@ -228,16 +235,33 @@ class LabelledEstimator(Estimator):
                 plain.setdefault(name, np.zeros(shape))[inside] = answer
         return copy._evaluation(answers, own, plain, folds)
 
+    @property
+    def _known_classes(self) -> npt.NDArray[Any] | None:
+        return self.classes_ if self.task == "classify" else None
+
+    def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
+        model, weights, proof = fitted_to_data(
+            self.fitted_, classes=self._known_classes, width=self.n_features_in_
+        )
+        return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof
+
+    @classmethod
+    def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
+        fitted, classes, width = fitted_from_data(model, weights, proof, task=cls.task)
+        names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
+        estimator = cls(**parameters_from_data(model.get("parameters"), names))
+        estimator.fitted_, estimator.n_features_in_ = fitted, width
+        if cls.task == "classify":
+            estimator.classes_ = classes
+        return estimator
+
     def _to_onnx(self, builder: GraphBuilder) -> OnnxParts:
         """Build the graph for `gatestack.convert.export_onnx`."""
         from gatestack.tasks.labelled.onnx.proof import onnx_parts
 
         self._check_fitted("export")
-        return onnx_parts(self.fitted_, builder, classes=self._class_names())
-
-    def _class_names(self) -> list[Any] | None:
-        """Give the classes as JSON values; None where there are none."""
-        return None
+        classes = self._known_classes
+        return onnx_parts(self.fitted_, builder, classes=None if classes is None else classes.tolist())
 
     def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
         from gatestack.tasks.labelled.subject import labelled_subject

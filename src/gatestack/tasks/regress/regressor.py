@@ -11,15 +11,8 @@ import polars as pl
 from sklearn.base import RegressorMixin
 
 from gatestack.data.collections import LabelledSequences
-from gatestack.tasks.estimator import Arrays
 from gatestack.tasks.labelled.estimator import LabelledEstimator
 from gatestack.tasks.labelled.options import Architecture, Augmentation
-from gatestack.tasks.labelled.persistence import (
-    fitted_from_data,
-    fitted_to_data,
-    parameters_from_data,
-    parameters_to_data,
-)
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.tasks.labelled.settings import plan_of
 from gatestack.tasks.regress.evaluation import COLUMNS, RegressionEvaluation, score_numbers
@@ -181,15 +174,3 @@ class Regressor(RegressorMixin, LabelledEstimator):
         folds: int | None,
     ) -> RegressionEvaluation:
         return score_numbers(truth, answers, baselines, folds=folds)
-
-    def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
-        model, weights, proof = fitted_to_data(self.fitted_, classes=None, width=self.n_features_in_)
-        return {"parameters": parameters_to_data(self._parameters())} | model, weights, proof
-
-    @classmethod
-    def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
-        fitted, _, width = fitted_from_data(model, weights, proof, task="regress")
-        names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
-        regressor = cls(**parameters_from_data(model.get("parameters"), names))
-        regressor.fitted_, regressor.n_features_in_ = fitted, width
-        return regressor
