@@ -40,6 +40,7 @@ BoolArray = npt.NDArray[np.bool_]
 _NEAR = 0.8
 _FEWEST_ORIGINS = 20
 _SLOPES = (0.5, 1.5)
+_LAST = "the last value"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Copying:
         gain: 1 - mean absolute error / that of the last value; above 0 the forecast is better.
         by_step: a row per step ahead: `step`, `distance`, `agreement`, `shift`.
         origins: number of origins.
-        better: name of another forecast that is shown to be better than the last value, and by how much its
-            error is lower, as a share; None where there is none.
+        better: of a copy: name of another forecast that is shown to be better than the last value, and by
+            how much its error is lower, as a share; None where there is none.
 
     Example:
         >>> import polars as pl
@@ -177,8 +178,10 @@ def find_copying(
     }
     error, naive = np.abs(added - moved)[known].sum(), np.abs(moved)[known].sum()
     gain = float(1 - error / naive) if naive > 0 else 0.0
+    copies = None if too_few else distance <= _NEAR and not _comes_true(low, gain)
+    alike = {name: other / scale for name, other in (others or {}).items()} if copies else {}
     return Copying(
-        copies=None if too_few else distance <= _NEAR and not _comes_true(low, gain),
+        copies=copies,
         distance=distance,
         agreement=agreement,
         low=low,
@@ -186,9 +189,7 @@ def find_copying(
         gain=gain,
         by_step=pl.DataFrame(by_step),
         origins=origins,
-        better=_better_than_last(
-            {name: other / scale for name, other in (others or {}).items()}, truth, last, rows, block
-        ),
+        better=_better_than_last(alike, truth, last, rows, block) if alike else None,
     )
 
 
@@ -278,11 +279,13 @@ def _better_than_last(
     others: Mapping[str, FloatArray], truth: FloatArray, last: FloatArray, rows: IntArray, block: int
 ) -> tuple[str, float] | None:
     """Name the forecast whose error is furthest, and beyond chance, below that of the last value."""
-    found: dict[str, float] = {}
-    for name, other in others.items():
-        errors = {name: np.abs(other - truth), "last": np.abs(last - truth)}
-        skill = compare(errors, rows=rows, scale=np.ones(rows.max() + 1), model=name, block=block)["last"]
-        if skill.low is not None and skill.low > 0:
-            found[name] = skill.value
+    errors = {name: np.abs(other - truth) for name, other in others.items()} | {_LAST: np.abs(last - truth)}
+    skills = compare(errors, rows=rows, scale=np.ones(rows.max() + 1), model=_LAST, block=block)
+    # Below 0 the last value is the worse of the two.
+    found = {
+        name: 1 - 1 / (1 - skill.value)
+        for name, skill in skills.items()
+        if skill.high is not None and skill.high < 0
+    }
     best = max(found, key=found.__getitem__, default=None)
     return None if best is None else (best, found[best])
