@@ -116,10 +116,20 @@ def test_fitting_calibrates_on_what_trained_nothing(make: Make) -> None:
     )
     one, other = (model.fitted_.network.state_dict() for model in (usual, changed))
     assert all((one[name] == other[name]).all() for name in one)
-    calibrations = [model.fitted_.calibration for model in (usual, changed)]
-    assert all(calibration is not None and not calibration.shared for calibration in calibrations)
     widths = [np.ptp(values_of(model.predict()), axis=1) for model in (usual, changed)]
     assert (widths[1] > widths[0]).all()
+
+
+@pytest.mark.usefixtures("validated")
+def test_calibrating_changes_no_weight_and_no_median(make: Make) -> None:
+    frame = one_series(160)
+    models = [make(intervals=kind).fit(frame) for kind in ("model", "conformal", "adaptive")]
+    first, *others = (model.fitted_.network.state_dict() for model in models)
+    assert all((first[name] == other[name]).all() for other in others for name in first)
+    medians = [model.predict()["gatestack"] for model in models]
+    assert medians[0].equals(medians[1])
+    assert medians[0].equals(medians[2])
+    assert not models[0].predict().equals(models[1].predict())
 
 
 def test_the_offsets_are_those_of_scores_computed_by_hand(make: Make) -> None:
@@ -202,13 +212,6 @@ def test_few_forecasts_are_pooled_over_series_and_steps_and_said(make: Make) -> 
     assert calibration is not None
     assert (calibration.origins, calibration.pooled_steps, calibration.keys) == (4, 3, ())
     assert np.isfinite(values_of(model.predict())).all()
-
-
-def test_a_part_that_does_both_is_said(make: Make) -> None:
-    with pytest.warns(CalibrationWarning, match="one part did both"):
-        model = make(intervals="conformal", quantiles=(0.4, 0.5, 0.6)).fit(one_series(18))
-    assert model.fitted_.calibration is not None
-    assert model.fitted_.calibration.shared
 
 
 def test_without_a_part_to_calibrate_on_it_is_an_error(make: Make) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,20 @@ def test_the_scale_of_a_series_is_its_deviation() -> None:
     assert found.scale[0] == pytest.approx(1.0)
     moments = found.advance(np.zeros((1, 2)), np.zeros((1, 2), dtype=bool))
     np.testing.assert_allclose(moments, [[[2, 1, 2, 1]] * 2])
+
+
+@pytest.mark.parametrize("window", [1, 7, 48])
+def test_pieces_of_any_size_give_the_same_bits(window: int) -> None:
+    random = np.random.default_rng(window)
+    values = (1e3 + 50 * random.normal(size=(2, 600)).cumsum(axis=1)).astype(np.float32)
+    observed = random.random((2, 600)) < 0.8
+    whole = TrailingScale(2, window)
+    moments = whole.advance(values, observed)
+    cuts = sorted({0, *random.integers(1, 590, 20).tolist(), *range(590, 601)})
+    pieces = TrailingScale(2, window)
+    parts = [
+        pieces.advance(values[:, begin:end], observed[:, begin:end])
+        for begin, end in itertools.pairwise(cuts)
+    ]
+    assert (np.concatenate(parts, axis=1) == moments).all()
+    assert all((array == whole.state()[name]).all() for name, array in pieces.state().items())

@@ -44,7 +44,6 @@ class Calibration:
             row is of all series together, narrowest interval first.
         origins: forecasts made for it, over all series.
         pooled_steps: steps ahead whose scores stand together; 1 where each step has its own.
-        shared: the part that scored them chose the weights too, since the series are too short for both.
 
     Example:
         >>> scores = np.arange(9.0).reshape(1, 1, 1, 9)
@@ -57,7 +56,6 @@ class Calibration:
     scores: FloatArray
     origins: int
     pooled_steps: int
-    shared: bool = False
 
     @property
     def counts(self) -> IntArray:

@@ -1,4 +1,12 @@
-"""Scores of a fitted forecaster on a part of its data that trained nothing: what its intervals lack."""
+"""Scores of a fitted forecaster on the part of its data that trained nothing: what its intervals lack.
+
+That part, the last tenth of each series, also tells when to stop, so that it chose one number: after how
+many updates the weights are taken. A calibration wants a part that chose nothing. On training parts it was
+compared with a tenth of its own, before which a model stops that never saw it
+(`benchmarks/results/intervals.md`): that takes the latest data from the training, and the forecasts lose
+more than the intervals gain, while what the choice of one number does to the coverage does not show beside
+the spread over the seeds. So one tenth does both, and a model has the same medians whatever its intervals.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +40,7 @@ _MOST_SAMPLED_ORIGINS = 100
 
 
 class CalibrationWarning(UserWarning):
-    """Intervals were calibrated on fewer errors than they need, or on a part that chose the weights too.
+    """Intervals were calibrated on fewer errors than they need.
 
     Example:
         >>> issubclass(CalibrationWarning, UserWarning)
@@ -45,8 +53,6 @@ def calibrate(
     table: SeriesTable,
     panel: Panel,
     begins: IntArray,
-    *,
-    shared: npt.NDArray[np.bool_],
 ) -> Calibration:
     """Score a fitted model on the end of each series.
 
@@ -55,7 +61,6 @@ def calibrate(
         table: the series of the fit.
         panel: the same, prepared.
         begins: (series,) the first step of the part that calibrates; its length where there is none.
-        shared: (series,) whether that part chose the weights too.
 
     Raises:
         DataError: no series has a part to calibrate on.
@@ -79,7 +84,7 @@ def calibrate(
         raise DataError(
             "no series has a part that the intervals can be calibrated on",
             where=table.source,
-            expected="more than two horizons after a window, with values at the end",
+            expected="a window and two horizons, with values at the end",
             hint="give longer series, or pass intervals='model'",
         )
     quantiles = fitted.quantiles_at(table, panel, rows, positions)
@@ -98,27 +103,15 @@ def calibrate(
         scores=np.stack(filled),
         origins=len(rows),
         pooled_steps=pooled,
-        shared=bool(shared[np.unique(rows)].any()),
     )
-    _warn(calibration, fitted.levels)
-    return calibration
-
-
-def _warn(calibration: Calibration, levels: tuple[float, ...]) -> None:
-    if not calibration.exact(levels):
+    if not calibration.exact(fitted.levels):
         warnings.warn(
             f"the intervals are calibrated on {calibration.origins} forecasts, too few for the widest: it "
             "ends beyond the largest error among them; longer series make it exact",
             CalibrationWarning,
             stacklevel=2,
         )
-    if calibration.shared:
-        warnings.warn(
-            "a series is too short to calibrate intervals and to choose when to stop on parts of their own; "
-            "one part did both, and the intervals may be a little narrow",
-            CalibrationWarning,
-            stacklevel=2,
-        )
+    return calibration
 
 
 def _least(scores: FloatArray) -> int:

@@ -21,7 +21,6 @@ class SavedCalibration(BaseModel):
     keys: list[str]
     origins: int
     pooled_steps: int
-    shared: bool
 
 
 def calibration_to_data(calibration: Calibration) -> SavedCalibration:
@@ -35,7 +34,6 @@ def calibration_to_data(calibration: Calibration) -> SavedCalibration:
         keys=list(calibration.keys),
         origins=calibration.origins,
         pooled_steps=calibration.pooled_steps,
-        shared=calibration.shared,
     )
 
 
@@ -70,7 +68,6 @@ def calibration_from_data(
         scores=scores,
         origins=saved.origins,
         pooled_steps=saved.pooled_steps,
-        shared=saved.shared,
     )
 
 

@@ -69,8 +69,7 @@ def fit_forecast(
     """Fit network, scaling and baseline on a table.
 
     Everything that is fitted sees only the training part of each series; its last tenth tells when to stop.
-    Where intervals are calibrated, the last tenth does that instead, and a tenth of what lies before it tells
-    when to stop; a series too short for both parts has one that does both.
+    The same tenth calibrates the intervals; see `conformal_fit.py` for why it may.
 
     Args:
         table: the series.
@@ -86,14 +85,11 @@ def fit_forecast(
     seasons, window = _seasons_and_window(table, plan, short_series)
     table = _long_enough(table, window + plan.horizon, short_series)
     lengths = np.diff(table.sequences.offsets)
-    held = training_ends(lengths, window=window, horizon=plan.horizon)
-    ends = held if plan.intervals == "model" else training_ends(held, window=window, horizon=plan.horizon)
-    # The steps up to here choose the weights.
-    until = np.where(ends < held, held, lengths)
+    ends = training_ends(lengths, window=window, horizon=plan.horizon)
     own_scale = _series_scale(table, ends) if plan.architecture.scaling == "series" else None
     panel = Panel.from_table(table, own_scale or TrailingScale(len(lengths), window), plan.calendar)
     network = _make_network(table, panel, ends, plan, seasons, window)
-    record = _train(network, panel, ends, until, plan, folder)
+    record = _train(network, panel, ends, plan, folder)
     network.float()  # precision="64-true" trains in float64; forecasts and model folders are float32
     network.eval()
     baseline = fit_autoregression(panel, lengths, window=window, horizon=plan.horizon, seasons=seasons)
@@ -118,7 +114,7 @@ def fit_forecast(
     )
     if plan.intervals == "model":
         return fitted
-    calibration = calibrate(fitted, table, panel, held, shared=until > held)
+    calibration = calibrate(fitted, table, panel, ends)
     if plan.intervals == "conformal":
         return replace(fitted, calibration=calibration)
     shares = AdaptiveShares.start(len(lengths), horizon=plan.horizon, levels=plan.levels)
@@ -255,12 +251,7 @@ def _set_moments(mean: Tensor, scale: Tensor, column: int, values: Tensor) -> No
 
 
 def _train(
-    network: ForecastNetwork,
-    panel: Panel,
-    ends: IntArray,
-    until: IntArray,
-    plan: FitPlan,
-    folder: RunFolder,
+    network: ForecastNetwork, panel: Panel, ends: IntArray, plan: FitPlan, folder: RunFolder
 ) -> TrainingRecord:
     weights = typical_weights(panel, ends)
     sampler = ChunkSampler(
@@ -281,7 +272,7 @@ def _train(
         network,
         loss,
         sampler,
-        validate=_validation(panel, ends, until, network, weights),
+        validate=_validation(panel, ends, network, weights),
         options=_with_rate(plan.training, int(ends.sum())),
         max_steps=plan.max_steps,
         seed=plan.seed,
@@ -304,13 +295,14 @@ def _with_rate(options: Training, steps: int) -> Training:
 
 
 def _validation(
-    panel: Panel, ends: IntArray, until: IntArray, network: ForecastNetwork, weights: Tensor
+    panel: Panel, ends: IntArray, network: ForecastNetwork, weights: Tensor
 ) -> Callable[[nn.Module], float] | None:
-    """Score steps `ends` to `until` of each series from evenly spaced origins; None without truth."""
+    """Score the held back end of each series from evenly spaced origins; None where no truth is held back."""
     shape, distribution = network.shape, network.distribution
-    held_back = np.flatnonzero(ends < until)
+    lengths = panel.lengths
+    held_back = np.flatnonzero(ends < lengths)
     places, origins = origins_between(
-        ends[held_back], until[held_back], horizon=shape.horizon, step=1, most=_VALIDATION_CHUNKS
+        ends[held_back], lengths[held_back], horizon=shape.horizon, step=1, most=_VALIDATION_CHUNKS
     )
     ahead = (panel.offsets[held_back[places]] + origins)[:, None] + np.arange(1, shape.horizon + 1)
     known = panel.observed.numpy()[ahead].any(axis=1) & (origins >= panel.first_observed[held_back[places]])
@@ -319,7 +311,7 @@ def _validation(
         return None
     rows = held_back[places]
     begin = np.maximum(origins - shape.window + 1, 0)
-    sampler = ChunkSampler(panel, until, shape, weights=weights, batch_size=1, last_only=True, seed=0)
+    sampler = ChunkSampler(panel, lengths, shape, weights=weights, batch_size=1, last_only=True, seed=0)
     parts = [slice(first, first + _VALIDATION_BATCH) for first in range(0, len(rows), _VALIDATION_BATCH)]
 
     def validate(network: nn.Module) -> float:

@@ -71,8 +71,8 @@ class Forecaster(ScoredForecaster):
         calendar: names of calendar features (see `gatestack.data.calendar_features`), or `"auto"`.
         mode: `"direct"` trains on steps drawn from a whole pass and carries the state on; `"windows"` reads
             each window from a zero state; `"recursive"` forecasts one step at a time and samples paths.
-        intervals: bounds as the `"model"` learned them; `"conformal"`, corrected by its errors on a tenth of
-            each series that trained nothing; or `"adaptive"`, corrected further by what came true since.
+        intervals: bounds as the `"model"` learned them; `"conformal"`, corrected by its errors on the last
+            tenth of each series, which trained nothing; or `"adaptive"`, corrected further by what came true.
         architecture: cell, dropout, residual connections, scaling, …; None takes the defaults.
         training: batch size, learning rate, patience, …; None takes the defaults.
         seed: of initial weights, batches, dropout and sampled paths.

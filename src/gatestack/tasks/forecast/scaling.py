@@ -22,6 +22,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 __all__ = [
     "LEVELS",
@@ -52,6 +53,9 @@ LEVEL_SHARE = 1e-5
 
 SMALLEST_VARIANCE = 1e-36
 """What keeps the scale of a series of zeros finite."""
+
+# Values of windows that are looked at together: bounds the memory.
+_WINDOWED = 2**20
 
 
 class ScaleOverTime(Protocol):
@@ -115,18 +119,16 @@ class TrailingScale:
         known = np.concatenate([self.recent, centred], axis=1)
         seen = np.concatenate([self.recent_seen, observed], axis=1)
         new = (observed.astype(np.float64), centred, centred * centred)
+        # The sums so far are the first terms of the sums to come: added up afterwards, the last bit would
+        # depend on where one call ends and the next begins.
         running = [
-            sums[:, None] + np.cumsum(added, axis=1) for sums, added in zip(self.sums, new, strict=True)
+            np.cumsum(np.concatenate([sums[:, None], added], axis=1), axis=1)[:, 1:]
+            for sums, added in zip(self.sums, new, strict=True)
         ]
-        # Sums over the window are taken around the last values of the steps before, so that a series far from
-        # its first value loses no digits either; never around later ones, which would move the last bit.
-        near = self.recent.sum(axis=1, keepdims=True)
-        near /= np.maximum(self.recent_seen.sum(axis=1, keepdims=True), 1)
-        local = np.where(seen, known - near, 0.0)
-        recent = [self._trailing(terms) for terms in (seen.astype(np.float64), local, local * local)]
+        recent = self._trailing(known, seen)
         self.recent, self.recent_seen = known[:, -self.window :], seen[:, -self.window :]
         self.sums = np.stack([sums[:, -1] for sums in running])
-        return self._moments(recent, running, near)
+        return self._moments(recent, running)
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Give everything that is carried, as arrays."""
@@ -168,22 +170,42 @@ class TrailingScale:
         self.origin = np.where(starting, values[np.arange(len(values)), first], self.origin)
         self.started = self.started | starting
 
-    def _trailing(self, terms: FloatArray) -> FloatArray:
-        """Sum each step's last `window` terms; the first `window` columns are those carried from before."""
-        sums = np.cumsum(terms, axis=1)
-        return sums[:, self.window :] - sums[:, : -self.window]
+    def _trailing(self, known: FloatArray, seen: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Give count, mean and variance of each step's last `window` values, (rows, steps).
+
+        Each step is summed from its own values alone, not from the sums of the step before it: so a step has
+        the same bits however the steps are given, and a series far from its first value loses no digits.
+
+        Args:
+            known: (rows, window + steps); the first `window` columns are those carried from before.
+            seen: of the same shape, True where a value is real.
+        """
+        steps = known.shape[1] - self.window
+        shape = (len(known), steps)
+        count, mean, variance = np.empty(shape), np.empty(shape), np.empty(shape)
+        at_once = max(_WINDOWED // (len(known) * self.window), 1)
+        values, real = (sliding_window_view(part, self.window, axis=1)[:, 1:] for part in (known, seen))
+        for first in range(0, steps, at_once):
+            part = slice(first, first + at_once)
+            here, among = np.ascontiguousarray(values[:, part]), real[:, part]
+            count[:, part] = among.sum(axis=-1)
+            divisor = np.maximum(count[:, part], 1.0)
+            mean[:, part] = here.sum(axis=-1) / divisor
+            apart = np.where(among, here - mean[:, part, None], 0.0)
+            variance[:, part] = (apart * apart).sum(axis=-1) / divisor
+        return count, mean, variance
 
     def _moments(
-        self, recent: list[FloatArray], running: list[FloatArray], near: FloatArray
+        self, recent: tuple[FloatArray, FloatArray, FloatArray], running: list[FloatArray]
     ) -> npt.NDArray[np.float32]:
         own_mean, own_variance = _mean_and_variance(*running)
-        mean, variance = _mean_and_variance(*recent)
+        count, mean, variance = recent
         origin = self.origin[:, None]
         long_level = origin + own_mean
         long_scale = _root(own_variance, long_level)
         # A window without a single observed value keeps to the long run.
-        empty = recent[0] < 0.5
-        level = np.where(empty, long_level, origin + near + mean)
+        empty = count < 0.5
+        level = np.where(empty, long_level, origin + mean)
         variance = np.where(empty, long_scale**2, variance) + (LONG_RUN_SHARE * long_scale) ** 2
         moments = np.stack([level, _root(variance, level), long_level, long_scale], axis=-1)
         begun = running[0][..., None] > 0.5

@@ -13,7 +13,7 @@ _VALIDATION_SHARE = 0.1
 
 
 def training_ends(lengths: IntArray, *, window: int, horizon: int) -> IntArray:
-    """Hold back the end of each series for validation.
+    """Hold back the end of each series, which tells when to stop and how wide intervals must be.
 
     The last tenth, at least one horizon, is held back wherever a window and a horizon remain before it.
 
