@@ -91,13 +91,22 @@ def microseconds(step: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("series", "gaps", "hourly"), [((), 0.0, False), ((), 0.1, True), (("x", "y", "z"), 0.1, True)]
+    ("series", "gaps", "hourly", "method"),
+    [
+        ((), 0.0, False, "forecast"),
+        ((), 0.1, True, "forecast"),
+        (("x", "y", "z"), 0.1, True, "forecast"),
+        ((), 0.0, False, "reconstruction"),
+        (("x", "y", "z"), 0.05, True, "reconstruction"),
+    ],
 )
-def test_a_stream_in_onnx_is_the_stream_here(series: tuple[str, ...], gaps: float, hourly: bool) -> None:
+def test_a_stream_in_onnx_is_the_stream_here(
+    series: tuple[str, ...], gaps: float, hourly: bool, method: str
+) -> None:
     rate = {"false_alarms_per_day": 2.0} if hourly else {}
-    detector = small(**rate).fit(frame(series, gaps=gaps, hourly=hourly))
+    detector = small(method=method, **rate).fit(frame(series, gaps=gaps, hourly=hourly))
     server = Server(detector)
-    assert bool(server.about["calendar"]) == hourly
+    assert bool(server.about["calendar"]) == (hourly and method == "forecast")
     streams = [detector.stream(key) for key in series] or [detector.stream()]
     keys = series or ("",)
     fed = np.stack([values(60, 10 + number, gaps=0.15) for number in range(len(keys))])
@@ -107,7 +116,7 @@ def test_a_stream_in_onnx_is_the_stream_here(series: tuple[str, ...], gaps: floa
     alarms = 0
     for step in range(60):
         more: dict[str, np.ndarray] = {"series": np.arange(len(keys))} if series else {}
-        if hourly:
+        if server.about["calendar"]:
             more["times"] = np.full(len(keys), microseconds(step))
         found = server.feed(fed[:, step], **more)
         for row, stream in enumerate(streams):
@@ -159,18 +168,9 @@ def test_the_export_is_proved_step_by_step(tmp_path: Path) -> None:
     assert not verify(exported.path, allow_changed=True).passed
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"method": "reconstruction"}, "method='forecast'"),
-        ({"threshold": "dynamic"}, "threshold='calibrated'"),
-    ],
-)
-def test_what_has_no_graph_is_refused_with_the_reason(
-    changes: dict[str, Any], reason: str, tmp_path: Path
-) -> None:
-    detector = small(layers=1, max_steps=2, **changes).fit(frame(hourly=False))
-    with pytest.raises(ArgumentError, match=reason):
+def test_a_dynamic_threshold_is_refused_with_the_reason(tmp_path: Path) -> None:
+    detector = small(layers=1, max_steps=2, threshold="dynamic").fit(frame(hourly=False))
+    with pytest.raises(ArgumentError, match="threshold='calibrated'"):
         export_onnx(detector, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -38,8 +38,8 @@ class Classifier(ClassifierMixin, LabelledEstimator):
         class_weight: class → weight in the loss, above 0; `"balanced"`: the rarer the heavier; None: 1 each.
         label_smoothing: share of each label that is spread over all classes, in [0, 1).
         calibration: `"temperature"` fits a temperature on held-out folds of the training part, at the cost of
-            three more fits; None leaves the probabilities as they are: those of the recipe "kernels" fit cases
-            that were left out already.
+            three more fits; None leaves the probabilities as they are. The recipe "kernels" fits its own
+            to cases left out anyhow.
         architecture: recipe, cell, pooling, dropout, …; None takes the defaults.
         augmentation: cropping and jitter of the training cases; None does neither.
         training: batch size, learning rate, …; None takes the defaults.

@@ -28,7 +28,17 @@ from torch import Tensor, nn
 from gatestack.nn import LSTM, Stack
 from gatestack.nn.stack import StackState
 
-__all__ = ["LOG_SCALES", "DetectorNetwork", "Method", "NetworkShape", "NetworkState", "make_network"]
+__all__ = [
+    "LARGEST_REPEATED",
+    "LOG_SCALES",
+    "DetectorNetwork",
+    "EncoderDecoder",
+    "Method",
+    "NetworkShape",
+    "NetworkState",
+    "NextStep",
+    "make_network",
+]
 
 Method = Literal["forecast", "reconstruction"]
 NetworkState = dict[str, Tensor]
@@ -38,7 +48,7 @@ NetworkState = dict[str, Tensor]
 _FREEDOM = 4.0
 LOG_SCALES = (-6.0, 3.0)
 _WINDOWS_AT_ONCE = 1024
-_LARGEST_REPEATED = 8.0
+LARGEST_REPEATED = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +238,7 @@ class EncoderDecoder(DetectorNetwork):
 
 def _back(repeated: Tensor) -> Tensor:
     """Undo asinh; what the network gives has no bounds of its own."""
-    return torch.sinh(repeated.clamp(-_LARGEST_REPEATED, _LARGEST_REPEATED))
+    return torch.sinh(repeated.clamp(-LARGEST_REPEATED, LARGEST_REPEATED))
 
 
 def make_network(method: Method, shape: NetworkShape) -> DetectorNetwork:

@@ -14,7 +14,7 @@ from gatestack.convert.onnx.parts import OnnxParts
 from gatestack.convert.proof import ProofVector
 from gatestack.data.zones import to_wall
 from gatestack.tasks.detect.fitted import DetectorState, FittedDetector
-from gatestack.tasks.detect.onnx.graph import emit_detector, state_arrays, state_tensors
+from gatestack.tasks.detect.onnx.graph import emit_detector, reads_calendar, state_arrays, state_tensors
 
 __all__ = ["onnx_parts", "step_vector"]
 
@@ -79,7 +79,7 @@ def step_vector(
     times = np.concatenate(
         [fitted.frequency.advance(fitted.last_times[[row]], np.array([step + 1])) for row in rows]
     )
-    if fitted.calendar:
+    if reads_calendar(fitted):
         wall = to_wall(np.asarray(times, dtype="datetime64[us]"), fitted.time_kind.zone)
         inputs["times"] = wall.astype("datetime64[us]").astype(np.int64)
     calendar = fitted.calendar_of(times)
