@@ -7,7 +7,7 @@ Each repetition draws 150 training cases and 1,000 test cases of a task. A study
 3) sees the training cases alone. Then one network per depth is fitted on all of them and scored on the test
 cases: regret is how much higher the test error of the depth that a rule takes is than that of the best depth.
 Beside the study's rule stand the depth with the lowest mean in the same cross-validation ("argmin"), and
-"always two". Each repetition is kept under `runs/benchmarks/depth_recovery/`: the script goes on where it was.
+"always two". Each repetition is kept under `runs/benchmarks/depth_recovery/`; the script goes on from there.
 Writes `results/depth_recovery.json` and `results/depth_recovery.md`.
 
 | task | y | right depth |

@@ -112,17 +112,18 @@ class StudyDatabase:
         from optuna.trial import TrialState
 
         self._bury_the_dead()
+        taken = {_fit_of(trial) for trial in self._trials(TrialState.RUNNING, TrialState.COMPLETE)}
         for fit in fits:
-            taken = self._trials(TrialState.RUNNING, TrialState.COMPLETE)
-            if any(_fit_of(trial) == fit for trial in taken):
+            if fit in taken:
                 continue
             self._refuse_deadly(fit)
             with storage_errors(self.place), quiet_optuna():
                 trial_id = self.storage.create_new_trial(self.id, _template(fit))
                 number = self.storage.get_trial_number_from_id(trial_id)
             claim = Claim(self, fit, trial_id)
-            taken = self._trials(TrialState.RUNNING, TrialState.COMPLETE)
-            if any(_fit_of(trial) == fit and trial.number < number for trial in taken):
+            # Who else saw it free at the same moment has a claim too; the first of them holds.
+            others = self._trials(TrialState.RUNNING, TrialState.COMPLETE)
+            if any(_fit_of(trial) == fit and trial.number < number for trial in others):
                 claim.give_back()
                 continue
             claim.beat()
