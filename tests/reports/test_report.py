@@ -188,6 +188,17 @@ def test_forecasts_that_add_up_have_a_page_with_their_levels() -> None:
     assert "Adding up makes the error" in text
 
 
+def test_categories_and_calibrated_intervals_are_told() -> None:
+    frame = pl.concat(
+        [weekly().with_columns(unique_id=pl.lit(name), kind=pl.lit(kind)) for name, kind in ("ax", "by")]
+    )
+    model = small(intervals="conformal").fit(frame, static=["kind"])
+    text = render_report(model, evaluation=model.backtest(frame, static=["kind"]), data=frame)
+    assert "kind (2 categories)" in Page(text).texts
+    assert "when to stop and how wide intervals must be" in text
+    assert "corrected by the model" in text
+
+
 def test_without_scores_it_says_that_there_are_none(fitted: tuple[Forecaster, ForecastEvaluation]) -> None:
     text = render_report(fitted[0])
     assert "The model was not evaluated" in text

@@ -122,10 +122,15 @@ def list_facts(model: Forecaster, material: Material, *, whole: bool) -> dict[st
     }
     for role in ("past", "future", "static"):
         if names := getattr(table.columns, role):
-            facts[f"{role} columns"] = ", ".join(names)
+            facts[f"{role} columns"] = ", ".join(_with_categories(table, name) for name in names)
     if model.fitted_.calendar:
         facts["calendar features"] = ", ".join(model.fitted_.calendar)
     return facts
+
+
+def _with_categories(table: SeriesTable, name: str) -> str:
+    found = table.categories.get(name)
+    return name if found is None else f"{name} ({len(found):,} categories)"
 
 
 def list_settings(model: Forecaster) -> dict[str, str]:

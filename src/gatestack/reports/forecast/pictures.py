@@ -80,7 +80,8 @@ def _draw_end_to_end(evaluation: ForecastEvaluation, target: str, forecasts: int
 def draw_pictures(model: Forecaster, material: Material) -> dict[str, Picture]:
     """Draw data, learning curve and, where there are scores, error by step, skill and coverage."""
     evaluation, record = material.evaluation, model.fitted_.record
-    drawn: dict[str, tuple[Figure, str]] = {"data": (figures.draw_data(material), _data_caption(material))}
+    caption = _data_caption(material, calibrated=model.intervals != "model")
+    drawn: dict[str, tuple[Figure, str]] = {"data": (figures.draw_data(material), caption)}
     if record.history:
         drawn["learning"] = (
             draw_learning_curve(record, "scaled quantile loss"),
@@ -114,11 +115,12 @@ def draw_pictures(model: Forecaster, material: Material) -> dict[str, Picture]:
     }
 
 
-def _data_caption(material: Material) -> str:
+def _data_caption(material: Material, *, calibrated: bool) -> str:
     shown = min(len(material.keys), 4)
     which = f"{shown} of {len(material.keys):,} series, chosen evenly. " if len(material.keys) > 1 else ""
     test = "; what was forecast and scored (test)" if material.evaluation is not None else ""
-    return f"{which}What training saw (white); what told it when to stop (validation){test}."
+    told = "when to stop and how wide intervals must be" if calibrated else "when to stop"
+    return f"{which}What training saw (white); what told it {told} (validation){test}."
 
 
 def draw_forecasts(material: Material) -> Sequence[Picture]:
