@@ -365,19 +365,19 @@ def _labelled(
     from gatestack.tasks.classify import Classifier
     from gatestack.tasks.regress import Regressor
 
+    left_open = dict.fromkeys(("layers", "members", "batch_size", "learning_rate"))
     options = model_options(
-        layers=None,
-        hidden_size=hidden_size,
-        recipe=recipe,
-        cell=cell,
-        members=None,
-        crop=0.0,
-        jitter=0.0,
-        max_steps=max_steps,
-        batch_size=None,
-        learning_rate=None,
-        device=device,
-        seed=seed,
+        {
+            **left_open,
+            "hidden_size": hidden_size,
+            "recipe": recipe,
+            "cell": cell,
+            "crop": 0.0,
+            "jitter": 0.0,
+            "max_steps": max_steps,
+            "device": device,
+            "seed": seed,
+        }
     )
     estimator = Classifier(**options) if task == "classify" else Regressor(**options)
     kind: Any = "classes" if task == "classify" else "numbers"
