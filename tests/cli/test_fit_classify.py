@@ -181,6 +181,16 @@ def test_minirocket_is_scored_wherever_there_are_scores(
     assert not Path("other.html").exists()
 
 
+def test_a_classifier_leaves_as_onnx_and_is_verified(gatestack: Run, files: tuple[Path, Path]) -> None:
+    pytest.importorskip("onnxruntime")
+    assert gatestack("fit", "classify", files[0], *SMALL, "--out", "m").exit_code == 0
+    found = gatestack("export", "m", "--to", "onnx", "--out", "m.onnx")
+    assert found.exit_code == 0, found.stderr
+    assert "probabilities" in found.stdout
+    assert "log loss" in found.stdout
+    assert "verified" in gatestack("verify", "m.onnx").stdout
+
+
 def test_minirocket_is_no_option_for_a_forecaster(gatestack: Run, model: Path) -> None:
     for words in (["evaluate", model, "x.csv"], ["report", model, "--data", "x.csv", "--out", "p.html"]):
         found = gatestack(*words, "--minirocket")

@@ -13,6 +13,7 @@ from sklearn import metrics
 
 from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
 from gatestack.tasks.labelled.difference import Difference, paired_difference, share_interval
+from gatestack.tasks.labelled.extent import extent_of
 
 __all__ = ["ClassificationEvaluation", "score_classes"]
 
@@ -71,8 +72,7 @@ class ClassificationEvaluation(Evaluation):
     @property
     def extent(self) -> str:
         """Cases, and folds where there are some."""
-        number = f"{self.cases} case{'' if self.cases == 1 else 's'}"
-        return number if self.folds is None else f"{number}, {self.folds}-fold cross-validation"
+        return extent_of(self.cases, self.folds)
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything but the predictions as JSON values."""

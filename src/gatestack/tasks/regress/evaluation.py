@@ -12,6 +12,7 @@ import polars as pl
 
 from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
 from gatestack.tasks.forecast.skill import Skill, compare
+from gatestack.tasks.labelled.extent import extent_of
 
 __all__ = ["RegressionEvaluation", "score_numbers"]
 
@@ -59,8 +60,7 @@ class RegressionEvaluation(Evaluation):
     @property
     def extent(self) -> str:
         """Cases, and folds where there are some."""
-        number = f"{self.cases} case{'' if self.cases == 1 else 's'}"
-        return number if self.folds is None else f"{number}, {self.folds}-fold cross-validation"
+        return extent_of(self.cases, self.folds)
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything but the predictions as JSON values."""
