@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +11,7 @@ import torch
 from inspected import close
 
 from gatestack import AnomalyDetector, Classifier, Forecaster, Regressor
-from gatestack.convert import Network, Node, Port, from_torch
+from gatestack.convert import Network, Node, Port, from_torch, read_keras
 from gatestack.convert.layers import (
     BidirectionalLayer,
     BidirectionalOptions,
@@ -227,6 +229,39 @@ def test_a_bidirectional_layer_of_a_network_runs_apart_while_it_is_looked_into()
     assert both._together
 
 
+ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "keras"
+
+
+@pytest.mark.parametrize(
+    ("file", "layers", "closed"),
+    [
+        ("keras_words.keras", 2, 0),
+        ("keras_stateful.h5", 2, 0),
+        ("keras_gru_options.h5", 3, 1),
+        ("tf_keras_bidirectional_parts.h5", 3, 1),
+    ],
+)
+def test_networks_from_keras_are_looked_into(file: str, layers: int, closed: int) -> None:
+    """With words for inputs, kept states, layers that read backwards, masks, and other functions."""
+    network = read_keras(ARTIFACTS / file)
+    (port,) = network.inputs
+    random = np.random.default_rng(0)
+    shape = (5, *[6 if size is None else size for size in port.shape])
+    inputs = random.integers(0, 4, shape) if port.dtype == "int64" else random.normal(size=shape)
+    before = network.predict(inputs)
+    found = network.inspect(inputs)
+    assert found.tables["layers"]["layer"].n_unique() == layers
+    assert found.tables["layers"]["difference"].max() < 1e-12
+    assert sum("not opened" in note for note in found.notes) >= closed
+    assert ("the first of" in found.words["answer"]) == (len(network.outputs) > 1)
+    network.reset_state()
+    after = network.predict(inputs)
+    for one, other in zip(
+        *[found if isinstance(found, tuple) else (found,) for found in (before, after)], strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_networks_refuse_what_does_not_fit() -> None:
     network = from_torch(torch_model(torch.nn.LSTM), [Port("x", (None, 3))])
     x = np.zeros((5, 7, 3))
@@ -238,3 +273,5 @@ def test_networks_refuse_what_does_not_fit() -> None:
         network.inspect(x, np.zeros(5), loss="cross-entropy")
     with pytest.raises(ArgumentError, match="loss"):
         network.inspect(x, loss="hinge")
+    with pytest.raises(ArgumentError, match="the inputs have shape"):
+        read_keras(ARTIFACTS / "keras_functions.h5").inspect(np.zeros((4, 5)))

@@ -162,6 +162,8 @@ class Network(nn.Module):
     ) -> Inspection:
         """Look into the network: gates, time-scales, gradient flow, the worth of layers and of inputs.
 
+        Of several outputs the first is scored and explained; `Inspection.words` names it.
+
         Args:
             inputs: (N, T, C), or (N, T) whole numbers such as words.
             target: (N,) classes, or numbers of the shape of the output; None where nothing is known: the
@@ -175,7 +177,7 @@ class Network(nn.Module):
             Tables and sentences; see `gatestack.inspect`.
 
         Raises:
-            ArgumentError: several inputs or outputs, shapes that do not fit, or no recurrent layer to look
+            ArgumentError: several inputs, shapes that do not fit, or no recurrent layer to look
                 into.
         """
         check_whole("sequences", sequences, owner="inspect")
@@ -186,7 +188,14 @@ class Network(nn.Module):
                 expected="one, with the batch first, to look into the network",
             )
         subject = network_subject(
-            self, self.inputs[0], inputs, target, loss=loss, title=self.name, sequences=sequences
+            self,
+            self.inputs[0],
+            inputs,
+            target,
+            loss=loss,
+            title=self.name,
+            sequences=sequences,
+            outputs=self.outputs,
         )
         return inspect_subject(subject)
 

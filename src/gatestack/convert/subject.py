@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -31,8 +32,9 @@ def network_subject(
     loss: LossName | None,
     title: str,
     sequences: int,
+    outputs: Sequence[str],
 ) -> Subject:
-    """Offer a network of one input and one output.
+    """Offer a network of one input; of several outputs the first is scored and explained.
 
     Args:
         network: any, called as `network(x)`, with the batch first.
@@ -43,6 +45,7 @@ def network_subject(
             where the output is (N, K), else the squared error.
         title: of the model.
         sequences: number of sequences to look at, at most.
+        outputs: names of the outputs.
 
     Raises:
         ArgumentError: shapes that do not fit, or a loss that does not fit the target.
@@ -52,7 +55,7 @@ def network_subject(
     whole = torch.as_tensor(np.asarray(inputs))
     chosen = evenly(len(whole), sequences)
     x = whole[torch.from_numpy(chosen)]
-    if whole.dim() not in (2, 3):
+    if whole.dim() != 3 and (port.dtype != "int64" or whole.dim() != 2):
         raise ArgumentError(
             f"the inputs have shape {tuple(whole.shape)}",
             where="inspect",
@@ -68,7 +71,7 @@ def network_subject(
             )
         known = torch.as_tensor(given[chosen])
     with torch.no_grad():
-        said = _called(network, x.to(_dtype(network)) if x.is_floating_point() else x)
+        said = _called(copy.deepcopy(network).eval(), x)  # a copy: the state that it keeps stays
     scored = _scoring(tuple(said.shape), known, loss)
     classes = scored is not None and scored[0] != "squared error"
     first = said.flatten(1).argmax(dim=1, keepdim=True)
@@ -83,6 +86,7 @@ def network_subject(
     if known is not None:
         values = known.numpy()
         truth = Truth(values, "classes") if classes else Truth(values.reshape(len(values), -1), "numbers")
+    which = "" if len(outputs) == 1 else f" {outputs[0]!r}, the first of {len(outputs)}"
     features = tuple(f"feature {n}" for n in range(x.shape[2])) if x.dim() == 3 else ()
     return Subject(
         title=title,
@@ -92,7 +96,7 @@ def network_subject(
         features=features,
         sequences=tuple(f"sequence {row}" for row in chosen),
         truth=truth,
-        answer="output for the class that is named" if classes else "mean of the output",
+        answer=f"{'output for the class that is named' if classes else 'mean of the output'}{which}",
         loss="loss" if scored is None else scored[0],
         backwards=_backwards(network),
     )
@@ -103,15 +107,8 @@ def _called(network: nn.Module, x: Tensor) -> Tensor:
     if reset is not None:  # what a stateful layer keeps would make every run another one
         reset()
     output: Any = network(x)
-    if not isinstance(output, Tensor):
-        raise ArgumentError(
-            f"the network has {len(output)} outputs", where="inspect", expected="one, to score and to explain"
-        )
-    return output
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(part.dtype for part in network.parameters() if part.is_floating_point())
+    first: Tensor = output[0] if isinstance(output, tuple) else output
+    return first
 
 
 def _scoring(
