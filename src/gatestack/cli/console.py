@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from gatestack.tasks.estimator import Estimator
     from gatestack.tasks.evaluation import Evaluation
@@ -59,43 +61,63 @@ def write_bytes(content: bytes) -> None:
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
-    """Write the table of scores, best first in each column marked, and the sentence, to stdout."""
+    """Write the table of scores, best first in each column marked, and the sentence, to stdout.
+
+    A row per model, or a column per model where the scores are more than the width takes.
+    """
     from rich.console import Console
 
     if sys.stdout.isatty():
         console = Console(file=sys.stdout, markup=False, highlight=False)
-        console.print(_table(evaluation, title))
+        console.print(_fitting_table(console, evaluation, title))
         console.print(evaluation.sentence)
         return
     # Into a file or a pipe the table keeps its width, whatever the window, and no blanks end its lines.
     console = Console(file=io.StringIO(), markup=False, highlight=False, width=_WIDTH)
-    console.print(_table(evaluation, title))
+    console.print(_fitting_table(console, evaluation, title))
     for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
         print(line.rstrip())  # noqa: T201
     print(evaluation.sentence)  # noqa: T201
 
 
-def _table(evaluation: Evaluation, title: str) -> Table:
+def _fitting_table(console: Console, evaluation: Evaluation, title: str) -> Table:
+    rows = _cells(evaluation)
+    table = _table(rows, title)
+    # Measured on a wide console: nothing is wider than the console it is measured on.
+    if console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width:
+        return table
+    return _table([list(row) for row in zip(*rows, strict=True)], title)
+
+
+def _table(rows: list[list[Text]], title: str) -> Table:
+    """Make a table whose first row is the head."""
     from rich import box
     from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def _cells(evaluation: Evaluation) -> list[list[Text]]:
+    """Give the names of the scores, then a row per model that begins with its name."""
     from rich.text import Text
 
     scores = evaluation.scores
     shown = {name: column for name, column in evaluation.columns.items() if name in scores.columns}
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    for column in shown.values():
-        table.add_column(column.label, justify="right", no_wrap=True)
     best = {name: column.best_of(scores[name]) for name, column in shown.items()}
+    rows = [[Text("model"), *(Text(column.label) for column in shown.values())]]
     for row in scores.iter_rows(named=True):
-        cells: list[Text] = []
+        rows.append([Text(row["model"])])
         for name, column in shown.items():
             wins = row[name] is not None and row[name] == best[name]
             # The star says it without colour or bold.
             mark = "" if column.better is None else "*" if wins else " "
-            cells.append(Text(f"{column.text(row[name])}{mark}", style="bold" if wins else ""))
-        table.add_row(Text(row["model"]), *cells)
-    return table
+            rows[-1].append(Text(f"{column.text(row[name])}{mark}", style="bold" if wins else ""))
+    return rows
 
 
 def print_written(root: Path, names: dict[str, str]) -> None:

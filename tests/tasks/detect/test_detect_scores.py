@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +73,17 @@ def test_files_without_an_anomaly_only_cost() -> None:
     assert nab_score([with_window, noisy], STANDARD) == pytest.approx(100 * (2 - 20 * 0.11) / 2)
     with pytest.raises(ArgumentError, match="no file has a window"):
         nab_score([noisy], STANDARD)
+
+
+def test_scores_of_files_are_those_of_the_benchmarks_own_repository() -> None:
+    # Rows that reach the published threshold of three published detectors, and what the repository gives.
+    cases = json.loads((Path(__file__).parent / "nab_published.json").read_text(encoding="utf-8"))["cases"]
+    assert {case["profile"] for case in cases} == set(PROFILES)
+    for case in cases:
+        alarms = alarms_at(*case["alarms"], length=case["rows"])
+        windows = [(first, last) for first, last in case["windows"]]
+        found = score_file(alarms, windows, PROFILES[case["profile"]])
+        assert found.raw == pytest.approx(case["score"], abs=1e-9), (case["detector"], case["file"])
 
 
 @pytest.mark.parametrize("windows", [[(10, 5)], [(1990, 2000)], [(500, 600), (600, 700)], [(-1, 5)]])
