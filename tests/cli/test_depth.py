@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -149,5 +150,8 @@ def test_fit_with_layers_auto(
     model = gs.load(out)
     assert model.depth_ is not None  # type: ignore[union-attr]
     assert model.depth_.sentence in found.stderr  # type: ignore[union-attr]
+    page = (out / "report.html").read_text()
+    assert "How many layers?" in page
+    assert html.escape(model.depth_.sentence) in page  # type: ignore[union-attr]
     # The study is thrown away with the checkpoints; the evidence is in the model.
     assert not (tmp_path / "model.training").exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 from gatestack.errors import ArgumentError
 from gatestack.inspect import Inspection
+from gatestack.reports.depth.page import render_depth_section
 from gatestack.reports.inspect.page import render_section
 from gatestack.reports.template import Scored
 from gatestack.runtime.durable import storage_error, write_atomically
@@ -116,4 +117,6 @@ def render_report(
     page: str = import_module(_PAGES[model.kind]).render_page(
         model, evaluation=evaluation, data=data, scored=scored
     )
-    return page.replace(_OUTSIDE, "" if inspection is None else render_section(inspection), 1)
+    sections = [] if model.depth_ is None else [render_depth_section(model.depth_)]
+    sections += [] if inspection is None else [render_section(inspection)]
+    return page.replace(_OUTSIDE, "\n".join(sections), 1)

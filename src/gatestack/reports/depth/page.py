@@ -6,10 +6,10 @@ from typing import Any
 
 from gatestack.reports.depth.figures import draw_costs, draw_depths
 from gatestack.reports.svg import Picture, inline_svg, report_style
-from gatestack.reports.template import fill_template
+from gatestack.reports.template import fill_template, make_environment
 from gatestack.study import DepthRow, DepthStudy
 
-__all__ = ["HEADS", "render_depth_page", "table_cells"]
+__all__ = ["HEADS", "render_depth_page", "render_depth_section", "table_cells"]
 
 HEADS = ("layers", "width", "held out", "in training", "gain over the row above", "parameters", "training")
 """Headings of the table of a study."""
@@ -27,23 +27,6 @@ def render_depth_page(study: DepthStudy, *, title: str, settings: dict[str, str]
     Returns:
         HTML that loads nothing from anywhere.
     """
-    with report_style():
-        pictures = [
-            Picture(
-                inline_svg(draw_depths(study), name="depths", label=study.sentence),
-                f"{study.measure.label} over the depth. Each point is a fit scored on a part that it did not "
-                "see; the dashed line is the score on the part it was trained on. Where the two lines part, "
-                "more layers learn the training part by heart.",
-            )
-        ]
-        if any(row.layers for row in study.rows):
-            costs = draw_costs(study)
-            pictures.append(
-                Picture(
-                    inline_svg(costs, name="costs", label="cost by depth"),
-                    "What each depth costs, on the machines of this study.",
-                )
-            )
     return fill_template(
         "depth/template.html.jinja",
         None,
@@ -57,12 +40,47 @@ def render_depth_page(study: DepthStudy, *, title: str, settings: dict[str, str]
         settings=_questions(study) | settings,
         command=command,
         python='gs.study_depth(model, data, {"target": "…"})',
-        pictures=pictures,
-        heads=[*HEADS, "one step", "memory"],
-        rows=[(table_cells(row, study), row.layers == study.chosen) for row in study.rows],
-        warnings=study.warnings,
-        measure=study.measure,
+        **_section_parts(study),
     )
+
+
+def render_depth_section(study: DepthStudy) -> str:
+    """Make the section of a report on a model whose depth a study chose.
+
+    Args:
+        study: what was found.
+
+    Returns:
+        HTML to stand inside a page of `gatestack.reports`.
+    """
+    template = make_environment().get_template("depth/section.html.jinja")
+    return template.render(sentence=study.sentence, **_section_parts(study))
+
+
+def _section_parts(study: DepthStudy) -> dict[str, Any]:
+    return {
+        "pictures": _pictures(study),
+        "heads": [*HEADS, "one step", "memory"],
+        "rows": [(table_cells(row, study), row.layers == study.chosen) for row in study.rows],
+        "warnings": study.warnings,
+        "measure": study.measure,
+    }
+
+
+def _pictures(study: DepthStudy) -> list[Picture]:
+    with report_style():
+        pictures = [
+            Picture(
+                inline_svg(draw_depths(study), name="depths", label=study.sentence),
+                f"{study.measure.label} over the depth. Each point is a fit scored on a part that it did not "
+                "see; the dashed line is the score on the part it was trained on. Where the two lines part, "
+                "more layers learn the training part by heart.",
+            )
+        ]
+        if any(row.layers for row in study.rows):
+            svg = inline_svg(draw_costs(study), name="costs", label="cost by depth")
+            pictures.append(Picture(svg, "What each depth costs, on the machines of this study."))
+    return pictures
 
 
 def table_cells(row: DepthRow, study: DepthStudy) -> list[str]:
