@@ -28,6 +28,7 @@ COMMANDS = [
     ["fit", "forecast"],
     ["predict"],
     ["evaluate"],
+    ["update"],
     ["report"],
     ["export"],
     ["verify"],
