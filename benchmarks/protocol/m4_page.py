@@ -82,8 +82,8 @@ def m4_page(table: dict[str, Any]) -> str:
             "Our Naive2 gives the published sMAPE to its last digit; its MASE is 2.395 where 2.396 is "
             "published. The winner of the competition is ahead of us, in sMAPE above all. On the validation "
             "cut a tenth of the series makes two fifths of our sMAPE, most of them of some hundreds an hour; "
-            "`season=[24, 168]` with `window=336` came to 11.1 instead of 12.2 there (one seed), with MASE 1.02 "
-            "instead of 0.92.",
+            "`season=[24, 168]` with `window=336` came to 11.1 instead of 12.2 there (one seed), with MASE "
+            "1.02 instead of 0.92.",
             "",
         ]
     if table["cold_start"]:
