@@ -14,7 +14,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatestack import compat, convert, data, errors, inspect, nn, reference, runtime, study, tasks, training
+    from gatestack import (
+        compat,
+        convert,
+        data,
+        errors,
+        inspect,
+        nn,
+        reference,
+        runtime,
+        study,
+        tasks,
+        training,
+    )
     from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
     from gatestack.study import study_depth

@@ -29,8 +29,8 @@ FLOORS = (
 )
 HEIGHT = {folder: height for height, floor in enumerate(reversed(FLOORS)) for folder in floor}
 
-# The kernels are tested against the reference: neither may vouch for itself by calling the other. A study knows
-# an estimator by scikit-learn's contract alone.
+# The kernels are tested against the reference: neither may vouch for itself by calling the other. A study
+# knows an estimator by scikit-learn's contract alone.
 STRANGERS = {("kernels", "reference"), ("study", "inspect")}
 
 
