@@ -99,7 +99,7 @@ def test_every_distribution_offers_its_centre(name: str) -> None:
     assert float(said.answer.detach().max()) < near.max() + 5
 
 
-@pytest.mark.parametrize("recipe", ["kernels", "plain", "lstm-fcn"])
+@pytest.mark.parametrize("recipe", ["kernels", "plain", pytest.param("lstm-fcn", marks=pytest.mark.slow)])
 def test_a_classifier_is_looked_into(recipe: str) -> None:
     model = Classifier(
         layers=2, hidden_size=4, max_steps=3, architecture=LabelledArchitecture(recipe=recipe, kernels=84)
