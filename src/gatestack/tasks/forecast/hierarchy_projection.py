@@ -63,7 +63,7 @@ class Projection:
         middle = quantiles.shape[-1] // 2
         point = quantiles[..., middle]  # (origins, nodes, horizon)
         series = np.einsum("sn,onh->osh", self.matrix, point)
-        nodes = np.einsum("ns,osh->onh", summing, series)
+        nodes: FloatArray = np.einsum("ns,osh->onh", summing, series)
         if quantiles.shape[-1] == 1:
             return nodes[..., None]
         spread = (quantiles[..., -1] - quantiles[..., 0]) / 2
