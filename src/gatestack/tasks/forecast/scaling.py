@@ -55,7 +55,7 @@ SMALLEST_VARIANCE = 1e-36
 """What keeps the scale of a series of zeros finite."""
 
 # Values of windows that are looked at together: bounds the memory.
-_WINDOWED = 2**20
+_WINDOWED = 2**18
 
 
 class ScaleOverTime(Protocol):
