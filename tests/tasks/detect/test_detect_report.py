@@ -79,4 +79,4 @@ def test_the_series_with_the_most_alarms_is_drawn_and_each_alarm_at_its_channel(
     assert [axis.get_ylabel() for axis in axes] == ["v0", "v1", "v2", "score"]
     marks = np.asarray(axes[2].lines[1].get_xdata())
     assert np.datetime64(part["time"][SPIKE]) in marks
-    assert "the series with the most alarms" in render_report(detector, data=both)
+    assert "Series b, the one with the most alarms" in render_report(detector, data=both)

@@ -83,7 +83,7 @@ def _verdict(evaluation: DetectionEvaluation | None) -> dict[str, str]:
 
 def _caption(fitted: FittedDetector, part: pl.DataFrame) -> str:
     key, channels = fitted.columns.series, len(fitted.channels)
-    which = "" if key is None else f"{key} {part[key][0]}, the series with the most alarms: "
+    which = "" if key is None else f"series {part[key][0]}, the one with the most alarms: "
     some = (
         f"the first {MOST_CHANNELS} of {channels} channels" if channels > MOST_CHANNELS else "what was seen"
     )
