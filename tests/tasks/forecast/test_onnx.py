@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from gatestack.convert.onnx.builder import GraphBuilder
+from gatestack.convert.onnx.calendar import calendar
 from gatestack.convert.onnx.export import export_onnx
+from gatestack.convert.onnx.terms import Term
 from gatestack.convert.verify import verify
 from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_features
 from gatestack.errors import ArgumentError, NotFittedError
 from gatestack.tasks.forecast import Architecture, Forecaster
-from gatestack.tasks.forecast.onnx.calendar import calendar
 from gatestack.tasks.forecast.onnx.graph import METADATA_KEY, emit_forecaster
-from gatestack.tasks.forecast.onnx.terms import Term
 
 from .tables import ahead_of, hourly, many_series, one_series, values_of, wave
 

@@ -9,15 +9,15 @@ from importlib.metadata import version
 import numpy as np
 
 from gatestack.convert.onnx.builder import GraphBuilder, Tensor
+from gatestack.convert.onnx.calendar import calendar
 from gatestack.convert.onnx.layer_vectors import state_name
+from gatestack.convert.onnx.terms import Term, constant, where
 from gatestack.errors import ArgumentError
 from gatestack.tasks.detect.alarms import CalibratedRule
 from gatestack.tasks.detect.fitted import DetectorState, FittedDetector
 from gatestack.tasks.detect.networks import NextStep
 from gatestack.tasks.detect.onnx.networks import network_arrays, network_state, network_step
 from gatestack.tasks.detect.onnx.scoring import SCORE_STATE, scored
-from gatestack.tasks.forecast.onnx.calendar import calendar
-from gatestack.tasks.forecast.onnx.terms import Term, constant, where
 
 __all__ = [
     "METADATA_KEY",

@@ -12,6 +12,7 @@ from gatestack.convert.onnx.builder import Array, Tensor
 from gatestack.convert.onnx.dispatch import Leaf, LeafTree, StateValues, state_leaves
 from gatestack.convert.onnx.emit import emit_sequence_layer
 from gatestack.convert.onnx.modules import emit_module
+from gatestack.convert.onnx.terms import Term, concat, constant, where
 from gatestack.nn import Stack
 from gatestack.tasks.detect.networks import (
     LARGEST_REPEATED,
@@ -21,7 +22,6 @@ from gatestack.tasks.detect.networks import (
     NetworkState,
     NextStep,
 )
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, where
 
 __all__ = ["network_arrays", "network_state", "network_step"]
 

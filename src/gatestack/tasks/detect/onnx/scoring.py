@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gatestack.convert.onnx.terms import Term, concat, constant, where
 from gatestack.tasks.detect.alarms import LONG_AGO, CalibratedRule
 from gatestack.tasks.detect.scoring import LARGEST, LEAST_SHARE, PULL, SPAN, Usual
 from gatestack.tasks.detect.tail import BODY, EXPONENTIAL, RAREST, Tail
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, where
 
 __all__ = ["SCORE_STATE", "Scored", "scored"]
 

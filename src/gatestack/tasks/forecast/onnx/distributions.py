@@ -12,13 +12,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gatestack.convert.onnx.terms import Term, concat, constant
 from gatestack.errors import ArgumentError
 from gatestack.tasks.forecast.distributions import Distribution
 from gatestack.tasks.forecast.distributions.base import FLOOR
 from gatestack.tasks.forecast.distributions.normal import Normal
 from gatestack.tasks.forecast.distributions.quantiles import FIRST_GAP, Quantiles
 from gatestack.tasks.forecast.distributions.spline import FIRST_SLOPES, FIRST_WIDTHS, PIECES, Spline
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant
 
 __all__ = ["GraphDistribution", "GraphStart", "graph_distribution"]
 

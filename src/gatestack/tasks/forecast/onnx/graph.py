@@ -7,16 +7,16 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 from gatestack.convert.onnx.builder import GraphBuilder, Tensor
+from gatestack.convert.onnx.calendar import calendar
 from gatestack.convert.onnx.dispatch import Leaf, LeafTree, mapped, state_leaves
 from gatestack.convert.onnx.layer_vectors import state_name
+from gatestack.convert.onnx.terms import Term, concat, constant, where
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.onnx.calendar import calendar
 from gatestack.tasks.forecast.onnx.distributions import graph_distribution
 from gatestack.tasks.forecast.onnx.history import carried_arrays, nothing_yet
 from gatestack.tasks.forecast.onnx.network import standard_static
 from gatestack.tasks.forecast.onnx.paths import sampled_quantiles
 from gatestack.tasks.forecast.onnx.steps import Constants, State, Steps, advance, forecast
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, where
 
 __all__ = ["METADATA_KEY", "describe", "emit_forecaster", "state_tensors"]
 

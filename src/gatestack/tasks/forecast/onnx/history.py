@@ -13,8 +13,8 @@ from typing import TypeAlias
 import numpy as np
 
 from gatestack.convert.onnx.builder import Tensor
+from gatestack.convert.onnx.terms import Term, concat, constant, stack, where, zeros
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, stack, where, zeros
 from gatestack.tasks.forecast.scaling import (
     LEVEL_SHARE,
     LONG_RUN_SHARE,

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from gatestack.convert.onnx.modules import emit_module
+from gatestack.convert.onnx.terms import Term, concat, constant, stack, where
 from gatestack.tasks.forecast.embeddings import CategoryEmbeddings
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.onnx.distributions import GraphStart, graph_distribution
 from gatestack.tasks.forecast.onnx.history import History
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, stack, where
 
 __all__ = ["said_ahead", "stack_inputs", "standard_static"]
 

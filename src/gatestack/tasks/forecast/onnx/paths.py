@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from gatestack.convert.onnx.builder import GraphBuilder, Value
+from gatestack.convert.onnx.terms import Term, constant
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.onnx.distributions import graph_distribution
 from gatestack.tasks.forecast.onnx.steps import Constants, State, Steps, advance, forecast
-from gatestack.tasks.forecast.onnx.terms import Term, constant
 from gatestack.tasks.forecast.paths import PATHS, levels_of_paths
 
 __all__ = ["sampled_quantiles"]

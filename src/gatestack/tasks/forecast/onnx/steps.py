@@ -9,10 +9,10 @@ import numpy as np
 
 from gatestack.convert.onnx.dispatch import StateValues
 from gatestack.convert.onnx.emit import emit_sequence_layer
+from gatestack.convert.onnx.terms import Term, concat, zeros
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.onnx.history import Carried, read_history
 from gatestack.tasks.forecast.onnx.network import said_ahead, stack_inputs
-from gatestack.tasks.forecast.onnx.terms import Term, concat, zeros
 
 __all__ = ["Constants", "State", "Steps", "advance", "forecast"]
 

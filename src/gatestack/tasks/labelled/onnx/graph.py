@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatestack.convert.onnx.builder import GraphBuilder
-from gatestack.tasks.forecast.onnx.terms import Term
+from gatestack.convert.onnx.terms import Term
 from gatestack.tasks.labelled.fitted import FittedLabelled
 from gatestack.tasks.labelled.network import LabelledNetwork
 from gatestack.tasks.labelled.onnx.inputs import scaled

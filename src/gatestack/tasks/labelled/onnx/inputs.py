@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gatestack.tasks.forecast.onnx.terms import Term, concat, where, zeros
+from gatestack.convert.onnx.terms import Term, concat, where, zeros
 from gatestack.tasks.labelled.scaling import GRID, SMALLEST_DEVIATION, InputScaling
 
 __all__ = ["Steps", "differences", "resampled", "scaled"]

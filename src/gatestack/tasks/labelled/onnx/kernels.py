@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, where
+from gatestack.convert.onnx.terms import Term, concat, constant, where
 from gatestack.tasks.labelled.kernels import FixedKernels
 from gatestack.tasks.labelled.linear import LinearPart
 from gatestack.tasks.labelled.onnx.inputs import Steps, differences, resampled

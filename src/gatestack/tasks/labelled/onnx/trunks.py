@@ -7,8 +7,8 @@ from torch import nn
 
 from gatestack.convert.onnx.emit import emit_sequence_layer
 from gatestack.convert.onnx.modules import emit_module
+from gatestack.convert.onnx.terms import Term, concat, where
 from gatestack.nn import Stack
-from gatestack.tasks.forecast.onnx.terms import Term, concat, where
 from gatestack.tasks.labelled.fcn import ConvolutionBlocks, MaskedBatchNorm
 from gatestack.tasks.labelled.onnx.inputs import Steps, resampled
 from gatestack.tasks.labelled.onnx.kernels import segments_told

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatestack.tasks.forecast.onnx.terms import Term, concat, constant, where
+from gatestack.convert.onnx.terms import Term, concat, constant, where
 
 __all__ = ["calendar"]
 

@@ -1,4 +1,4 @@
-"""Values of an ONNX graph with Python's arithmetic, so that formulas read as they do in `head.py`."""
+"""Values of an ONNX graph with Python's arithmetic, so that formulas read as they do in Python."""
 
 from __future__ import annotations
 
