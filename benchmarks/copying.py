@@ -3,7 +3,8 @@
     python benchmarks/copying.py
 
 Each case draws series and forecasts of them whose kind is known, and asks `find_copying`. The thresholds of
-`gatestack.tasks.forecast.copying` stand on this table. Writes `benchmarks/results/copying.md` and `.json`.
+`gatestack.tasks.forecast.checks.copying` stand on this table. Writes `benchmarks/results/copying.md` and
+`.json`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gatestack.tasks.forecast.copying import find_copying
+from gatestack.tasks.forecast.checks.copying import find_copying
 
 FloatArray = npt.NDArray[np.float64]
 Random = np.random.Generator

@@ -22,7 +22,7 @@ from vega_datasets import local_data
 
 import gatestack as gs
 from gatestack.tasks.forecast import CoherentForecaster, Origins
-from gatestack.tasks.forecast.hierarchy_projection import METHODS
+from gatestack.tasks.forecast.hierarchy.projection import METHODS
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "runs" / "benchmarks" / "hierarchy"

@@ -33,8 +33,9 @@ from protocol.series_sets import read_series_set
 
 from gatestack.cli.demo_settings import COLUMNS, demo_forecaster, read_weather
 from gatestack.data.series_table import SeriesTable
-from gatestack.tasks.forecast import Forecaster, ForecastEvaluation, conformal_adaptive
-from gatestack.tasks.forecast.conformal_fit import calibrate
+from gatestack.tasks.forecast import Forecaster, ForecastEvaluation
+from gatestack.tasks.forecast.intervals import adaptive
+from gatestack.tasks.forecast.intervals.calibrate import calibrate
 from gatestack.training import Training
 
 HERE = Path(__file__).resolve().parent
@@ -123,12 +124,12 @@ def fit_rows(name: str, seed: int, frame: pl.DataFrame, step: int, *, choosing: 
     first = without_end(frame, TEST[name][0])
     model = forecaster_of(name, seed, intervals="adaptive").fit(first, **columns)
     rows = []
-    usual = conformal_adaptive.RATE
+    usual = adaptive.RATE
     for rate in RATES if choosing else (usual,):
-        conformal_adaptive.RATE = rate
+        adaptive.RATE = rate
         label = f"adaptive, rate {rate:g}" if choosing else "adaptive"
         rows.append(row_of(label, model.evaluate(frame, step=step)))
-    conformal_adaptive.RATE = usual
+    adaptive.RATE = usual
     fitted = model.fitted_
     model.fitted_ = replace(fitted, shares=None)
     rows.append(row_of("conformal", model.evaluate(frame, step=step)))

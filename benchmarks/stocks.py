@@ -36,7 +36,7 @@ from torch import nn
 import gatestack as gs
 from gatestack.nn import LSTM, Stack
 from gatestack.tasks.forecast import copies_last_value
-from gatestack.tasks.forecast.skill import compare
+from gatestack.tasks.skill import compare
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -24,8 +24,8 @@ half the price.
 Fitted on prices up to 2009, scored one day ahead from 2010 to 2013-03-01. “Tutorial LSTM”: two LSTM layers
 of 50 units, a window of 60 days, prices scaled to 0 … 1 by the training part, 20 epochs, squared error, one
 model a stock. “Forecaster”: the package's own, one for all stocks. Distance, agreement and shift are those
-of `gatestack.tasks.forecast.copying`; a shift of 1 says that the forecast is nearer to the value of the day
-before than to that of its own day. Mean over seeds (least to most).
+of `gatestack.tasks.forecast.checks.copying`; a shift of 1 says that the forecast is nearer to the value of
+the day before than to that of its own day. Mean over seeds (least to most).
 
 {prices}
 

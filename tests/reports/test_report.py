@@ -17,7 +17,7 @@ from gatestack.reports import render_report
 from gatestack.reports.forecast import draw_backtest_picture
 from gatestack.reports.forecast.material import evenly
 from gatestack.tasks.forecast import CoherentForecaster, ForecastEvaluation, Origins, Skill
-from gatestack.tasks.forecast.skill import skill_sentence
+from gatestack.tasks.skill import skill_sentence
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'name' $x_1$ ]]> \x07"

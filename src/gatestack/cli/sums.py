@@ -8,7 +8,7 @@ from gatestack.errors import ArgumentError
 
 if TYPE_CHECKING:
     from gatestack.tasks.forecast import Forecaster
-    from gatestack.tasks.forecast.hierarchy_projection import Method
+    from gatestack.tasks.forecast.hierarchy.projection import Method
 
 __all__ = ["with_sums"]
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from gatestack.tasks.forecast import Architecture, Forecaster, Origins
-from gatestack.tasks.forecast.conformal_adaptive import RATE, AdaptiveShares
+from gatestack.tasks.forecast.intervals.adaptive import RATE, AdaptiveShares
 
 from .tables import many_series, one_series, values_of
 

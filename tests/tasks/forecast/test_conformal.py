@@ -18,7 +18,7 @@ from scipy.stats import beta
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.forecast import CalibrationWarning, Forecaster, Origins
-from gatestack.tasks.forecast.conformal import Calibration, conformity, miscoverage, widened
+from gatestack.tasks.forecast.intervals.conformal import Calibration, conformity, miscoverage, widened
 from gatestack.tasks.forecast.split import training_ends
 
 from .tables import many_series, one_series, values_of

@@ -14,7 +14,7 @@ import pytest
 
 from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.forecast import Copying, Forecaster, Origins, copies_last_value
-from gatestack.tasks.forecast.copying import find_copying
+from gatestack.tasks.forecast.checks.copying import find_copying
 
 Make = Callable[..., Forecaster]
 SEASON = 5

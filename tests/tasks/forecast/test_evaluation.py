@@ -17,8 +17,8 @@ from utilsforecast import losses
 from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.forecast import Forecaster, Origins, Skill
 from gatestack.tasks.forecast.evaluation import ErrorTable, evaluate_forecasts, interval_columns
-from gatestack.tasks.forecast.skill import compare, skill_sentence
 from gatestack.tasks.forecast.split import origins_between, training_ends
+from gatestack.tasks.skill import compare, skill_sentence
 
 from .tables import many_series, one_series
 

@@ -15,8 +15,8 @@ import pytest
 import gatestack
 from gatestack.errors import ArgumentError, DataError, ModelFileError
 from gatestack.tasks.forecast import CoherentForecaster, Forecaster, Origins
-from gatestack.tasks.forecast.hierarchy import Hierarchy
-from gatestack.tasks.forecast.hierarchy_projection import METHODS, Projection, fit_projection
+from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
+from gatestack.tasks.forecast.hierarchy.projection import METHODS, Projection, fit_projection
 
 PLACES = {"a": ("x", "x1"), "b": ("x", "x1"), "c": ("x", "x2"), "d": ("y", "y1"), "e": ("y", "y1")}
 NODES = ("total", "x", "y", "x/x1", "a", "b", "c", "d", "e")
@@ -204,7 +204,7 @@ def test_the_held_out_part_does_not_move_the_projection(monkeypatch: pytest.Monk
         seen.append(plain(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("gatestack.tasks.forecast.hierarchy_forecaster.fit_projection", noted)
+    monkeypatch.setattr("gatestack.tasks.forecast.hierarchy.forecaster.fit_projection", noted)
     frame = shop(80)
     late = pl.col("ds") >= date(2024, 3, 1)
     for given in (frame, frame.with_columns(y=pl.when(late).then(pl.col("y") * -4).otherwise("y"))):

@@ -187,11 +187,11 @@ def test_ctrl_c_leaves_the_model_as_it_was(make: Make, monkeypatch: pytest.Monke
         calls.append(arguments)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return going_on.go_on(*arguments)
+        return go_on(*arguments)
 
-    from gatestack.tasks.forecast import going_on
+    from gatestack.tasks.forecast.going_on.step import go_on
 
-    monkeypatch.setattr("gatestack.tasks.forecast.update.go_on", interrupted)
+    monkeypatch.setattr("gatestack.tasks.forecast.going_on.update.go_on", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.update(frame[80:])
     assert model.fitted_ is fitted

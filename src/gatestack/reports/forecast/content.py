@@ -18,7 +18,7 @@ from gatestack.tasks.forecast import (
     ForecastEvaluation,
     recency,
 )
-from gatestack.tasks.forecast.hierarchy_evaluation import INCOHERENT
+from gatestack.tasks.forecast.hierarchy.evaluation import INCOHERENT
 
 __all__ = [
     "check_recency",

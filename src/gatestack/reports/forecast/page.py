@@ -11,7 +11,7 @@ from gatestack.reports.forecast.repeat import command_to_repeat, python_to_repea
 from gatestack.reports.svg import report_style
 from gatestack.reports.template import Scored, fill_template
 from gatestack.tasks.forecast import BASELINES, CoherentForecaster, Forecaster, ForecastEvaluation
-from gatestack.tasks.forecast.hierarchy_evaluation import INCOHERENT
+from gatestack.tasks.forecast.hierarchy.evaluation import INCOHERENT
 from gatestack.tasks.forecast.prediction import read_like_fit
 
 __all__ = ["render_page"]

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from gatestack.tasks.forecast.backtest import Origins
 from gatestack.tasks.forecast.baselines import BASELINES
-from gatestack.tasks.forecast.conformal_fit import CalibrationWarning
-from gatestack.tasks.forecast.copying import Copying
-from gatestack.tasks.forecast.copying_frame import copies_last_value
+from gatestack.tasks.forecast.checks.copying import Copying
+from gatestack.tasks.forecast.checks.copying_frame import copies_last_value
+from gatestack.tasks.forecast.checks.recency import Recency, recency
 from gatestack.tasks.forecast.evaluation import ForecastEvaluation
 from gatestack.tasks.forecast.forecaster import Forecaster
-from gatestack.tasks.forecast.hierarchy_evaluation import CoherentEvaluation
-from gatestack.tasks.forecast.hierarchy_forecaster import CoherentForecaster
+from gatestack.tasks.forecast.going_on.stream import ForecastStream
+from gatestack.tasks.forecast.hierarchy.evaluation import CoherentEvaluation
+from gatestack.tasks.forecast.hierarchy.forecaster import CoherentForecaster
+from gatestack.tasks.forecast.intervals.calibrate import CalibrationWarning
 from gatestack.tasks.forecast.options import Architecture
-from gatestack.tasks.forecast.recency import Recency, recency
-from gatestack.tasks.forecast.skill import Skill
-from gatestack.tasks.forecast.stream import ForecastStream
+from gatestack.tasks.skill import Skill
 
 __all__ = [
     "BASELINES",

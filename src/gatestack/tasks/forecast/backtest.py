@@ -15,7 +15,7 @@ from gatestack.errors import ArgumentError, DataError, check_whole, quote_value
 from gatestack.tasks.forecast.baselines import baseline_forecasts
 from gatestack.tasks.forecast.evaluation import ErrorTable, ForecastEvaluation, evaluate_forecasts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
-from gatestack.tasks.forecast.intervals import corrected_at, first_new_steps
+from gatestack.tasks.forecast.intervals.corrected import corrected_at, first_new_steps
 from gatestack.tasks.forecast.split import origins_between
 
 __all__ = [

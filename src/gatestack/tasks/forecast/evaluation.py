@@ -11,9 +11,9 @@ import polars as pl
 from utilsforecast import losses
 
 from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
-from gatestack.tasks.forecast.copying import Copying, find_copying
-from gatestack.tasks.forecast.interval_scores import interval_scores, interval_sentence
-from gatestack.tasks.forecast.skill import Skill, compare, skill_sentence
+from gatestack.tasks.forecast.checks.copying import Copying, find_copying
+from gatestack.tasks.forecast.intervals.scores import interval_scores, interval_sentence
+from gatestack.tasks.skill import Skill, compare, skill_sentence
 
 __all__ = ["ErrorTable", "ForecastEvaluation", "evaluate_forecasts", "interval_columns"]
 

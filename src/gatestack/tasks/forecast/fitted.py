@@ -14,8 +14,8 @@ from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.autoregression import Autoregression
 from gatestack.tasks.forecast.cold_start import with_season_before
-from gatestack.tasks.forecast.conformal import Calibration
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.conformal import Calibration
 from gatestack.tasks.forecast.network import ForecastNetwork
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.panel import Panel, static_columns

@@ -17,11 +17,11 @@ from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, quote_value
 from gatestack.tasks.forecast.autoregression import fit_autoregression, last_value_autoregression
 from gatestack.tasks.forecast.cold_start import with_season_before
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
-from gatestack.tasks.forecast.conformal_fit import calibrate
 from gatestack.tasks.forecast.distributions import make_distribution
 from gatestack.tasks.forecast.embeddings import category_counts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.calibrate import calibrate
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, IntervalKind, Mode
 from gatestack.tasks.forecast.panel import Panel, last_observed
@@ -69,7 +69,7 @@ def fit_forecast(
     """Fit network, scaling and baseline on a table.
 
     Everything that is fitted sees only the training part of each series; its last tenth tells when to stop.
-    The same tenth calibrates the intervals; see `conformal_fit.py` for why it may.
+    The same tenth calibrates the intervals; see `intervals/calibrate.py` for why it may.
 
     Args:
         table: the series.

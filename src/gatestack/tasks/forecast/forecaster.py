@@ -12,6 +12,8 @@ from gatestack.errors import ArgumentError, check_choice
 from gatestack.tasks.estimator import Arrays
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import ShortSeries, fit_forecast
+from gatestack.tasks.forecast.going_on.stream import ForecastStream
+from gatestack.tasks.forecast.going_on.update import updated
 from gatestack.tasks.forecast.options import (
     DEFAULT_QUANTILES,
     Architecture,
@@ -27,8 +29,6 @@ from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.prediction import predict_frame, read_like_fit
 from gatestack.tasks.forecast.sampling import sample_frame
 from gatestack.tasks.forecast.scored import ScoredForecaster
-from gatestack.tasks.forecast.stream import ForecastStream
-from gatestack.tasks.forecast.update import updated
 from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
 

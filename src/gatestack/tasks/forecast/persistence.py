@@ -18,15 +18,15 @@ from gatestack.data.table_columns import Columns
 from gatestack.data.time_column import TimeKind
 from gatestack.tasks.estimator import Arrays, check_proof
 from gatestack.tasks.forecast.autoregression import Autoregression
-from gatestack.tasks.forecast.conformal_saved import (
+from gatestack.tasks.forecast.embeddings import category_counts
+from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.intervals.corrected import corrected
+from gatestack.tasks.forecast.intervals.saved import (
     SavedCalibration,
     calibration_from_data,
     calibration_to_data,
     shares_from_data,
 )
-from gatestack.tasks.forecast.embeddings import category_counts
-from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.intervals import corrected
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape
 from gatestack.tasks.forecast.options import Architecture, Mode
 from gatestack.tasks.forecast.scaling import SeriesScale

@@ -14,10 +14,10 @@ from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
 from gatestack.tasks.evaluation import MODEL
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.intervals import corrected, shares_after
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.corrected import corrected, shares_after
 from gatestack.tasks.forecast.state import SeriesState
 
 __all__ = ["History", "predict_frame", "read_history", "read_like_fit"]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.tasks.evaluation import MODEL, Evaluation, ScoreColumn
-from gatestack.tasks.forecast.skill import Skill, compare
 from gatestack.tasks.labelled.extent import extent_of
+from gatestack.tasks.skill import Skill, compare
 
 __all__ = ["RegressionEvaluation", "score_numbers"]
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gatestack.tasks.forecast.skill import CONFIDENCE, compare, draw_units
+from gatestack.tasks.skill import CONFIDENCE, compare, draw_units
 
 __all__ = ["Copying", "find_copying"]
 

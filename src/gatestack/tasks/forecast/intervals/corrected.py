@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gatestack.data.series_table import SeriesTable
-from gatestack.tasks.forecast.conformal import miscoverage, widened
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.conformal import miscoverage, widened
 from gatestack.tasks.forecast.panel import Panel
 
 __all__ = ["corrected", "corrected_at", "first_new_steps", "shares_after"]

@@ -5,11 +5,11 @@ interval, by whether the truth at t lay in the interval that was given for it k 
 
     share_{t+1} = share_t + rate / k · (α - missed_t)                missed_t is 1 or 0
 
-and the bounds are those of `gatestack.tasks.forecast.conformal` for that share. After each miss an interval
-is wider, after each hit a little narrower, so that in the long run it misses α of the truths whatever the
-series does: Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift". The error of a
-forecast k steps ahead is known k steps after it was made, and moves nothing before. A missing truth moves
-nothing.
+and the bounds are those of `gatestack.tasks.forecast.intervals.conformal` for that share. After each miss an
+interval is wider, after each hit a little narrower, so that in the long run it misses α of the truths
+whatever the series does: Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift". The
+error of a forecast k steps ahead is known k steps after it was made, and moves nothing before. A missing
+truth moves nothing.
 
 The paper has one rate. Here it is divided by k: forecasts k steps ahead from k neighbouring origins see much
 the same surprises, so that misses come in runs of about k. Undivided, such a run threw the share far off: on
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gatestack.tasks.forecast.conformal import bounds_of, miscoverage
+from gatestack.tasks.forecast.intervals.conformal import bounds_of, miscoverage
 
 __all__ = ["RATE", "AdaptiveShares"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gatestack.tasks.forecast.conformal import bounds_of, miscoverage
+from gatestack.tasks.forecast.intervals.conformal import bounds_of, miscoverage
 
 __all__ = ["interval_scores", "interval_sentence"]
 

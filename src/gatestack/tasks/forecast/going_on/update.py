@@ -15,11 +15,11 @@ from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
-from gatestack.tasks.forecast.extend import NewSteps, extended, join_tables, new_steps
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
-from gatestack.tasks.forecast.going_on import forecast_and_learn, go_on
-from gatestack.tasks.forecast.intervals import shares_after
+from gatestack.tasks.forecast.going_on.extend import NewSteps, extended, join_tables, new_steps
+from gatestack.tasks.forecast.going_on.step import forecast_and_learn, go_on
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.corrected import shares_after
 from gatestack.tasks.forecast.panel import static_columns
 from gatestack.tasks.forecast.prediction import read_like_fit
 from gatestack.tasks.forecast.state import SeriesState

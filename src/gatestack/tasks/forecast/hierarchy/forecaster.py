@@ -21,9 +21,9 @@ from gatestack.tasks.forecast.backtest import Origins, steps_after
 from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.forecaster import Forecaster
-from gatestack.tasks.forecast.hierarchy import Hierarchy
-from gatestack.tasks.forecast.hierarchy_evaluation import CoherentEvaluation, evaluate_coherent
-from gatestack.tasks.forecast.hierarchy_projection import METHODS, Method, Projection, fit_projection
+from gatestack.tasks.forecast.hierarchy.evaluation import CoherentEvaluation, evaluate_coherent
+from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
+from gatestack.tasks.forecast.hierarchy.projection import METHODS, Method, Projection, fit_projection
 from gatestack.tasks.forecast.options import check_instance
 from gatestack.tasks.forecast.prediction import read_like_fit
 from gatestack.tasks.saved import not_together, part_of, read_parameters, reading_model

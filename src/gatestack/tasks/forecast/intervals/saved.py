@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from gatestack.tasks.estimator import Arrays
-from gatestack.tasks.forecast.conformal import Calibration
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.conformal import Calibration
 from gatestack.tasks.saved import not_together
 
 __all__ = ["SavedCalibration", "calibration_from_data", "calibration_to_data", "shares_from_data"]

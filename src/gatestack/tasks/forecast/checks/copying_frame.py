@@ -11,7 +11,7 @@ import polars as pl
 from gatestack.data.frames import Frame, as_polars
 from gatestack.errors import ArgumentError, DataError, nearest_name
 from gatestack.tasks.forecast.baselines import BASELINES
-from gatestack.tasks.forecast.copying import Copying, find_copying
+from gatestack.tasks.forecast.checks.copying import Copying, find_copying
 
 __all__ = ["copies_last_value"]
 

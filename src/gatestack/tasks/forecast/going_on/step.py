@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.intervals import corrected
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
+from gatestack.tasks.forecast.intervals.corrected import corrected
 from gatestack.tasks.forecast.state import SeriesState
 
 __all__ = ["forecast_and_learn", "go_on"]

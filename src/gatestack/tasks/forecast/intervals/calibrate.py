@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
-from gatestack.tasks.forecast.conformal import ROUNDING, Calibration, conformity, miscoverage
 from gatestack.tasks.forecast.fitted import FittedForecast
+from gatestack.tasks.forecast.intervals.conformal import ROUNDING, Calibration, conformity, miscoverage
 from gatestack.tasks.forecast.panel import Panel
 from gatestack.tasks.forecast.split import origins_between
 

@@ -13,9 +13,9 @@ from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.category_column import code_of
 from gatestack.errors import ArgumentError, DataError, nearest_name, quote_value
 from gatestack.tasks.evaluation import MODEL
-from gatestack.tasks.forecast.conformal_adaptive import AdaptiveShares
 from gatestack.tasks.forecast.evaluation import interval_columns
-from gatestack.tasks.forecast.going_on import forecast_and_learn, go_on
+from gatestack.tasks.forecast.going_on.step import forecast_and_learn, go_on
+from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
 from gatestack.tasks.forecast.panel import static_columns
 from gatestack.tasks.forecast.state import SeriesState
 

@@ -16,9 +16,9 @@ from gatestack.tasks.evaluation import MODEL, ScoreColumn
 from gatestack.tasks.forecast.backtest import errors_from, training_frame
 from gatestack.tasks.forecast.evaluation import ErrorTable, ForecastEvaluation, evaluate_forecasts
 from gatestack.tasks.forecast.fitted import FittedForecast
-from gatestack.tasks.forecast.hierarchy import Hierarchy
-from gatestack.tasks.forecast.hierarchy_projection import Projection
-from gatestack.tasks.forecast.skill import Skill, percent_text, range_text
+from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
+from gatestack.tasks.forecast.hierarchy.projection import Projection
+from gatestack.tasks.skill import Skill, percent_text, range_text
 
 __all__ = ["INCOHERENT", "CoherentEvaluation", "evaluate_coherent"]
 

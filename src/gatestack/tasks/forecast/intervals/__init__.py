@@ -1,0 +1,1 @@
+"""Intervals of a forecaster that are corrected by errors it made: conformal and adaptive."""
