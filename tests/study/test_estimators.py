@@ -98,6 +98,25 @@ def test_the_identity_tells_data_and_settings_apart(kind: str) -> None:
     assert model.folded_task(fewer, options, folds=2).identity != task.identity
 
 
+@pytest.mark.parametrize("kind", ["forecaster", "detector"])
+def test_the_identity_tells_clocks_apart(kind: str) -> None:
+    """The same instants are other hours of the day elsewhere, which a calendar feature reads."""
+    model, data, _ = ESTIMATORS[kind]
+    time = pl.datetime(2024, 1, 1, time_zone="UTC") + pl.duration(hours="ds")
+    here = data.with_columns(ds=time)
+    there = data.with_columns(ds=time.dt.convert_time_zone("Asia/Tokyo"))
+    one, other = (model.folded_task(frame, {}, folds=2).identity for frame in (here, there))
+    assert one != other
+
+
+def test_the_identity_tells_what_is_done_with_short_series() -> None:
+    model, data, _ = ESTIMATORS["forecaster"]
+    error, keep = (
+        model.folded_task(data, {"short_series": choice}, folds=2).identity for choice in ("error", "keep")
+    )
+    assert error != keep
+
+
 @each
 @pytest.mark.usefixtures("small_study")
 def test_auto_takes_what_a_study_chose_and_keeps_the_evidence(kind: str, tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ class DetectorFolds(FoldedTask):
             "kind": estimator.kind,
             "parameters": parameters,
             "columns": list(table.columns.features),
+            # Calendar features are those of its clocks; the instants alone do not tell.
+            "zone": table.time_kind.zone,
             "data": digest_of(values_of(part), part.sequences.offsets, part.times),
             "source": table.source,
         }

@@ -106,6 +106,9 @@ class ForecastFolds(FoldedTask):
             "kind": estimator.kind,
             "parameters": parameters,
             "columns": [table.columns.target, *table.columns.past, "|", *table.columns.future],
+            "short_series": short_series,
+            # Calendar features are those of its clocks; the instants alone do not tell.
+            "zone": table.time_kind.zone,
             "data": digest_of(
                 sequences.values, sequences.offsets, sequences.observed, sequences.static, table.times
             ),
