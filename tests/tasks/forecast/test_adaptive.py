@@ -35,19 +35,10 @@ def test_the_share_moves_by_hand() -> None:
     np.testing.assert_allclose(shares.share.ravel(), [0.2 - RATE * 0.8, 0.2])
     # The next truth is the first step ahead of the second forecast, the second of the first.
     shares = shares.after_forecast(interval + 10).after_truth(np.array([2.0]), LEVELS)
-    moved = [0.2 - 2 * RATE * 0.8, 0.2 + rate_at(2) * 0.2]
+    moved = [0.2 - 2 * RATE * 0.8, 0.2 + RATE / 2 * 0.2]
     np.testing.assert_allclose(shares.share.ravel(), moved)
     same = shares.after_forecast(interval).after_truth(np.array([np.nan]), LEVELS)
     assert (same.share == shares.share).all()
-
-
-def rate_at(step: int) -> float:
-    """The rate of a step ahead, from what one miss moves."""
-    shares = AdaptiveShares.start(1, horizon=step, levels=LEVELS)
-    for _ in range(step):
-        shares = shares.after_forecast(np.ones((1, step, 3)))
-    moved = shares.after_truth(np.array([9.0]), LEVELS).share - shares.share
-    return float(-moved[0, -1, 0] / 0.8)
 
 
 def test_over_a_long_run_intervals_miss_what_they_say_whatever_comes(make: Make) -> None:
