@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from gatestack.errors import ArgumentError, nearest_name
 
-__all__ = ["Choices"]
+__all__ = ["Choices", "check_instance"]
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +51,15 @@ class Choices:
                     f"the '{name}' parameter of {type(self).__name__} is {getattr(self, name)!r}",
                     expected="True or False",
                 )
+
+
+def check_instance(name: str, value: Options | None, kind: type[Options], *, owner: str) -> Options:
+    """Give `value`, or the defaults of `kind` for None; raise an `ArgumentError` for anything else."""
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ArgumentError(
+            f"the '{name}' parameter of {owner} is of type {type(value).__name__}",
+            expected=f"a {kind.__name__} of gatestack, or None",
+        )
+    return value

@@ -12,6 +12,7 @@ import polars as pl
 
 from gatestack.data.frames import Frame, as_polars, like_input
 from gatestack.errors import ArgumentError
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.detect.evaluation import DetectionEvaluation
 from gatestack.tasks.detect.fitted import FittedDetector
 from gatestack.tasks.detect.fitting import fit_detector
@@ -25,7 +26,6 @@ from gatestack.tasks.detect.reading import Windows, read_like_fit, read_truth, r
 from gatestack.tasks.detect.stream import DetectorStream
 from gatestack.tasks.detect.tables import detection_frame, score_beside_baselines
 from gatestack.tasks.estimator import Arrays, Estimator
-from gatestack.tasks.forecast.options import check_instance
 from gatestack.tasks.saved import plain_parameters, read_parameters
 from gatestack.training import RunFolder, Training
 

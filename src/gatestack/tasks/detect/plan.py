@@ -9,9 +9,9 @@ from typing import Any, get_args
 import numpy as np
 
 from gatestack.errors import ArgumentError, check_choice, check_whole
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.detect.fitting import DetectorPlan
 from gatestack.tasks.detect.networks import Method
-from gatestack.tasks.forecast.options import check_instance
 from gatestack.training import Training
 
 __all__ = ["make_plan"]

@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 from gatestack.data.frames import Frame, as_polars
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_choice
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.estimator import Arrays
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import ShortSeries, fit_forecast
 from gatestack.tasks.forecast.going_on.stream import ForecastStream
 from gatestack.tasks.forecast.going_on.update import updated
-from gatestack.tasks.forecast.options import (
-    DEFAULT_QUANTILES,
-    Architecture,
-    IntervalKind,
-    Mode,
-    check_instance,
-)
+from gatestack.tasks.forecast.options import DEFAULT_QUANTILES, Architecture, IntervalKind, Mode
 from gatestack.tasks.forecast.persistence import (
     fitted_from_data,
     fitted_to_data,

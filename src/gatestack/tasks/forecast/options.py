@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
-from gatestack.errors import ArgumentError, check_choice, check_share, check_whole
+from gatestack.errors import check_choice, check_share, check_whole
 from gatestack.tasks.choices import Choices
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "IntervalKind",
     "Mode",
     "Scaling",
-    "check_instance",
 ]
 
 Cell = Literal["lstm", "gru", "rnn"]
@@ -24,7 +23,6 @@ IntervalKind = Literal["model", "conformal", "adaptive"]
 Mode = Literal["direct", "windows", "recursive"]
 Scaling = Literal["window", "series"]
 DistributionName = Literal["quantiles", "normal", "student-t", "negative-binomial", "spline"]
-Options = TypeVar("Options")
 
 DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
@@ -75,15 +73,3 @@ class Architecture(Choices):
         self._check_switches("residual", "autoregression")
         for name in ("dropout", "variational_dropout"):
             check_share(name, getattr(self, name), owner="Architecture")
-
-
-def check_instance(name: str, value: Options | None, kind: type[Options], *, owner: str) -> Options:
-    """Give `value`, or the defaults of `kind` for None; raise an `ArgumentError` for anything else."""
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        raise ArgumentError(
-            f"the '{name}' parameter of {owner} is of type {type(value).__name__}",
-            expected=f"a {kind.__name__} of gatestack, or None",
-        )
-    return value

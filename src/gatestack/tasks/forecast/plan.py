@@ -11,8 +11,9 @@ import numpy as np
 from gatestack.data.calendar_encoding import CALENDAR_NAMES, calendar_names_for
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_choice, check_whole, nearest_name
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.forecast.fitting import FitPlan
-from gatestack.tasks.forecast.options import Architecture, IntervalKind, Mode, check_instance
+from gatestack.tasks.forecast.options import Architecture, IntervalKind, Mode
 from gatestack.training import Training
 
 __all__ = ["make_plan"]

@@ -12,13 +12,13 @@ from sklearn.base import clone
 from gatestack.data.frames import Frame, as_polars, like_input
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, check_whole
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.estimator import Estimator
 from gatestack.tasks.evaluation import MODEL
 from gatestack.tasks.forecast.backtest import Origins, backtest, evaluate_after
 from gatestack.tasks.forecast.evaluation import ForecastEvaluation, interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.fitting import ShortSeries
-from gatestack.tasks.forecast.options import check_instance
 from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.prediction import read_like_fit
 from gatestack.training import RunFolder

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gatestack.errors import ArgumentError, check_share, check_whole
-from gatestack.tasks.forecast.options import check_instance
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.labelled.options import Architecture, Augmentation
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.training import Training

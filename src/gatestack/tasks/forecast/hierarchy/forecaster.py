@@ -15,6 +15,7 @@ from sklearn.base import clone
 from gatestack.data.frames import Frame, as_polars, like_input
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, ModelFileError, check_choice, check_whole, quote_value
+from gatestack.tasks.choices import check_instance
 from gatestack.tasks.estimator import Arrays, Estimator, check_proof
 from gatestack.tasks.evaluation import MODEL
 from gatestack.tasks.forecast.backtest import Origins, steps_after
@@ -24,7 +25,6 @@ from gatestack.tasks.forecast.forecaster import Forecaster
 from gatestack.tasks.forecast.hierarchy.evaluation import CoherentEvaluation, evaluate_coherent
 from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
 from gatestack.tasks.forecast.hierarchy.projection import METHODS, Method, Projection, fit_projection
-from gatestack.tasks.forecast.options import check_instance
 from gatestack.tasks.forecast.prediction import read_like_fit
 from gatestack.tasks.saved import not_together, part_of, read_parameters, reading_model
 from gatestack.training import RunFolder
