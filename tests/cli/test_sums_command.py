@@ -61,6 +61,9 @@ def test_what_sums_exclude_is_an_error(gatestack: Run, shops: Path) -> None:
     done = gatestack(*words, "total", "--static", "region")
     assert done.exit_code == 2
     assert "--static was given with --sums" in done.stderr
+    done = gatestack(*words[:-1], "--add-up-by", "wls")
+    assert done.exit_code == 2
+    assert "--add-up-by was given without --sums" in done.stderr
     done = gatestack(*words, "regoin")
     assert done.exit_code == 2
     assert "no column 'regoin'" in done.stderr

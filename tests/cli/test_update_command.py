@@ -93,3 +93,13 @@ def test_a_table_of_another_kind_is_refused_before_the_fit(
     assert done.exit_code == 2
     assert "the ending is '.txt'" in done.stderr
     assert not (tmp_path / "m").exists()
+
+
+def test_scored_forecasts_are_not_promised_where_nothing_is_scored(
+    gatestack: Run, table: Path, tmp_path: Path
+) -> None:
+    words = ["fit", "forecast", table, "--target", "temp", "--horizon", 3, "--out", "m", "--no-backtest"]
+    done = gatestack(*words, "--forecasts", "cv.csv", *SMALL)
+    assert done.exit_code == 2
+    assert "--forecasts and --no-backtest exclude each other" in done.stderr
+    assert not (tmp_path / "m").exists()

@@ -1,12 +1,13 @@
-"""`gatestack depth`: how many layers the data supports, for each task."""
+"""`gatestack depth`: how many layers the data supports, for forecasters and detectors."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from gatestack.cli.depth_options import (
+    STUDIES,
     BudgetName,
     DepthRun,
     Depths,
@@ -18,36 +19,36 @@ from gatestack.cli.depth_options import (
     StudyPlace,
     run_depth,
 )
-from gatestack.cli.forecast_options import Future, Past, Series, ShortSeries, Static, Step, Target, Time
-from gatestack.cli.labelled_options import (
-    CaseColumn,
+from gatestack.cli.forecast_options import (
     Cell,
-    HiddenSize,
-    LabelColumn,
-    LabelledFile,
-    MaxSteps,
-    Recipe,
-    TimeColumn,
+    Future,
+    Horizon,
+    Past,
+    Season,
+    Series,
+    ShortSeries,
+    Static,
+    Step,
+    Target,
+    Time,
+    Window,
 )
-from gatestack.cli.options import AsJson, DataFile, Device, Overwrite, Quiet, Seed, parse_season
+from gatestack.cli.options import (
+    AsJson,
+    DataFile,
+    Device,
+    HiddenSize,
+    MaxSteps,
+    Overwrite,
+    Quiet,
+    Seed,
+    parse_season,
+    parse_step,
+)
 
-__all__ = ["depth_classify", "depth_detect", "depth_forecast", "depth_regress"]
+__all__ = ["depth_detect", "depth_forecast"]
 
-_STUDIES = "gatestack-studies.db"
-_DATA, _MODEL, _TRAINING = "Data", "Model", "Training"
-
-_Width = Annotated[
-    int,
-    typer.Option(
-        "--hidden-size", metavar="N", min=1, help="Width of each layer, in units.", rich_help_panel=_MODEL
-    ),
-]
-_Updates = Annotated[
-    int,
-    typer.Option(
-        "--max-steps", metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel=_TRAINING
-    ),
-]
+_DATA, _MODEL = "Data", "Model"
 
 
 def depth_forecast(
@@ -61,31 +62,12 @@ def depth_forecast(
     static: Static = None,
     frequency: Step = None,
     short_series: ShortSeries = "error",
-    horizon: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Steps ahead.", rich_help_panel=_MODEL, show_default=False)
-    ],
-    hidden_size: _Width = 64,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=2,
-            help="Steps that one example reads.  [default: from horizon and season]",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    season: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|N,…",
-            help="Season in steps: auto, none, 24, or several: 24,168.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = "auto",
-    cell: Annotated[
-        Literal["lstm", "gru", "rnn"], typer.Option(help="Kind of the layers.", rich_help_panel=_MODEL)
-    ] = "lstm",
-    max_steps: _Updates = 1000,
+    horizon: Horizon,
+    hidden_size: HiddenSize = 64,
+    window: Window = None,
+    season: Season = "auto",
+    cell: Cell = "lstm",
+    max_steps: MaxSteps = 1000,
     device: Device = "auto",
     seed: Seed = 0,
     layers: Depths = "0-4",
@@ -94,7 +76,7 @@ def depth_forecast(
     seeds: SeedCount = 2,
     min_gain: MinGain = 0.0,
     measure: Measure = None,
-    study: StudyPlace = _STUDIES,
+    study: StudyPlace = STUDIES,
     out: Page = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -127,7 +109,7 @@ def depth_forecast(
         "past": tuple(past or ()),
         "future": tuple(future or ()),
         "static": tuple(static or ()),
-        "frequency": int(frequency) if frequency and frequency.isdecimal() else frequency,
+        "frequency": parse_step(frequency),
         "short_series": short_series,
     }
     run = DepthRun(
@@ -145,122 +127,6 @@ def depth_forecast(
         quiet=quiet,
     )
     run_depth("forecast", estimator, file, options, run)
-
-
-def depth_classify(
-    file: LabelledFile,
-    *,
-    label: LabelColumn = None,
-    case: CaseColumn = None,
-    time: TimeColumn = None,
-    hidden_size: HiddenSize = None,
-    recipe: Recipe = None,
-    cell: Cell = None,
-    max_steps: MaxSteps = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-    layers: Depths = "0-4",
-    budget: BudgetName = "equal-width",
-    folds: FoldCount = 5,
-    seeds: SeedCount = 2,
-    min_gain: MinGain = 0.0,
-    measure: Measure = None,
-    study: StudyPlace = _STUDIES,
-    out: Page = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find out how many layers a classifier needs, by stratified cross-validation.
-
-    \b
-      gatestack depth classify GunPoint_TRAIN.ts --layers 0-3 --measure log_loss
-
-    Depth 0 stands for the baselines and models without recurrence. Ctrl-C keeps all finished fits.
-    """
-    run = DepthRun(
-        file=file,
-        layers=layers,
-        budget=budget,
-        folds=folds,
-        seeds=seeds,
-        min_gain=min_gain,
-        measure=measure,
-        study=study,
-        out=out,
-        overwrite=overwrite,
-        as_json=as_json,
-        quiet=quiet,
-    )
-    _labelled(
-        "classify",
-        run,
-        {"label": label, "case": case, "time": time},
-        hidden_size,
-        recipe,
-        cell,
-        max_steps,
-        device,
-        seed,
-    )
-
-
-def depth_regress(
-    file: LabelledFile,
-    *,
-    label: LabelColumn = None,
-    case: CaseColumn = None,
-    time: TimeColumn = None,
-    hidden_size: HiddenSize = None,
-    recipe: Recipe = None,
-    cell: Cell = None,
-    max_steps: MaxSteps = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-    layers: Depths = "0-4",
-    budget: BudgetName = "equal-width",
-    folds: FoldCount = 5,
-    seeds: SeedCount = 2,
-    min_gain: MinGain = 0.0,
-    measure: Measure = None,
-    study: StudyPlace = _STUDIES,
-    out: Page = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find out how many layers a regressor needs, by cross-validation.
-
-    \b
-      gatestack depth regress FloodModeling1_TRAIN.ts --layers 0-3
-
-    Depth 0 stands for the baselines and models without recurrence. Ctrl-C keeps all finished fits.
-    """
-    run = DepthRun(
-        file=file,
-        layers=layers,
-        budget=budget,
-        folds=folds,
-        seeds=seeds,
-        min_gain=min_gain,
-        measure=measure,
-        study=study,
-        out=out,
-        overwrite=overwrite,
-        as_json=as_json,
-        quiet=quiet,
-    )
-    _labelled(
-        "regress",
-        run,
-        {"label": label, "case": case, "time": time},
-        hidden_size,
-        recipe,
-        cell,
-        max_steps,
-        device,
-        seed,
-    )
 
 
 def depth_detect(
@@ -293,11 +159,11 @@ def depth_detect(
         Literal["forecast", "reconstruction"],
         typer.Option(help="Foretell the next step, or repeat the last window.", rich_help_panel=_MODEL),
     ] = "forecast",
-    hidden_size: _Width = 32,
+    hidden_size: HiddenSize = 32,
     window: Annotated[
         int, typer.Option(metavar="N", min=2, help="Steps of a training example.", rich_help_panel=_MODEL)
     ] = 48,
-    max_steps: _Updates = 300,
+    max_steps: MaxSteps = 300,
     seed: Seed = 0,
     layers: Depths = "0-4",
     budget: BudgetName = "equal-width",
@@ -305,7 +171,7 @@ def depth_detect(
     seeds: SeedCount = 2,
     min_gain: MinGain = 0.0,
     measure: Measure = None,
-    study: StudyPlace = _STUDIES,
+    study: StudyPlace = STUDIES,
     out: Page = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -328,7 +194,7 @@ def depth_detect(
         "values": value,
         "time": time,
         "series": series,
-        "frequency": int(frequency) if frequency and frequency.isdecimal() else frequency,
+        "frequency": parse_step(frequency),
         "label": label,
         "train": parse_train(train),
     }
@@ -347,40 +213,3 @@ def depth_detect(
         quiet=quiet,
     )
     run_depth("detect", estimator, file, options, run)
-
-
-def _labelled(
-    task: Literal["classify", "regress"],
-    run: DepthRun,
-    columns: dict[str, str | None],
-    hidden_size: int | None,
-    recipe: str | None,
-    cell: str | None,
-    max_steps: int | None,
-    device: str,
-    seed: int,
-) -> None:
-    from gatestack.cli.fit_labelled import model_options
-    from gatestack.data.collections import read_labelled
-    from gatestack.tasks.classify import Classifier
-    from gatestack.tasks.regress import Regressor
-
-    left_open = dict.fromkeys(("layers", "members", "batch_size", "learning_rate"))
-    options = model_options(
-        {
-            **left_open,
-            "hidden_size": hidden_size,
-            "recipe": recipe,
-            "cell": cell,
-            "crop": 0.0,
-            "jitter": 0.0,
-            "max_steps": max_steps,
-            "device": device,
-            "seed": seed,
-        }
-    )
-    estimator = Classifier(**options) if task == "classify" else Regressor(**options)
-    kind: Any = "classes" if task == "classify" else "numbers"
-    names: dict[str, Any] = {**columns}
-    cases = read_labelled(run.file, kind=kind, **names)
-    run_depth(task, estimator, cases, {}, run)

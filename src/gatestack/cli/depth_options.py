@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gatestack.tasks.estimator import Estimator
 
 __all__ = [
+    "STUDIES",
     "BudgetName",
     "DepthRun",
     "Depths",
@@ -30,6 +31,9 @@ __all__ = [
     "StudyPlace",
     "run_depth",
 ]
+
+STUDIES = "gatestack-studies.db"
+"""Where finished fits are kept when nothing else is said."""
 
 _STUDY, _OUTPUT = "Study", "Output"
 _WIDTH = 130

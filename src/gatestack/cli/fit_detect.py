@@ -12,13 +12,18 @@ from gatestack.cli.console import Talk, print_evaluation, print_json, print_writ
 from gatestack.cli.options import (
     AsJson,
     DataFile,
+    HiddenSize,
+    Layers,
+    MaxSteps,
     ModelOut,
     Overwrite,
     Quiet,
     Restart,
     Resume,
     Seed,
+    is_model_folder,
     parse_layers,
+    parse_step,
     refuse_existing,
 )
 from gatestack.cli.run_folder import name_study, open_training, remove_training, unfinished
@@ -83,17 +88,8 @@ def fit_detect(
         Literal["forecast", "reconstruction"],
         typer.Option(help="Foretell the next step, or repeat the last window.", rich_help_panel=_MODEL),
     ] = "forecast",
-    layers: Annotated[
-        str,
-        typer.Option(
-            metavar="N|N,N,…|auto",
-            help="Number of layers, widths, lowest first: 64,32, or auto: as many as a study supports.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = "1",
-    hidden_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Width of each layer, in units.", rich_help_panel=_MODEL)
-    ] = 32,
+    layers: Layers = "1",
+    hidden_size: HiddenSize = 32,
     window: Annotated[
         int, typer.Option(metavar="N", min=2, help="Steps of a training example.", rich_help_panel=_MODEL)
     ] = 48,
@@ -119,10 +115,7 @@ def fit_detect(
             rich_help_panel=_ALARMS,
         ),
     ] = None,
-    max_steps: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel=_TRAINING),
-    ] = 300,
+    max_steps: MaxSteps = 300,
     seed: Seed = 0,
     resume: Resume = False,
     restart: Restart = False,
@@ -140,7 +133,7 @@ def fit_detect(
     detectors. Ctrl-C ends the training and saves the model so far; checkpoints lie in OUT.training until the
     model is saved.
     """
-    refuse_existing(out, overwrite, replaceable=lambda path: (path / "model.json").is_file())
+    refuse_existing(out, overwrite, replaceable=is_model_folder)
     training = open_training(out, resume=resume, restart=restart)
     talk = Talk(quiet or as_json)
     talk.say("starting …")
@@ -167,7 +160,7 @@ def fit_detect(
             values=value,
             time=time,
             series=series,
-            frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
+            frequency=parse_step(frequency),
             label=label,
             train=parse_train(train),
             run=run,

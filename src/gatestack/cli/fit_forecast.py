@@ -11,11 +11,14 @@ from gatestack.cli.command import INTERRUPTED
 from gatestack.cli.console import Talk, print_evaluation, print_json, print_written, say_depth
 from gatestack.cli.forecast_options import (
     AddUpBy,
+    Cell,
     Distribution,
     Forecasts,
     Future,
+    Horizon,
     Intervals,
     Past,
+    Season,
     Series,
     ShortSeries,
     Static,
@@ -23,19 +26,25 @@ from gatestack.cli.forecast_options import (
     Sums,
     Target,
     Time,
+    Window,
 )
 from gatestack.cli.options import (
     AsJson,
     DataFile,
     Device,
+    HiddenSize,
+    Layers,
+    MaxSteps,
     ModelOut,
     Overwrite,
     Quiet,
     Restart,
     Resume,
     Seed,
+    is_model_folder,
     parse_layers,
     parse_season,
+    parse_step,
     refuse_existing,
 )
 from gatestack.cli.run_folder import name_study, open_training, remove_training, unfinished
@@ -67,37 +76,11 @@ def fit_forecast(
     frequency: Step = None,
     short_series: ShortSeries = "error",
     wide: Wide = False,
-    horizon: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Steps ahead.", rich_help_panel=_MODEL, show_default=False)
-    ],
-    layers: Annotated[
-        str,
-        typer.Option(
-            metavar="N|N,N,…|auto",
-            help="Number of layers, widths, lowest first: 64,32, or auto: as many as a study supports.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = "2",
-    hidden_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Width of each layer, in units.", rich_help_panel=_MODEL)
-    ] = 64,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=2,
-            help="Steps that one example reads.  [default: from horizon and season]",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    season: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|N,…",
-            help="Season in steps: auto, none, 24, or several: 24,168.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = "auto",
+    horizon: Horizon,
+    layers: Layers = "2",
+    hidden_size: HiddenSize = 64,
+    window: Window = None,
+    season: Season = "auto",
     calendar: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,13 +93,11 @@ def fit_forecast(
         Literal["direct", "windows", "recursive"],
         typer.Option(help="How steps ahead are made (see the guide).", rich_help_panel=_MODEL),
     ] = "direct",
-    cell: Annotated[
-        Literal["lstm", "gru", "rnn"], typer.Option(help="Kind of the layers.", rich_help_panel=_MODEL)
-    ] = "lstm",
+    cell: Cell = "lstm",
     distribution: Distribution = "quantiles",
     intervals: Intervals = "model",
     sums: Sums = None,
-    add_up_by: AddUpBy = "mint-shrink",
+    add_up_by: AddUpBy = None,
     dropout: Annotated[
         float,
         typer.Option(
@@ -131,10 +112,7 @@ def fit_forecast(
         Literal["window", "series"],
         typer.Option(help="Level and scale: of the last window, or of the series.", rich_help_panel=_MODEL),
     ] = "window",
-    max_steps: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel=_TRAINING),
-    ] = 1000,
+    max_steps: MaxSteps = 1000,
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Examples in one update.", rich_help_panel=_TRAINING)
     ] = 32,
@@ -198,7 +176,7 @@ def fit_forecast(
     Ctrl-C ends the training and saves the best model so far; checkpoints lie in OUT.training until
     the model is saved.
     """
-    refuse_existing(out, overwrite, replaceable=lambda path: (path / "model.json").is_file())
+    refuse_existing(out, overwrite, replaceable=is_model_folder)
     if forecasts is not None:
         check_table_path(forecasts, overwrite)
     training = open_training(out, resume=resume, restart=restart)
@@ -231,12 +209,20 @@ def fit_forecast(
         "past": tuple(past or ()),
         "future": tuple(future or ()),
         "static": tuple(static or ()),
-        "frequency": int(frequency) if frequency and frequency.isdecimal() else frequency,
+        "frequency": parse_step(frequency),
         "short_series": short_series,
     }
     if sums is not None:
-        model, columns = with_sums(model, columns, sums, add_up_by)
+        model, columns = with_sums(model, columns, sums, add_up_by or "mint-shrink")
+    elif add_up_by is not None:
+        raise ArgumentError("--add-up-by was given without --sums", expected="both, or neither")
     held_out = _parse_test(test)
+    if forecasts is not None and not (backtest or isinstance(held_out, Path)):
+        raise ArgumentError(
+            "--forecasts and --no-backtest exclude each other",
+            expected="one of them",
+            hint="without a backtest there are no scored forecasts to write",
+        )
     table, after = read_series(file, wide=wide), None
     if isinstance(held_out, Path):
         after = series_followed_by(file, held_out, wide=wide)

@@ -12,7 +12,7 @@ import typer
 
 from gatestack.cli.command import INTERRUPTED
 from gatestack.cli.console import Talk, print_evaluation, print_json, print_written, say_depth
-from gatestack.cli.options import parse_layers, refuse_existing
+from gatestack.cli.options import is_model_folder, parse_layers, refuse_existing
 from gatestack.cli.run_folder import name_study, open_training, remove_training, training_folder, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
@@ -82,7 +82,7 @@ def check_run(run: LabelledRun) -> None:
         ArgumentError: the output exists, there are checkpoints of another run, or two options exclude each
             other.
     """
-    refuse_existing(run.out, run.overwrite, replaceable=lambda path: (path / "model.json").is_file())
+    refuse_existing(run.out, run.overwrite, replaceable=is_model_folder)
     if run.test is not None and run.folds is not None:
         raise ArgumentError("--test and --folds exclude each other", expected="one of them")
     if run.minirocket and run.test is None and run.folds is None:

@@ -9,12 +9,15 @@ import typer
 
 __all__ = [
     "AddUpBy",
+    "Cell",
     "Distribution",
     "Forecasts",
     "Future",
+    "Horizon",
     "Intervals",
     "Past",
     "Paths",
+    "Season",
     "Series",
     "ShortSeries",
     "Static",
@@ -22,8 +25,32 @@ __all__ = [
     "Sums",
     "Target",
     "Time",
+    "Window",
 ]
 
+Horizon = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Steps ahead.", rich_help_panel="Model", show_default=False)
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=2,
+        help="Steps that one example reads.  [default: from horizon and season]",
+        rich_help_panel="Model",
+    ),
+]
+Season = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|N,…",
+        help="Season in steps: auto, none, 24, or several: 24,168.",
+        rich_help_panel="Model",
+    ),
+]
+Cell = Annotated[
+    Literal["lstm", "gru", "rnn"], typer.Option(help="Kind of the layers.", rich_help_panel="Model")
+]
 Distribution = Annotated[
     Literal["quantiles", "normal", "student-t", "negative-binomial", "spline"],
     typer.Option(help="What is said of each step ahead (see the guide).", rich_help_panel="Model"),
@@ -47,8 +74,11 @@ Sums = Annotated[
     ),
 ]
 AddUpBy = Annotated[
-    Literal["mint-shrink", "wls", "bottom-up", "top-down"],
-    typer.Option(help="How --sums makes forecasts add up (see the guide).", rich_help_panel="Model"),
+    Literal["mint-shrink", "wls", "bottom-up", "top-down"] | None,
+    typer.Option(
+        help="How --sums makes forecasts add up (see the guide).  [default: mint-shrink]",
+        rich_help_panel="Model",
+    ),
 ]
 Intervals = Annotated[
     Literal["model", "conformal", "adaptive"],

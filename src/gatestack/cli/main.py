@@ -11,7 +11,8 @@ import typer
 from gatestack.cli.bench import bench
 from gatestack.cli.command import Command, Group
 from gatestack.cli.demo import demo
-from gatestack.cli.depth import depth_classify, depth_detect, depth_forecast, depth_regress
+from gatestack.cli.depth import depth_detect, depth_forecast
+from gatestack.cli.depth_labelled import depth_classify, depth_regress
 from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
 from gatestack.cli.export import export

@@ -16,6 +16,9 @@ __all__ = [
     "AsJson",
     "DataFile",
     "Device",
+    "HiddenSize",
+    "Layers",
+    "MaxSteps",
     "ModelFolderPath",
     "ModelOut",
     "Overwrite",
@@ -23,9 +26,11 @@ __all__ = [
     "Restart",
     "Resume",
     "Seed",
+    "is_model_folder",
     "is_plain_file",
     "parse_layers",
     "parse_season",
+    "parse_step",
     "refuse_existing",
 ]
 
@@ -60,6 +65,21 @@ Resume = Annotated[
 Restart = Annotated[
     bool, typer.Option("--restart", help="Throw an unfinished run away.", rich_help_panel="Training")
 ]
+Layers = Annotated[
+    str,
+    typer.Option(
+        metavar="N|N,N,…|auto",
+        help="Number of layers, widths, lowest first: 64,32, or auto: as many as a study supports.",
+        rich_help_panel="Model",
+    ),
+]
+HiddenSize = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Width of each layer, in units.", rich_help_panel="Model")
+]
+MaxSteps = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="Updates of the weights at most.", rich_help_panel="Training"),
+]
 ModelOut = Annotated[
     Path,
     typer.Option(
@@ -91,6 +111,16 @@ def parse_season(text: str) -> int | tuple[int, ...] | Literal["auto"] | None:
     if text in ("auto", "none"):
         return "auto" if text == "auto" else None
     return _numbers(text, "--season", "auto, none, or lengths in steps such as 24 or 24,168")
+
+
+def parse_step(text: str | None) -> str | int | None:
+    """Read the step of a table: a number where its times are numbers.
+
+    Example:
+        >>> parse_step("1h"), parse_step("5"), parse_step(None)
+        ('1h', 5, None)
+    """
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _numbers(text: str, option: str, rule: str) -> tuple[int, ...]:
@@ -127,6 +157,11 @@ def refuse_existing(path: Path, overwrite: bool, *, replaceable: Callable[[Path]
             expected="a new path, or an output of this command",
             hint="choose another --out",
         )
+
+
+def is_model_folder(path: Path) -> bool:
+    """Tell whether a path is a model folder, which another one may replace."""
+    return (path / "model.json").is_file()
 
 
 def is_plain_file(path: Path) -> bool:

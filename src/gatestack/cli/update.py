@@ -9,7 +9,7 @@ import typer
 
 from gatestack.cli.console import Talk, print_json
 from gatestack.cli.models import load_estimator
-from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, refuse_existing
+from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, is_model_folder, refuse_existing
 from gatestack.cli.series_files import Wide, read_series
 from gatestack.errors import ArgumentError
 
@@ -56,13 +56,14 @@ def update(
     Ctrl-C leaves it as it was.
     """
     if out is not None:
-        refuse_existing(out, overwrite, replaceable=lambda path: (path / "model.json").is_file())
+        refuse_existing(out, overwrite, replaceable=is_model_folder)
     estimator = load_estimator(model, "update")
     if estimator.kind != "forecaster":
         raise ArgumentError(
-            f"it holds a {estimator.kind}, which carries no state",
+            f"it holds a {estimator.kind}, which does not go on with new rows",
             where=str(model),
             expected="a forecaster",
+            hint="fit again with all rows",
         )
     before = len(estimator.fitted_.tail.sequences)
     estimator.update(read_series(data, wide=wide), future=future)
