@@ -55,6 +55,17 @@ def refusal(table: SeriesTable, frame: object, horizon: int = 2) -> DataError:
     return caught.value
 
 
+def test_a_future_without_rows_lacks_all_of_them(table: SeriesTable, tmp_path: Path) -> None:
+    rows = "4 rows are missing, first series 'b' at 2024-01-03 (step 1 of 2), columns open"
+    assert rows in refusal(table, FUTURE.head(0)).what
+    # As a file gives them: text, of which no first time tells the kind.
+    assert rows in refusal(table, FUTURE.head(0).cast(pl.String)).what
+    history = tmp_path / "history.csv"
+    HISTORY.write_csv(history)
+    _, ahead = split_horizon(history, target="rain", time="day", series="site")
+    assert rows in refusal(table, ahead).what
+
+
 def test_missing_rows_name_series_time_and_column(table: SeriesTable) -> None:
     error = refusal(table, FUTURE, 3)
     assert "1 rows are missing, first series 'b' at 2024-01-05 (step 3 of 3), columns open" in error.what

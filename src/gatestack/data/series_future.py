@@ -61,7 +61,10 @@ def future_values(table: SeriesTable, future_frame: Frame, horizon: int) -> npt.
     result = np.full((count, horizon, len(columns.future)), np.nan, dtype=np.float32)
     if not columns.future:
         return result
-    times, kind = read_time(data[columns.time], source=where)
+    # A column without rows, as of a file that ends with the history, has no time to tell its kind by.
+    times, kind = (
+        read_time(data[columns.time], source=where) if data.height else (table.times[:0], table.time_kind)
+    )
     if (kind.kind == "integer") != (table.time_kind.kind == "integer") or (kind.zone is None) != (
         table.time_kind.zone is None
     ):
@@ -110,7 +113,7 @@ def future_values(table: SeriesTable, future_frame: Frame, horizon: int) -> npt.
 
 
 def _series_numbers(table: SeriesTable, data: pl.DataFrame, where: str) -> npt.NDArray[np.int64]:
-    if table.columns.series is None:
+    if table.columns.series is None or not data.height:
         return np.zeros(data.height, dtype=np.int64)
     codes, keys = encode_series(data[table.columns.series], source=where)
     known = {str(key): number for number, key in enumerate(table.series_keys)}
