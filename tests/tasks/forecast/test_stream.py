@@ -94,6 +94,23 @@ def test_each_of_many_series_streams_on_its_own(make: Make) -> None:
         np.testing.assert_allclose(answer(found, batch), values_of(batch), **CLOSE)
 
 
+def test_a_stream_takes_a_key_of_whole_numbers_as_it_stands_in_the_frame(make: Make) -> None:
+    frame = many_series()
+    numbered = frame.with_columns(unique_id=pl.col("unique_id").rank("dense").cast(pl.Int64))
+    model = make().fit(numbered)
+    key = numbered["unique_id"][-1]
+    one, other = (model.stream(name).step({"y": 30.0}) for name in (key, str(key)))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    with pytest.raises(ArgumentError, match="no series '77'"):
+        model.stream(77)
+
+
+def test_a_number_alone_is_no_step(make: Make) -> None:
+    stream = make().fit(one_series()).stream()
+    with pytest.raises(ArgumentError, match=r"values is '12.5' — expected the columns by name.*'y'"):
+        stream.step(12.5)  # type: ignore[arg-type]
+
+
 def test_a_stream_does_not_change_the_model(make: Make) -> None:
     model = make().fit(one_series())
     before = model.predict()

@@ -155,6 +155,7 @@ def at(hour: int) -> pl.Expr:
         (lambda rows: rows.with_columns(pl.col("rain") + 1), "rain of series"),
         (lambda rows: rows.drop("rain"), "rain"),
         (lambda rows: rows.with_columns(at(5)), "lies off the grid"),
+        (lambda rows: rows.tail(1).with_columns(pl.col("ds").dt.offset_by("100y")), "steps are missing"),
         (lambda rows: rows.reverse(), "goes back or repeats"),
         (lambda rows: rows.with_columns(ds=pl.int_range(pl.len())), "times are whole numbers"),
         (lambda rows: rows.with_columns(y=pl.lit("much")), "y"),

@@ -245,7 +245,8 @@ class Forecaster(ScoredForecaster):
 
         The network runs over the new steps from where each series stood; weights, scaling and the calibration
         of intervals stay as they are, while adaptive intervals learn from each step. Afterwards `predict()`
-        is what `predict` gives for the whole history, bit for bit where the compiled kernels run.
+        is what `predict` gives for the whole history, bit for bit where the compiled kernels run; of series
+        that were shorter than a window before, `predict` may read the beginning otherwise (see the guide).
 
         Args:
             frame: rows after the last known time of each series, with the columns of the fit. Earlier rows
@@ -273,7 +274,7 @@ class Forecaster(ScoredForecaster):
         self.fitted_ = updated(self.fitted_, frame, future)
         return self
 
-    def stream(self, series: str | None = None) -> ForecastStream:
+    def stream(self, series: str | int | None = None) -> ForecastStream:
         """Go on from the end of one series of the fit, one step at a time.
 
         Args:

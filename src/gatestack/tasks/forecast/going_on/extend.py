@@ -18,6 +18,9 @@ __all__ = ["NewSteps", "extended", "join_tables", "new_steps"]
 
 IntArray = npt.NDArray[np.int64]
 
+# Missing steps in a row; an update runs through them one by one, about 2 ms each.
+_LONGEST_GAP = 10_000
+
 
 @dataclass(frozen=True)
 class NewSteps:
@@ -43,7 +46,8 @@ def new_steps(tail: SeriesTable, table: SeriesTable) -> list[NewSteps]:
         One entry for each series with new steps, in the order of the tail.
 
     Raises:
-        DataError: a time off the grid, a row that says otherwise than a known one, or another static value.
+        DataError: a time off the grid or far beyond the end, a row that says otherwise than a known one, or
+            another static value.
 
     Example:
         >>> tail = SeriesTable.from_frame(pl.DataFrame({"ds": [1, 2, 3], "y": [1.0, 2.0, 3.0]}))
@@ -72,10 +76,30 @@ def new_steps(tail: SeriesTable, table: SeriesTable) -> list[NewSteps]:
         _refuse_other(tail, row, key, values, ahead, table)
         new = ahead > 0
         if new.any():
+            _refuse_far(tail, row, key, times, ahead, table)
             longer = np.full((int(ahead.max()), values.shape[1]), np.nan, dtype=np.float32)
             longer[ahead[new] - 1] = values[new]
             found.append(NewSteps(row, longer))
     return sorted(found, key=lambda part: part.row)
+
+
+def _refuse_far(
+    tail: SeriesTable, row: int, key: str, times: npt.NDArray[np.generic], ahead: IntArray, table: SeriesTable
+) -> None:
+    """Raise where a gap is so long that a time is rather mistyped; each step of it would be run through."""
+    known = np.append(0, ahead[ahead > 0])
+    missing = np.diff(known) - 1
+    worst = int(np.argmax(missing))
+    if missing[worst] > _LONGEST_GAP:
+        to = times[ahead > 0][worst]
+        begin = tail.frequency.advance(tail.last_times[row : row + 1], known[worst : worst + 1])[0]
+        raise DataError(
+            f"between {_show(table, begin)} and {_show(table, to)} of series {quote_value(key)} "
+            f"{missing[worst]:,} steps are missing",
+            where=table.source,
+            expected=f"at most {_LONGEST_GAP:,} missing steps in a row (frequency: {tail.frequency.label})",
+            hint="correct the time; after so long a gap use predict with a history that begins after it",
+        )
 
 
 def _refuse_other(

@@ -54,7 +54,7 @@ class ForecastStream:
         self.steps = 0
 
     @classmethod
-    def after_fit(cls, fitted: FittedForecast, series: str | None) -> ForecastStream:
+    def after_fit(cls, fitted: FittedForecast, series: str | int | None) -> ForecastStream:
         """Start at the end of a series of the fit; see `Forecaster.stream`."""
         if fitted.mode == "windows":
             raise ArgumentError(
@@ -69,11 +69,12 @@ class ForecastStream:
                 where="stream",
                 expected="the key of one as series=",
             )
-        if series is not None and series not in keys:
+        key = keys[0] if series is None else str(series)
+        if key not in keys:
             raise ArgumentError(
-                f"there is no series {quote_value(series)}", where="stream", hint=nearest_name(series, keys)
+                f"there is no series {quote_value(series)}", where="stream", hint=nearest_name(key, keys)
             )
-        row = 0 if series is None else keys.index(series)
+        row = keys.index(key)
         return cls(fitted, row)
 
     def step(
@@ -90,9 +91,16 @@ class ForecastStream:
             `gatestack` and the bounds of its intervals, each of shape (horizon,).
 
         Raises:
+            ArgumentError: `values` is not a mapping.
             DataError: a column is missing, unknown, or not finite; the state stays as it was.
         """
         columns = self._fitted.tail.columns
+        if not isinstance(values, Mapping):
+            raise ArgumentError(
+                f"values is {quote_value(values)}",
+                where="step",
+                expected=f"the columns by name, such as {{{columns.target!r}: 1.5}}",
+            )
         _refuse_unknown(values, columns.features)
         _refuse_unknown(future or {}, columns.future)
         known = self._known_ahead(columns.future, future or {})
