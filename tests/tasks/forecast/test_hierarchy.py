@@ -204,7 +204,7 @@ def test_the_held_out_part_does_not_move_the_projection(monkeypatch: pytest.Monk
         seen.append(plain(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("gatestack.tasks.forecast.hierarchy.forecaster.fit_projection", noted)
+    monkeypatch.setattr("gatestack.tasks.forecast.hierarchy.fitting.fit_projection", noted)
     frame = shop(80)
     late = pl.col("ds") >= date(2024, 3, 1)
     for given in (frame, frame.with_columns(y=pl.when(late).then(pl.col("y") * -4).otherwise("y"))):

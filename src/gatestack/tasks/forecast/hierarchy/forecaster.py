@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -14,7 +12,7 @@ from sklearn.base import clone
 
 from gatestack.data.frames import Frame, as_polars, like_input
 from gatestack.data.series_table import SeriesTable
-from gatestack.errors import ArgumentError, DataError, ModelFileError, check_choice, check_whole, quote_value
+from gatestack.errors import ArgumentError, ModelFileError, check_choice, check_whole
 from gatestack.tasks.choices import check_instance
 from gatestack.tasks.estimator import Arrays, Estimator, check_proof
 from gatestack.tasks.evaluation import MODEL
@@ -23,8 +21,9 @@ from gatestack.tasks.forecast.evaluation import interval_columns
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.forecaster import Forecaster
 from gatestack.tasks.forecast.hierarchy.evaluation import CoherentEvaluation, evaluate_coherent
+from gatestack.tasks.forecast.hierarchy.fitting import project, read_nodes
 from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
-from gatestack.tasks.forecast.hierarchy.projection import METHODS, Method, Projection, fit_projection
+from gatestack.tasks.forecast.hierarchy.projection import METHODS, Method, Projection
 from gatestack.tasks.forecast.prediction import read_like_fit
 from gatestack.tasks.saved import not_together, part_of, read_parameters, reading_model
 from gatestack.training import RunFolder
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["CoherentForecaster"]
 
 FloatArray = npt.NDArray[np.float64]
-
-# Forecasts of the past that the projection is fitted on, at most.
-_MOST_ORIGINS = 200
 
 
 class CoherentForecaster(Estimator):
@@ -129,7 +125,7 @@ class CoherentForecaster(Estimator):
         run = check_instance("run", run, RunFolder, owner="fit")
         model: Forecaster = clone(self.forecaster)  # type: ignore[no-untyped-call]
         model._fit_table(table, short_series="error", run=run)
-        self.projection_ = _project(self.method, hierarchy, model.fitted_, table)
+        self.projection_ = project(self.method, hierarchy, model.fitted_, table)
         self.hierarchy_, self.model_ = hierarchy, model
         return self
 
@@ -230,7 +226,7 @@ class CoherentForecaster(Estimator):
         copy._fit_table(part, short_series="error", run=RunFolder(progress=run.progress if run else None))
         if copy.fitted_.record.stopped_by == "interrupt":
             raise KeyboardInterrupt
-        projection = _project(self.method, hierarchy, copy.fitted_, part)
+        projection = project(self.method, hierarchy, copy.fitted_, part)
         step = origins.step or self.horizon
         return evaluate_coherent(copy.fitted_, hierarchy, projection, table, first, step)
 
@@ -278,23 +274,7 @@ class CoherentForecaster(Estimator):
                 f"the 'forecaster' parameter of CoherentForecaster is {self.forecaster!r}",
                 expected="a Forecaster",
             )
-        data = as_polars(frame)
-        # The user's own table is read first, so that messages name its rows.
-        own = SeriesTable.from_frame(
-            data, **columns, source=str(frame) if isinstance(frame, str | Path) else None
-        )
-        if own.columns.series is None:
-            raise ArgumentError(
-                "the table has no column of keys",
-                where=own.source,
-                expected="several series, and series='<column>'",
-                hint="one series alone has nothing to add up",
-            )
-        _check_ends(own)
-        hierarchy = Hierarchy.from_frame(data, own.columns.series, list(self.sums))
-        totals = hierarchy.add_totals(data, own.columns, own.source)
-        table = SeriesTable.from_frame(totals, **columns | {"frequency": own.frequency})
-        return hierarchy, replace(table, source=own.source)
+        return read_nodes(frame, list(self.sums), columns)
 
     def _to_data(self) -> tuple[dict[str, Any], Arrays, Arrays]:
         inner, weights, proof = self.model_._to_data()
@@ -342,36 +322,6 @@ class CoherentForecaster(Estimator):
         shape = (1, len(self.hierarchy_.nodes), 2, 3)
         rising = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
         return self.projection_.coherent(self.hierarchy_.summing, rising)
-
-
-def _project(method: Method, hierarchy: Hierarchy, fitted: FittedForecast, table: SeriesTable) -> Projection:
-    """Forecast the end of the data of the fit one step ahead, and fit the projection on the errors."""
-    panel = fitted.panel(table)
-    most = min(_MOST_ORIGINS, int(panel.lengths.min()) - 1)
-    rows = np.arange(len(panel.lengths)).repeat(most)
-    positions = panel.lengths[rows] - 1 - np.tile(np.arange(most, 0, -1), len(panel.lengths))
-    truth = table.target_at(panel.offsets[rows] + positions + 1)
-    begun = positions >= np.maximum(panel.first_observed[rows], fitted.network.shape.window - 1)
-    middle = len(fitted.levels) // 2
-    forecast = np.full(len(rows), np.nan)
-    forecast[begun] = fitted.quantiles_at(table, panel, rows[begun], positions[begun])[:, 0, middle]
-    nodes = len(hierarchy.nodes)
-    return fit_projection(method, hierarchy.summing, truth.reshape(nodes, -1), forecast.reshape(nodes, -1))
-
-
-def _check_ends(table: SeriesTable) -> None:
-    """Refuse series that end at different times: their sum at the next step would be one of old values."""
-    last = table.last_times
-    late = np.flatnonzero(last != last.max())
-    if len(late):
-        key = (table.sequences.keys or ())[int(late[0])]
-        ends = table.time_kind.to_series(np.array([last[late[0]], last.max()]), "end")
-        raise DataError(
-            f"series {quote_value(key)} ends at {ends[0]}, others at {ends[1]}",
-            where=table.source,
-            expected="series that end at the same time, to be summed",
-            hint="leave the series out, or add rows with an empty target up to the end",
-        )
 
 
 def _table_of(model: dict[str, Any], name: str) -> dict[str, Any]:
