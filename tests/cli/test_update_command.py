@@ -37,6 +37,7 @@ def test_an_update_replaces_the_model(gatestack: Run, parts: tuple[Path, Path, p
     assert done.exit_code == 0, done.output
     assert not done.stdout
     assert "1 series, up to" in done.stderr
+    assert "its report.html is that of the fit" in done.stderr
     found = gs.load(model).predict()
     assert found.columns == wanted.columns
     assert found[wanted.columns[0]].cast(pl.String).equals(wanted[wanted.columns[0]].cast(pl.String))

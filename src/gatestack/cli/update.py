@@ -85,4 +85,7 @@ def update(
         )
     else:
         new = f", {count - before} of them new" if count > before else ""
-        Talk(quiet).say(f"wrote {target}: {count} series{new}, up to {ends.max()}")
+        talk = Talk(quiet)
+        talk.say(f"wrote {target}: {count} series{new}, up to {ends.max()}")
+        if report is not None:
+            talk.say(f"its report.html is that of the fit; gatestack report {target} makes a new page")

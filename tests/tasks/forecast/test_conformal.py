@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,20 @@ def test_few_forecasts_are_pooled_over_series_and_steps_and_said(make: Make) -> 
     assert calibration is not None
     assert (calibration.origins, calibration.pooled_steps, calibration.keys) == (4, 3, ())
     assert np.isfinite(values_of(model.predict())).all()
+
+
+@pytest.mark.filterwarnings("ignore::gatestack.tasks.forecast.CalibrationWarning")
+def test_steps_ahead_that_never_came_true_take_the_scores_of_others(make: Make, tmp_path: Path) -> None:
+    # One origin calibrates, and a gap lies over most of its horizon.
+    missing = pl.int_range(pl.len()).is_between(265, 290)
+    frame = one_series(300).with_columns(pl.when(missing).then(None).otherwise("y").alias("y"))
+    model = make(40, intervals="conformal", quantiles=(0.25, 0.5, 0.75)).fit(frame)
+    calibration = model.fitted_.calibration
+    assert calibration is not None
+    assert calibration.counts.min() >= 1
+    model.save(tmp_path / "model")
+    forecast = Forecaster.load(tmp_path / "model").predict()
+    assert np.isfinite(values_of(forecast)).all()
 
 
 def test_without_a_part_to_calibrate_on_it_is_an_error(make: Make) -> None:

@@ -90,7 +90,7 @@ def calibrate(
     quantiles = fitted.quantiles_at(table, panel, rows, positions)
     scores = conformity(quantiles, truth, panel.moments[at, 1].numpy().astype(np.float64))
     enough = math.ceil(_SCORES_BEYOND / miscoverage(fitted.levels).min() - ROUNDING)
-    pooled = min(-(-enough // max(_least(scores), 1)), fitted.horizon)
+    pooled = _neighbours(scores, enough)
     alone = max(enough, _OWN_SCORES)
     own = [row for row in range(len(keys)) if few and len(keys) > 1 and _least(scores[rows == row]) >= alone]
     parts = [_sorted(scores[rows == row], 1) for row in own] + [_sorted(scores, pooled)]
@@ -117,6 +117,16 @@ def calibrate(
 def _least(scores: FloatArray) -> int:
     """Count the scores of the step ahead that has fewest."""
     return int(np.isfinite(scores[..., 0]).sum(axis=0).min())
+
+
+def _neighbours(scores: FloatArray, enough: int) -> int:
+    """Choose how many steps ahead stand together, so that each has `enough` scores, or one at least."""
+    horizon = scores.shape[1]
+    neighbours = min(-(-enough // max(_least(scores), 1)), horizon)
+    while not np.isfinite(_sorted(scores, neighbours)[..., 0]).all():
+        # Around a step ahead nothing came true, as where the end of the part is one long gap.
+        neighbours = min(2 * neighbours, horizon)
+    return neighbours
 
 
 def _sorted(scores: FloatArray, neighbours: int) -> FloatArray:
