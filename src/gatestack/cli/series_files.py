@@ -18,7 +18,7 @@ Wide = Annotated[
     bool,
     typer.Option(
         "--wide",
-        help="The file holds one series a row: its name, then its values; no times.",
+        help="The file holds, below a line of headers, one series a row: its name, then its values.",
         rich_help_panel="Data",
     ),
 ]

@@ -130,7 +130,8 @@ def _build_of(model: object) -> Build:
     raise ArgumentError(
         f"the model is of type {type(model).__name__}",
         where="export_onnx",
-        expected="a layer of gatestack.nn, a Network, or a fitted estimator",
+        expected="a layer of gatestack.nn, a Network, or a fitted Forecaster, Classifier, Regressor or "
+        "AnomalyDetector",
     )
 
 

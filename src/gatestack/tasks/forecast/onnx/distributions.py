@@ -133,7 +133,8 @@ def graph_distribution(distribution: Distribution) -> GraphDistribution:
             f"distribution={distribution.name!r} has no quantile function in ONNX's operators",
             where="export",
             expected=f"a forecaster with one of the distributions {known}",
-            hint="fit again with Architecture(distribution='spline'), which takes most shapes, counts too",
+            hint="fit again with the distribution 'spline' (--distribution, Architecture(distribution=…)), "
+            "which takes most shapes, counts too",
         )
     return face(distribution)
 
