@@ -122,7 +122,7 @@ def _least(scores: FloatArray) -> int:
 def _neighbours(scores: FloatArray, enough: int) -> int:
     """Choose how many steps ahead stand together, so that each has `enough` scores, or one at least."""
     horizon = scores.shape[1]
-    neighbours = min(-(-enough // max(_least(scores), 1)), horizon)
+    neighbours: int = min(-(-enough // max(_least(scores), 1)), horizon)
     while not np.isfinite(_sorted(scores, neighbours)[..., 0]).all():
         # Around a step ahead nothing came true, as where the end of the part is one long gap.
         neighbours = min(2 * neighbours, horizon)
