@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from gatestack.compat import accelerate, decelerate
     from gatestack.reports import report
-    from gatestack.study import study_depth
+    from gatestack.study import study_depth, tune
     from gatestack.tasks import load
     from gatestack.tasks.classify import Classifier
     from gatestack.tasks.detect import AnomalyDetector
@@ -62,6 +62,7 @@ __all__ = [
     "study_depth",
     "tasks",
     "training",
+    "tune",
 ]
 
 # Where each public name lives; None marks a subpackage.
@@ -85,6 +86,7 @@ _HOMES: dict[str, str | None] = {
     "runtime": None,
     "study": None,
     "study_depth": "gatestack.study",
+    "tune": "gatestack.study",
     "tasks": None,
     "training": None,
 }

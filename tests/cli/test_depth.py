@@ -155,3 +155,25 @@ def test_fit_with_layers_auto(
     assert html.escape(model.depth_.sentence) in page  # type: ignore[union-attr]
     # The study is thrown away with the checkpoints; the evidence is in the model.
     assert not (tmp_path / "model.training").exists()
+
+
+def test_regularisation_is_the_second_axis(gatestack: Run, table: Path, tmp_path: Path) -> None:
+    page = tmp_path / "depth.html"
+    words = [
+        "depth",
+        "forecast",
+        table,
+        *FORECAST,
+        "--regularisation",
+        "zoneout",
+        "--regularisation",
+        "layer_norm",
+    ]
+    found = gatestack(*words, "--out", page)
+    assert found.exit_code == 0, found.output
+    assert "zoneout=0.1: " in found.stdout
+    assert "layer_norm: " in page.read_text()
+    assert "Regularisation: " in found.stdout
+    found = gatestack("depth", "forecast", table, *FORECAST, "--regularisation", "zone")
+    assert found.exit_code == 2
+    assert "there is no regularisation 'zone'" in found.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ class MadeUp(FoldedTask):
         measure: of the scores.
         before: is called before each fit with its depth.
         folds: number of folds.
+        worth: name of a changed setting → what one unit of it adds to the score.
     """
 
     def __init__(
@@ -28,9 +30,11 @@ class MadeUp(FoldedTask):
         measure: Measure | None = None,
         before: Callable[[int], None] | None = None,
         folds: int = 5,
+        worth: Mapping[str, float] | None = None,
     ) -> None:
         self.levels, self.trained, self.before = levels, training or levels, before
         self.measure = measure or Measure(name="mase", label="MASE")
+        self.worth = worth or {}
         self.folds, self.test_share = folds, 0.25
         self.features, self.directions, self.hidden_size = 3, 1, 8
         self.identity = {"levels": {str(depth): level for depth, level in levels.items()}}
@@ -41,11 +45,16 @@ class MadeUp(FoldedTask):
         score = self._score(self.levels[0], 0, fold, seed)
         return Outcome(scores={"last_value": score + 1.0, "linear": score}, seconds=0.01)
 
-    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+    def network(
+        self, widths: tuple[int, ...], fold: int, seed: int, changes: Mapping[str, Any] | None = None
+    ) -> Outcome:
         layers = len(widths)
         self._note(layers, fold, seed)
+        level = self.levels[layers] + sum(
+            self.worth.get(name, 0.0) * float(x) for name, x in (changes or {}).items()
+        )
         return Outcome(
-            scores={"gatestack": self._score(self.levels[layers], layers, fold, seed)},
+            scores={"gatestack": self._score(level, layers, fold, seed)},
             seconds=float(layers),
             training=self._score(self.trained[layers], layers, fold, seed),
             parameters=100 * layers * widths[0],

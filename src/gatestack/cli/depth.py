@@ -1,26 +1,23 @@
-"""`gatestack depth`: how many layers the data supports, for forecasters and detectors."""
+"""`gatestack depth`: how many layers the data supports, for each task."""
 
 from __future__ import annotations
-
-from typing import Annotated, Literal
-
-import typer
 
 from gatestack.cli.depth_options import (
     STUDIES,
     BudgetName,
-    DepthRun,
     Depths,
     FoldCount,
     Measure,
     MinGain,
     Page,
+    Regularisations,
     SeedCount,
     StudyPlace,
+    depth_run,
     run_depth,
 )
+from gatestack.cli.forecast_options import Cell as CellKind
 from gatestack.cli.forecast_options import (
-    Cell,
     Future,
     Horizon,
     Past,
@@ -33,22 +30,33 @@ from gatestack.cli.forecast_options import (
     Time,
     Window,
 )
-from gatestack.cli.options import (
-    AsJson,
-    DataFile,
-    Device,
+from gatestack.cli.labelled_options import (
+    CaseColumn,
+    Cell,
     HiddenSize,
+    LabelColumn,
+    LabelledFile,
     MaxSteps,
-    Overwrite,
-    Quiet,
-    Seed,
-    parse_season,
-    parse_step,
+    Recipe,
+    TimeColumn,
+)
+from gatestack.cli.options import AsJson, DataFile, Device, Overwrite, Quiet, Seed
+from gatestack.cli.options import HiddenSize as Width
+from gatestack.cli.options import MaxSteps as Updates
+from gatestack.cli.studied import (
+    DetectWindow,
+    IgnoredLabel,
+    Method,
+    Train,
+    Values,
+    detector_of,
+    forecaster_of,
+    labelled_of,
 )
 
-__all__ = ["depth_detect", "depth_forecast"]
+__all__ = ["depth_classify", "depth_detect", "depth_forecast", "depth_regress"]
 
-_DATA, _MODEL = "Data", "Model"
+_RANGE = {"layers": None}  # they are the range of the study, not those of the estimator
 
 
 def depth_forecast(
@@ -63,11 +71,11 @@ def depth_forecast(
     frequency: Step = None,
     short_series: ShortSeries = "error",
     horizon: Horizon,
-    hidden_size: HiddenSize = 64,
+    hidden_size: Width = 64,
     window: Window = None,
     season: Season = "auto",
-    cell: Cell = "lstm",
-    max_steps: MaxSteps = 1000,
+    cell: CellKind = "lstm",
+    max_steps: Updates = 1000,
     device: Device = "auto",
     seed: Seed = 0,
     layers: Depths = "0-4",
@@ -75,6 +83,7 @@ def depth_forecast(
     folds: FoldCount = 5,
     seeds: SeedCount = 2,
     min_gain: MinGain = 0.0,
+    regularisation: Regularisations = None,
     measure: Measure = None,
     study: StudyPlace = STUDIES,
     out: Page = None,
@@ -89,87 +98,105 @@ def depth_forecast(
 
     Depth 0 stands for the baselines and a model without recurrence. Ctrl-C keeps all finished fits.
     """
-    from gatestack.tasks.forecast import Architecture, Forecaster
-    from gatestack.training import Training
-
-    estimator = Forecaster(
-        horizon,
-        hidden_size=hidden_size,
-        window=window,
-        season=parse_season(season),
-        max_steps=max_steps,
-        architecture=Architecture(cell=cell),
-        training=Training(device=device),
-        seed=seed,
-    )
-    options = {
-        "target": target,
-        "time": time,
-        "series": series,
-        "past": tuple(past or ()),
-        "future": tuple(future or ()),
-        "static": tuple(static or ()),
-        "frequency": parse_step(frequency),
-        "short_series": short_series,
-    }
-    run = DepthRun(
-        file=file,
-        layers=layers,
-        budget=budget,
-        folds=folds,
-        seeds=seeds,
-        min_gain=min_gain,
-        measure=measure,
-        study=study,
-        out=out,
-        overwrite=overwrite,
-        as_json=as_json,
-        quiet=quiet,
-    )
-    run_depth("forecast", estimator, file, options, run)
+    given = dict(locals())
+    estimator, options = forecaster_of(given | _RANGE)
+    run_depth("forecast", estimator, file, options, depth_run(given))
 
 
-def depth_detect(
-    file: DataFile,
+def depth_classify(
+    file: LabelledFile,
     *,
-    value: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column to watch; give it again for more.  [default: all columns of numbers]",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    time: Time = None,
-    series: Series = None,
-    frequency: Step = None,
-    label: Annotated[
-        str,
-        typer.Option(metavar="COLUMN", help="Column of labels, which is not read.", rich_help_panel=_DATA),
-    ] = "label",
-    train: Annotated[
-        str,
-        typer.Option(
-            metavar="SHARE|STEPS",
-            help="First part of each series that is taken as usual; no more is read.",
-            rich_help_panel=_DATA,
-        ),
-    ] = "1.0",
-    method: Annotated[
-        Literal["forecast", "reconstruction"],
-        typer.Option(help="Foretell the next step, or repeat the last window.", rich_help_panel=_MODEL),
-    ] = "forecast",
-    hidden_size: HiddenSize = 32,
-    window: Annotated[
-        int, typer.Option(metavar="N", min=2, help="Steps of a training example.", rich_help_panel=_MODEL)
-    ] = 48,
-    max_steps: MaxSteps = 300,
+    label: LabelColumn = None,
+    case: CaseColumn = None,
+    time: TimeColumn = None,
+    hidden_size: HiddenSize = None,
+    recipe: Recipe = None,
+    cell: Cell = None,
+    max_steps: MaxSteps = None,
+    device: Device = "auto",
     seed: Seed = 0,
     layers: Depths = "0-4",
     budget: BudgetName = "equal-width",
     folds: FoldCount = 5,
     seeds: SeedCount = 2,
     min_gain: MinGain = 0.0,
+    regularisation: Regularisations = None,
+    measure: Measure = None,
+    study: StudyPlace = STUDIES,
+    out: Page = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out how many layers a classifier needs, by stratified cross-validation.
+
+    \b
+      gatestack depth classify GunPoint_TRAIN.ts --layers 0-3 --measure log_loss
+
+    Depth 0 stands for the baselines and models without recurrence. Ctrl-C keeps all finished fits.
+    """
+    given = dict(locals())
+    estimator, cases = labelled_of("classify", given | _RANGE)
+    run_depth("classify", estimator, cases, {}, depth_run(given))
+
+
+def depth_regress(
+    file: LabelledFile,
+    *,
+    label: LabelColumn = None,
+    case: CaseColumn = None,
+    time: TimeColumn = None,
+    hidden_size: HiddenSize = None,
+    recipe: Recipe = None,
+    cell: Cell = None,
+    max_steps: MaxSteps = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    layers: Depths = "0-4",
+    budget: BudgetName = "equal-width",
+    folds: FoldCount = 5,
+    seeds: SeedCount = 2,
+    min_gain: MinGain = 0.0,
+    regularisation: Regularisations = None,
+    measure: Measure = None,
+    study: StudyPlace = STUDIES,
+    out: Page = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out how many layers a regressor needs, by cross-validation.
+
+    \b
+      gatestack depth regress FloodModeling1_TRAIN.ts --layers 0-3
+
+    Depth 0 stands for the baselines and models without recurrence. Ctrl-C keeps all finished fits.
+    """
+    given = dict(locals())
+    estimator, cases = labelled_of("regress", given | _RANGE)
+    run_depth("regress", estimator, cases, {}, depth_run(given))
+
+
+def depth_detect(
+    file: DataFile,
+    *,
+    value: Values = None,
+    time: Time = None,
+    series: Series = None,
+    frequency: Step = None,
+    label: IgnoredLabel = "label",
+    train: Train = "1.0",
+    method: Method = "forecast",
+    hidden_size: Width = 32,
+    window: DetectWindow = 48,
+    max_steps: Updates = 300,
+    seed: Seed = 0,
+    layers: Depths = "0-4",
+    budget: BudgetName = "equal-width",
+    folds: FoldCount = 5,
+    seeds: SeedCount = 2,
+    min_gain: MinGain = 0.0,
+    regularisation: Regularisations = None,
     measure: Measure = None,
     study: StudyPlace = STUDIES,
     out: Page = None,
@@ -184,32 +211,6 @@ def depth_detect(
 
     Depth 0 stands for plain answers and a model without recurrence. Ctrl-C keeps all finished fits.
     """
-    from gatestack.cli.fit_detect import parse_train
-    from gatestack.tasks.detect import AnomalyDetector
-
-    estimator = AnomalyDetector(
-        method, hidden_size=hidden_size, window=window, max_steps=max_steps, seed=seed
-    )
-    options = {
-        "values": value,
-        "time": time,
-        "series": series,
-        "frequency": parse_step(frequency),
-        "label": label,
-        "train": parse_train(train),
-    }
-    run = DepthRun(
-        file=file,
-        layers=layers,
-        budget=budget,
-        folds=folds,
-        seeds=seeds,
-        min_gain=min_gain,
-        measure=measure,
-        study=study,
-        out=out,
-        overwrite=overwrite,
-        as_json=as_json,
-        quiet=quiet,
-    )
-    run_depth("detect", estimator, file, options, run)
+    given = dict(locals())
+    estimator, options = detector_of(given | _RANGE)
+    run_depth("detect", estimator, file, options, depth_run(given))

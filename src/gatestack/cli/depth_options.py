@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -27,8 +27,10 @@ __all__ = [
     "Measure",
     "MinGain",
     "Page",
+    "Regularisations",
     "SeedCount",
     "StudyPlace",
+    "depth_run",
     "run_depth",
 ]
 
@@ -61,6 +63,16 @@ MinGain = Annotated[
         metavar="GAIN",
         min=0.0,
         help="What a layer must gain to be worth it, in the unit of the measure.",
+        rich_help_panel=_STUDY,
+    ),
+]
+Regularisations = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--regularisation",
+        metavar="NAME[=STRENGTH]",
+        help="Study this as a second axis; repeat for more, + joins some: dropout=0.3, variational_dropout, "
+        "recurrent_dropout, zoneout, weight_decay, layer_norm.",
         rich_help_panel=_STUDY,
     ),
 ]
@@ -97,12 +109,19 @@ class DepthRun:
     folds: int
     seeds: int
     min_gain: float
+    regularisation: tuple[str, ...]
     measure: str | None
     study: str
     out: Path | None
     overwrite: bool
     as_json: bool
     quiet: bool
+
+
+def depth_run(given: Mapping[str, Any]) -> DepthRun:
+    """Take what a study does and writes from the arguments of a command."""
+    own = {field.name: given[field.name] for field in fields(DepthRun)}
+    return DepthRun(**own | {"regularisation": tuple(given["regularisation"] or ())})
 
 
 def run_depth(task: str, estimator: Estimator, data: Any, options: Mapping[str, Any], run: DepthRun) -> None:
@@ -135,6 +154,7 @@ def run_depth(task: str, estimator: Estimator, data: Any, options: Mapping[str, 
             folds=run.folds,
             seeds=run.seeds,
             min_gain=run.min_gain,
+            regularisation=run.regularisation,
             measure=run.measure,
             storage=run.study,
             progress=talk.progress,
@@ -206,6 +226,8 @@ def _print_study(study: DepthStudy) -> None:
         console.print(table)
         for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
             typer.echo(line.rstrip())
+    for line in study.regularisation_lines:
+        typer.echo(line)
     typer.echo(study.sentence)
     for warning in study.warnings:
         typer.echo(f"Beware: {warning}")

@@ -19,7 +19,6 @@ from gatestack.cli.labelled_options import (
     LabelColumn,
     LabelledFile,
     Layers,
-    LearningRate,
     MaxSteps,
     Members,
     MiniRocket,
@@ -28,6 +27,15 @@ from gatestack.cli.labelled_options import (
     TimeColumn,
 )
 from gatestack.cli.options import AsJson, Device, ModelOut, Overwrite, Quiet, Restart, Resume, Seed
+from gatestack.cli.regularisation_options import (
+    Dropout,
+    LayerNorm,
+    LearningRate,
+    RecurrentDropout,
+    VariationalDropout,
+    WeightDecay,
+    Zoneout,
+)
 
 __all__ = ["fit_classify"]
 
@@ -42,6 +50,11 @@ def fit_classify(
     hidden_size: HiddenSize = None,
     recipe: Recipe = None,
     cell: Cell = None,
+    dropout: Dropout = 0.3,
+    variational_dropout: VariationalDropout = 0.0,
+    recurrent_dropout: RecurrentDropout = 0.0,
+    zoneout: Zoneout = 0.0,
+    layer_norm: LayerNorm = False,
     members: Members = None,
     class_weight: Annotated[
         Literal["none", "balanced"],
@@ -70,6 +83,7 @@ def fit_classify(
     max_steps: MaxSteps = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
     device: Device = "auto",
     seed: Seed = 0,
     resume: Resume = False,

@@ -26,6 +26,17 @@ from gatestack.cli.options import (
     parse_step,
     refuse_existing,
 )
+from gatestack.cli.regularisation_options import (
+    Dropout,
+    LayerNorm,
+    LearningRate,
+    RecurrentDropout,
+    VariationalDropout,
+    WeightDecay,
+    Zoneout,
+    architecture_given,
+    training_given,
+)
 from gatestack.cli.run_folder import name_study, open_training, remove_training, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
@@ -93,6 +104,11 @@ def fit_detect(
     window: Annotated[
         int, typer.Option(metavar="N", min=2, help="Steps of a training example.", rich_help_panel=_MODEL)
     ] = 48,
+    dropout: Dropout = 0.0,
+    variational_dropout: VariationalDropout = 0.0,
+    recurrent_dropout: RecurrentDropout = 0.0,
+    zoneout: Zoneout = 0.0,
+    layer_norm: LayerNorm = False,
     false_alarms_per_day: Annotated[
         float | None,
         typer.Option(
@@ -116,6 +132,8 @@ def fit_detect(
         ),
     ] = None,
     max_steps: MaxSteps = 300,
+    learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
     seed: Seed = 0,
     resume: Resume = False,
     restart: Restart = False,
@@ -133,15 +151,18 @@ def fit_detect(
     detectors. Ctrl-C ends the training and saves the model so far; checkpoints lie in OUT.training until the
     model is saved.
     """
+    given = dict(locals())
     refuse_existing(out, overwrite, replaceable=is_model_folder)
     training = open_training(out, resume=resume, restart=restart)
     talk = Talk(quiet or as_json)
     talk.say("starting …")
 
     from gatestack.reports import render_report
-    from gatestack.tasks.detect import AnomalyDetector
-    from gatestack.training import RunFolder
+    from gatestack.tasks.detect import AnomalyDetector, Architecture
+    from gatestack.training import RunFolder, Training
 
+    architecture = architecture_given(given, Architecture)
+    learning = training_given(given)
     model = AnomalyDetector(
         method,
         layers=parse_layers(layers),
@@ -151,6 +172,8 @@ def fit_detect(
         threshold=threshold,
         quiet=quiet_steps,
         max_steps=max_steps,
+        architecture=Architecture(**architecture) if architecture else None,
+        training=Training(**learning) if learning else None,
         seed=seed,
     )
     run = RunFolder(path=training, resume=resume, progress=talk.progress)

@@ -47,6 +47,17 @@ from gatestack.cli.options import (
     parse_step,
     refuse_existing,
 )
+from gatestack.cli.regularisation_options import (
+    Dropout,
+    LayerNorm,
+    LearningRate,
+    RecurrentDropout,
+    VariationalDropout,
+    WeightDecay,
+    Zoneout,
+    architecture_given,
+    training_given,
+)
 from gatestack.cli.run_folder import name_study, open_training, remove_training, unfinished
 from gatestack.cli.series_files import Wide, read_series, series_followed_by
 from gatestack.cli.storage import check_table_path, write_table
@@ -98,16 +109,11 @@ def fit_forecast(
     intervals: Intervals = "model",
     sums: Sums = None,
     add_up_by: AddUpBy = None,
-    dropout: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            min=0.0,
-            max=0.99,
-            help="Share of units dropped in training.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = 0.1,
+    dropout: Dropout = 0.1,
+    variational_dropout: VariationalDropout = 0.0,
+    recurrent_dropout: RecurrentDropout = 0.0,
+    zoneout: Zoneout = 0.0,
+    layer_norm: LayerNorm = False,
     scaling: Annotated[
         Literal["window", "series"],
         typer.Option(help="Level and scale: of the last window, or of the series.", rich_help_panel=_MODEL),
@@ -116,14 +122,8 @@ def fit_forecast(
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Examples in one update.", rich_help_panel=_TRAINING)
     ] = 32,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATE",
-            help="Highest learning rate, above 0. [default: by the size of the data]",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
+    learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
     patience: Annotated[
         int,
         typer.Option(
@@ -176,6 +176,7 @@ def fit_forecast(
     Ctrl-C ends the training and saves the best model so far; checkpoints lie in OUT.training until
     the model is saved.
     """
+    given = dict(locals())
     refuse_existing(out, overwrite, replaceable=is_model_folder)
     if forecasts is not None:
         check_table_path(forecasts, overwrite)
@@ -196,9 +197,14 @@ def fit_forecast(
         calendar="auto" if calendar == ["auto"] else tuple(calendar or ()),
         mode=mode,
         intervals=intervals,
-        architecture=Architecture(cell=cell, distribution=distribution, dropout=dropout, scaling=scaling),
+        architecture=Architecture(
+            **architecture_given(given, Architecture, "cell", "distribution", "scaling")
+        ),
         training=Training(
-            batch_size=batch_size, learning_rate=learning_rate, patience=patience, device=device
+            batch_size=batch_size,
+            patience=patience,
+            device=device,
+            **training_given(given),
         ),
         seed=seed,
     )

@@ -13,6 +13,7 @@ import typer
 from gatestack.cli.command import INTERRUPTED
 from gatestack.cli.console import Talk, print_evaluation, print_json, print_written, say_depth
 from gatestack.cli.options import is_model_folder, parse_layers, refuse_existing
+from gatestack.cli.regularisation_options import architecture_given, training_given
 from gatestack.cli.run_folder import name_study, open_training, remove_training, training_folder, unfinished
 from gatestack.errors import ArgumentError, DataError, StorageError, TrainingError
 
@@ -56,10 +57,14 @@ def model_options(given: Mapping[str, Any]) -> dict[str, Any]:
     from gatestack.tasks.labelled import Architecture, Augmentation
     from gatestack.training import Training
 
-    architecture = _given(given, "recipe", "cell")
-    training = _given(given, "batch_size", "learning_rate")
+    architecture = architecture_given(given, Architecture, "recipe", "cell")
+    training = training_given(given, "batch_size")
     training |= {} if given["device"] == "auto" else {"device": given["device"]}
-    options = _given(given, "hidden_size", "members", "max_steps", "seed")
+    options = {
+        name: given[name]
+        for name in ("hidden_size", "members", "max_steps", "seed")
+        if given[name] is not None
+    }
     if given["layers"] is not None:
         options["layers"] = parse_layers(given["layers"])
     if architecture:
@@ -69,10 +74,6 @@ def model_options(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["crop"] or given["jitter"]:
         options["augmentation"] = Augmentation(crop=given["crop"], jitter=given["jitter"])
     return options
-
-
-def _given(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: given[name] for name in names if given[name] is not None}
 
 
 def check_run(run: LabelledRun) -> None:

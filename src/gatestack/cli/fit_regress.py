@@ -15,7 +15,6 @@ from gatestack.cli.labelled_options import (
     LabelColumn,
     LabelledFile,
     Layers,
-    LearningRate,
     MaxSteps,
     Members,
     MiniRocket,
@@ -24,6 +23,15 @@ from gatestack.cli.labelled_options import (
     TimeColumn,
 )
 from gatestack.cli.options import AsJson, Device, ModelOut, Overwrite, Quiet, Restart, Resume, Seed
+from gatestack.cli.regularisation_options import (
+    Dropout,
+    LayerNorm,
+    LearningRate,
+    RecurrentDropout,
+    VariationalDropout,
+    WeightDecay,
+    Zoneout,
+)
 
 __all__ = ["fit_regress"]
 
@@ -38,12 +46,18 @@ def fit_regress(
     hidden_size: HiddenSize = None,
     recipe: Recipe = None,
     cell: Cell = None,
+    dropout: Dropout = 0.3,
+    variational_dropout: VariationalDropout = 0.0,
+    recurrent_dropout: RecurrentDropout = 0.0,
+    zoneout: Zoneout = 0.0,
+    layer_norm: LayerNorm = False,
     members: Members = None,
     crop: Crop = 0.0,
     jitter: Jitter = 0.0,
     max_steps: MaxSteps = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
     device: Device = "auto",
     seed: Seed = 0,
     resume: Resume = False,

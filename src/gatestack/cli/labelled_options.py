@@ -18,7 +18,6 @@ __all__ = [
     "LabelColumn",
     "LabelledFile",
     "Layers",
-    "LearningRate",
     "MaxSteps",
     "Members",
     "MiniRocket",
@@ -125,14 +124,6 @@ BatchSize = Annotated[
     int | None,
     typer.Option(
         metavar="N", min=1, help="Cases in one update.  [default: the recipe's]", rich_help_panel=_TRAINING
-    ),
-]
-LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        metavar="RATE",
-        help="Highest learning rate, above 0.  [default: the recipe's]",
-        rich_help_panel=_TRAINING,
     ),
 ]
 TestFile = Annotated[

@@ -11,8 +11,7 @@ import typer
 from gatestack.cli.bench import bench
 from gatestack.cli.command import Command, Group
 from gatestack.cli.demo import demo
-from gatestack.cli.depth import depth_detect, depth_forecast
-from gatestack.cli.depth_labelled import depth_classify, depth_regress
+from gatestack.cli.depth import depth_classify, depth_detect, depth_forecast, depth_regress
 from gatestack.cli.doctor import doctor
 from gatestack.cli.evaluate import evaluate
 from gatestack.cli.export import export
@@ -24,6 +23,7 @@ from gatestack.cli.import_model import import_model
 from gatestack.cli.inspect import inspect
 from gatestack.cli.predict import predict
 from gatestack.cli.report import report
+from gatestack.cli.tune import tune_classify, tune_detect, tune_forecast, tune_regress
 from gatestack.cli.update import update
 from gatestack.cli.verify import verify
 
@@ -57,6 +57,16 @@ depth = typer.Typer(
     help="""Find out how many layers the data supports, beside baselines and a model without recurrence.
 
       gatestack depth forecast weather.csv --target temp_max --horizon 7 --layers 0-4
+    """,
+)
+
+tune = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""Search for better settings with a budget, and check the winner where the search did not look.
+
+      gatestack tune forecast weather.csv --target temp_max --horizon 7 --trials 30
     """,
 )
 
@@ -99,6 +109,11 @@ _add(depth, "forecast", depth_forecast, "For forecasts of the next steps.")
 _add(depth, "classify", depth_classify, "For classes of series.")
 _add(depth, "regress", depth_regress, "For numbers of series.")
 _add(depth, "detect", depth_detect, "For what is usual in a series.")
+app.add_typer(tune, name="tune", short_help="Search for better settings with a budget.")
+_add(tune, "forecast", tune_forecast, "For forecasts of the next steps.")
+_add(tune, "classify", tune_classify, "For classes of series.")
+_add(tune, "regress", tune_regress, "For numbers of series.")
+_add(tune, "detect", tune_detect, "For what is usual in a series.")
 _add(app, "predict", predict, "Predict with a saved model, as a table.")
 _add(app, "evaluate", evaluate, "Score a saved model on data its fit did not see.")
 _add(app, "update", update, "Go on with new observations, without training.")

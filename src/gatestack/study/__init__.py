@@ -13,6 +13,9 @@ from gatestack.study.depth import DepthPlan, run_depth_study, study_depth
 from gatestack.study.fits import Fit, Outcome
 from gatestack.study.folded_task import FoldedTask, Measure, Studied
 from gatestack.study.result import DepthRow, DepthStudy
+from gatestack.study.search import TunePlan, run_tune, tune
+from gatestack.study.tuned import HeldBack, TrialRow, TuneStudy
+from gatestack.study.variants import VariantRow
 
 __all__ = [
     "DepthPlan",
@@ -21,12 +24,19 @@ __all__ = [
     "DepthStudy",
     "Fit",
     "FoldedTask",
+    "HeldBack",
     "Measure",
     "Outcome",
     "PairedDifference",
     "Studied",
     "StudyDatabase",
+    "TrialRow",
+    "TunePlan",
+    "TuneStudy",
+    "VariantRow",
     "compare_paired",
     "run_depth_study",
+    "run_tune",
     "study_depth",
+    "tune",
 ]

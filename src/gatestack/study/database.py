@@ -27,7 +27,8 @@ __all__ = ["Claim", "StudyDatabase"]
 
 _HEARTBEAT_SECONDS, _GRACE_SECONDS = 10, 60
 _MOST_DEATHS = 3
-_OUTCOME, _ALIVE = "outcome", "alive"
+_OUTCOME, _ALIVE, _VARIANT = "outcome", "alive", "variant"
+_NUMBERS = ("layers", "fold", "seed")
 
 
 class StudyDatabase:
@@ -158,7 +159,7 @@ class StudyDatabase:
         if deaths >= _MOST_DEATHS:
             raise TrainingError(
                 f"{deaths} workers ended in the middle of the fit with {fit.layers} layers, fold {fit.fold}, "
-                f"seed {fit.seed}",
+                f"seed {fit.seed}{', ' if fit.variant else ''}{fit.variant}",
                 where=f"study {self.name} in {storage_name(self.place)}",
                 expected="workers that live to the end of a fit",
                 hint="most often memory ran out: study a smaller model, or fewer layers, in another study",
@@ -189,7 +190,7 @@ class Claim:
         ...     claim.fit.layers
         2
         >>> database.claim([Fit(2, 0, 0)]).fit  # it was given back
-        Fit(layers=2, fold=0, seed=0)
+        Fit(layers=2, fold=0, seed=0, variant='')
     """
 
     def __init__(self, database: StudyDatabase, fit: Fit, trial_id: int) -> None:
@@ -264,10 +265,12 @@ def _template(fit: Fit) -> FrozenTrial:
 
     return create_trial(
         state=TrialState.RUNNING,
-        params=dict(fit._asdict()),
-        distributions={name: IntDistribution(0, 2**31) for name in fit._fields},
+        params={name: getattr(fit, name) for name in _NUMBERS},
+        distributions={name: IntDistribution(0, 2**31) for name in _NUMBERS},
+        user_attrs={_VARIANT: fit.variant},
     )
 
 
 def _fit_of(trial: FrozenTrial) -> Fit:
-    return Fit(**{name: int(trial.params[name]) for name in Fit._fields})
+    numbers = {name: int(trial.params[name]) for name in _NUMBERS}
+    return Fit(**numbers, variant=trial.user_attrs.get(_VARIANT, ""))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gatestack.errors import ArgumentError, check_choice, check_whole
 from gatestack.study.budget import BUDGETS, Budget, widths_of
-from gatestack.study.choice import DepthRange, choose_depth, wanted_depths
+from gatestack.study.choice import DepthRange, choose_depth, wanted_depths, worth_it
 from gatestack.study.comparison import compare_paired
 from gatestack.study.database import StudyDatabase
 from gatestack.study.fits import Fit, Outcome
@@ -22,6 +22,7 @@ from gatestack.study.folded_task import FoldedTask, Studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.result import DepthRow, DepthStudy
 from gatestack.study.storage import Place
+from gatestack.study.variants import AS_GIVEN, VariantRow, parse_variants, variants_sentence
 from gatestack.study.words import depth_sentence, overfitting_warning
 from gatestack.study.work import Outcomes, work
 
@@ -43,10 +44,13 @@ class DepthPlan:
     budget: Budget = "equal width"
     seeds: int = 2
     min_gain: float = 0.0
+    regularisation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("budget", self.budget, BUDGETS, owner="study_depth")
         check_whole("seeds", self.seeds, owner="study_depth")
+        object.__setattr__(self, "regularisation", tuple(self.regularisation))
+        parse_variants(self.regularisation)
         if not 0 <= self.min_gain < np.inf:
             raise ArgumentError(
                 f"the 'min_gain' parameter of study_depth is {self.min_gain!r}",
@@ -64,6 +68,7 @@ def study_depth(
     folds: int = 5,
     seeds: int = 2,
     min_gain: float = 0.0,
+    regularisation: Sequence[str] = (),
     measure: str | None = None,
     storage: Place = None,
     progress: bool | None = None,
@@ -84,6 +89,9 @@ def study_depth(
         folds: 2 or more: rolling origins for series in time, stratified folds for labelled series.
         seeds: fits per depth and fold, 1 or more.
         min_gain: what a layer must gain to be worth it, in the unit of the measure, 0 or more.
+        regularisation: ways to regularise that are studied as a second axis, such as `"dropout=0.3"`,
+            `"variational_dropout"`, `"recurrent_dropout"`, `"zoneout"`, `"weight_decay"` or `"layer_norm"`; a
+            name alone has its usual strength, and `+` joins some. Each has a search over depths of its own.
         measure: column of the scores to compare; None takes that of the task.
         storage: path of an SQLite file or URL of PostgreSQL, where finished fits are kept: the same call goes
             on from there, in as many processes and on as many machines as you like. None keeps them in
@@ -107,7 +115,13 @@ def study_depth(
         >>> [row.layers for row in found.rows], found.measure.label
         ([1, 2], 'MAE')
     """
-    plan = DepthPlan(depths=DepthRange.parse(layers), budget=budget, seeds=seeds, min_gain=min_gain)
+    plan = DepthPlan(
+        depths=DepthRange.parse(layers),
+        budget=budget,
+        seeds=seeds,
+        min_gain=min_gain,
+        regularisation=tuple(regularisation),
+    )
     check_whole("folds", folds, owner="study_depth", least=2)
     task = estimator.folded_task(data, options or {}, folds=folds, measure=measure)
     return run_depth_study(task, plan, storage=storage, progress=progress)
@@ -141,17 +155,24 @@ def run_depth_study(
             directions=task.directions,
         )
 
-    def fits_of(layers: int) -> list[Fit]:
-        return [Fit(layers, fold, seed) for seed in range(plan.seeds) for fold in range(task.folds)]
+    variants = parse_variants(plan.regularisation)
+
+    def fits_of(layers: int, variant: str) -> list[Fit]:
+        grid = [(fold, seed) for seed in range(plan.seeds) for fold in range(task.folds)]
+        return [Fit(layers, fold, seed, variant) for fold, seed in grid]
 
     def wanted(outcomes: Outcomes) -> list[Fit]:
-        _, missing = _walk(_losses(outcomes, task, plan), task, plan)
-        return [fit for layers in missing for fit in fits_of(layers) if fit not in outcomes]
+        found = []
+        for variant in variants:
+            own = _plan_of(variant, plan)
+            _, missing = _walk(_losses(_only(outcomes, variant), task, own), task, own)
+            found += [fit for layers in missing for fit in fits_of(layers, variant) if fit not in outcomes]
+        return found
 
     def perform(fit: Fit) -> Outcome:
         if fit.layers == 0:
             return task.plain(fit.fold, fit.seed)
-        return task.network(widths(fit.layers), fit.fold, fit.seed)
+        return task.network(widths(fit.layers), fit.fold, fit.seed, variants[fit.variant])
 
     def loss(outcome: Outcome) -> float:
         return min(task.measure.loss(score) for score in outcome.scores.values())
@@ -162,7 +183,51 @@ def run_depth_study(
         FitsProgress(show=progress) as bar,
     ):
         outcomes = work(database, wanted=wanted, perform=perform, loss=loss, report=bar.show)
-    return _result(outcomes, task, plan, {row: widths(row) for row in range(1, plan.depths.most + 1)})
+    all_widths = {row: widths(row) for row in range(1, plan.depths.most + 1)}
+    study = _result(_only(outcomes, AS_GIVEN), task, plan, all_widths)
+    if len(variants) == 1:
+        return study
+    rows = [_variant_row(name, outcomes, study, task, plan) for name in variants if name != AS_GIVEN]
+    return replace(
+        study,
+        regularisation=tuple(rows),
+        sentence=f"{study.sentence} {variants_sentence(rows, task.measure)}",
+    )
+
+
+def _only(outcomes: Outcomes, variant: str) -> dict[Fit, Outcome]:
+    """Give the outcomes of a variant, under the names that they would have as the estimator was given."""
+    return {
+        fit._replace(variant=AS_GIVEN): found for fit, found in outcomes.items() if fit.variant == variant
+    }
+
+
+def _plan_of(variant: str, plan: DepthPlan) -> DepthPlan:
+    """Give the plan of the search of a variant: what has no layers has nothing to regularise."""
+    if variant == AS_GIVEN:
+        return plan
+    depths = plan.depths
+    return replace(plan, depths=DepthRange(max(depths.least, 1), depths.most, depths.start))
+
+
+def _variant_row(
+    name: str, outcomes: Outcomes, study: DepthStudy, task: FoldedTask, plan: DepthPlan
+) -> VariantRow:
+    """Compare what the search of a variant chose with what was chosen without it."""
+    given = _losses(_only(outcomes, AS_GIVEN), task, plan)[study.chosen]
+    own, own_plan = _only(outcomes, name), _plan_of(name, plan)
+    losses, _ = _walk(_losses(own, task, own_plan), task, own_plan)
+    chosen = choose_depth(losses, test_share=task.test_share, min_gain=plan.min_gain)
+    _, scores = _scores(own, chosen, task, plan)
+    cells = [own[Fit(chosen, fold, seed)] for fold in range(task.folds) for seed in range(plan.seeds)]
+    return VariantRow(
+        name=name,
+        layers=chosen,
+        score=float(scores.mean()),
+        training=_mean([cell.training for cell in cells]),
+        gain=compare_paired(given, losses[chosen], test_share=task.test_share),
+        worth=worth_it(given, losses[chosen], test_share=task.test_share, min_gain=plan.min_gain),
+    )
 
 
 def _name_of(task: FoldedTask, plan: DepthPlan) -> str:

@@ -16,15 +16,17 @@ class Fit(NamedTuple):
         layers: depth; 0 for the baselines and a model without recurrence.
         fold: number of the fold that is held out, from 0 on.
         seed: of initial weights and batches.
+        variant: name of the changed settings; empty as the estimator was given.
 
     Example:
         >>> Fit(layers=2, fold=0, seed=1)
-        Fit(layers=2, fold=0, seed=1)
+        Fit(layers=2, fold=0, seed=1, variant='')
     """
 
     layers: int
     fold: int
     seed: int
+    variant: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,8 @@ class FoldedTask(ABC):
         features: columns that the lowest layer reads.
         directions: 1, or 2 where layers run both ways.
         hidden_size: width of a layer.
+        windows: smallest and largest window that a search may try; None where the task has no window.
+        cell: of the layers: `"lstm"`, `"gru"` or `"rnn"`.
         identity: JSON values that tell this study from any other: the task, its settings, the data.
 
     Example:
@@ -71,6 +73,8 @@ class FoldedTask(ABC):
     features: int
     directions: int
     hidden_size: int
+    windows: tuple[int, int] | None = None
+    cell: str = "lstm"
     identity: Mapping[str, Any]
 
     @abstractmethod
@@ -83,13 +87,17 @@ class FoldedTask(ABC):
         """
 
     @abstractmethod
-    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+    def network(
+        self, widths: tuple[int, ...], fold: int, seed: int, changes: Mapping[str, Any] | None = None
+    ) -> Outcome:
         """Fit a network with layers of these widths on the training part of a fold, and score it on the rest.
 
         Args:
             widths: of each layer, lowest first.
             fold: from 0 on.
             seed: is added to that of the estimator.
+            changes: settings that differ from those of the estimator, by the names of its arguments and of
+                the fields of its `architecture` and `training`; None for none.
 
         Raises:
             KeyboardInterrupt: the training was interrupted; scores of a network that is half trained mislead.
@@ -104,6 +112,9 @@ class Studied(Protocol):
         >>> hasattr(AnomalyDetector(), "folded_task")
         True
     """
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Give the arguments of the constructor by name."""
 
     def folded_task(
         self, data: Any, options: Mapping[str, Any], *, folds: int, measure: str | None = None

@@ -60,6 +60,18 @@ class FitsProgress:
         self._bar.update(self._task, completed=done, total=done + left, text=text)
         self._bar.refresh()
 
+    def show_trials(self, done: int, left: int) -> None:
+        """Note how many trials of a search are done and how many are left."""
+        if self._bar is None:
+            return
+        first = self._first = done if self._first is None else self._first
+        text = "trials"
+        if done > first:
+            seconds = (time.perf_counter() - self._started) / (done - first) * left
+            text += f"  about {_duration(seconds)} left"
+        self._bar.update(self._task, completed=done, total=done + left, text=text)
+        self._bar.refresh()
+
 
 def _duration(seconds: float) -> str:
     if seconds < 90:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gatestack.errors import ModelFileError
 from gatestack.study.comparison import PairedDifference
 from gatestack.study.folded_task import Measure
+from gatestack.study.variants import VariantRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,6 +71,7 @@ class DepthStudy:
         min_gain: what a layer must gain, in the unit of the measure.
         sentence: the result in words.
         warnings: what to be careful about, such as overfitting; may be empty.
+        regularisation: what was found of each way to regularise; empty where none was asked for.
 
     Example:
         >>> from gatestack import Regressor, study_depth
@@ -91,6 +93,7 @@ class DepthStudy:
     min_gain: float
     sentence: str
     warnings: tuple[str, ...] = ()
+    regularisation: tuple[VariantRow, ...] = ()
 
     @property
     def table(self) -> pl.DataFrame:
@@ -120,6 +123,16 @@ class DepthStudy:
             )
         return pl.DataFrame(rows, infer_schema_length=None)
 
+    @property
+    def regularisation_lines(self) -> list[str]:
+        """One line for each way to regularise: its depth, score, score in training, and gain."""
+        return [
+            f"{row.name}: {row.layers} layers, {self.measure.label} {self.measure.text(row.score)}"
+            + ("" if row.training is None else f", in training {self.measure.text(row.training)}")
+            + f", gain {row.gain.mean:.3g} ± {row.gain.half_width:.2g}{', worth it' if row.worth else ''}"
+            for row in self.regularisation
+        ]
+
     def row(self, layers: int) -> DepthRow:
         """Give the row of a depth that was looked at."""
         return next(row for row in self.rows if row.layers == layers)
@@ -132,6 +145,7 @@ class DepthStudy:
                 row | {"widths": list(row["widths"]), "scores": list(row["scores"])} for row in values["rows"]
             ],
             "warnings": list(self.warnings),
+            "regularisation": list(values["regularisation"]),
         }
 
     @classmethod
@@ -144,7 +158,13 @@ class DepthStudy:
         try:
             rows = tuple(_row_from(row) for row in values["rows"])
             measure = Measure(**values["measure"])
-            rest = dict(values) | {"rows": rows, "measure": measure, "warnings": tuple(values["warnings"])}
+            # Models that were saved before there was a second axis have none.
+            variants = tuple(
+                VariantRow(**row | {"gain": PairedDifference(**row["gain"])})
+                for row in values.get("regularisation", ())
+            )
+            found = {"rows": rows, "measure": measure, "warnings": tuple(values["warnings"])}
+            rest = dict(values) | found | {"regularisation": variants}
             return cls(**rest)
         except (KeyError, TypeError) as error:
             raise ModelFileError(f"the study of depth: {error}", where="model.json") from error
@@ -160,7 +180,7 @@ class DepthStudy:
             tbl_width_chars=160,
             float_precision=3,
         ):
-            return "\n".join([f"{self.table}", self.sentence, *self.warnings])
+            return "\n".join([f"{self.table}", *self.regularisation_lines, self.sentence, *self.warnings])
 
 
 def _row_from(values: Mapping[str, Any]) -> DepthRow:

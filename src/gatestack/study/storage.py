@@ -147,6 +147,8 @@ def quiet_optuna() -> Iterator[None]:
         with warnings.catch_warnings():
             # Heartbeats are called experimental; our tests hold what we need of them.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # Our claims give their own signs of life (`database.Claim`).
+            warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
             yield
     finally:
         optuna.logging.set_verbosity(level)

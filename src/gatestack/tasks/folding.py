@@ -15,6 +15,8 @@ import numpy.typing as npt
 from gatestack.errors import ArgumentError, DataError, nearest_name
 from gatestack.study.folded_task import Measure
 from gatestack.tasks.evaluation import Evaluation, ScoreColumn
+from gatestack.tasks.layers import RegularisedChoices
+from gatestack.training import Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +30,7 @@ __all__ = [
     "milliseconds",
     "scores_of",
     "step_bytes",
+    "with_changes",
 ]
 
 
@@ -75,6 +78,43 @@ def scores_of(evaluation: Evaluation, measure: Measure, source: str) -> dict[str
             expected="data on which the measure of the study is a number",
             hint="choose another measure, or fewer folds",
         )
+    return found
+
+
+def with_changes(
+    parameters: Mapping[str, Any],
+    changes: Mapping[str, Any] | None,
+    architecture: type[RegularisedChoices],
+) -> dict[str, Any]:
+    """Give the arguments of an estimator with some settings changed.
+
+    Args:
+        parameters: the arguments of its constructor, by name.
+        changes: by the names of arguments and of the fields of `architecture` and `training`; None for none.
+        architecture: kind of the architecture.
+
+    Raises:
+        ArgumentError: a setting does not exist, or has a value outside its range.
+
+    Example:
+        >>> from gatestack.tasks.forecast import Architecture
+        >>> with_changes({"window": 8, "architecture": None}, {"zoneout": 0.1}, Architecture)["window"]
+        8
+    """
+    found, inner, learning = dict(parameters), {}, {}
+    for name, value in (changes or {}).items():
+        if name in parameters:
+            found[name] = value
+        elif name in Training.model_fields:
+            learning[name] = value
+        else:
+            inner[name] = value
+    if inner:
+        given = parameters["architecture"]
+        found["architecture"] = architecture.from_dict((given.to_dict() if given else {}) | inner)
+    if learning:
+        given = parameters["training"]
+        found["training"] = Training(**(given.model_dump(exclude_unset=True) if given else {}) | learning)
     return found
 
 

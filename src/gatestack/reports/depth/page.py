@@ -63,6 +63,7 @@ def _section_parts(study: DepthStudy) -> dict[str, Any]:
         "heads": [*HEADS, "one step", "memory"],
         "rows": [(table_cells(row, study), row.layers == study.chosen) for row in study.rows],
         "warnings": study.warnings,
+        "regularisation": study.regularisation_lines,
         "measure": study.measure,
     }
 

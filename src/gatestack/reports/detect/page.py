@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from gatestack.reports.changed import changed_fields
 from gatestack.reports.detect.figures import MOST_CHANNELS, draw_alarms, series_shown
 from gatestack.reports.learning_curve import draw_learning_curve, learning_caption
 from gatestack.reports.svg import Picture, inline_svg, report_style
@@ -22,6 +23,12 @@ __all__ = ["render_page"]
 
 _MOST_ALARMS = 50
 _PLACEHOLDER = "FILE"
+_KINDS = {"architecture": "Architecture", "training": "gs.Training"}
+_ON_THE_LINE = {
+    "method", "layers", "hidden_size", "window", "false_alarms_per_day", "threshold", "quiet", "max_steps",
+    "seed", "dropout", "variational_dropout", "recurrent_dropout", "zoneout", "layer_norm", "learning_rate",
+    "weight_decay",
+}  # fmt: skip
 _BASELINES = {
     "moving_z_score": "distance from the mean of the last ten windows, in their deviations",
     "seasonal_residual": "difference from the value one season before, or from the last value",
@@ -138,7 +145,9 @@ def _command(model: AnomalyDetector, source: str | None) -> str | None:
     """Write the command that fits this model; None where a setting has no option on the command line."""
     changed = _changed(model)
     fitted = model.fitted_
-    if "training" in changed:
+    for name in ("architecture", "training"):
+        changed |= changed_fields(changed.pop(name, None))
+    if not _ON_THE_LINE.issuperset(changed):
         return None
     words = ["gatestack", "fit", "detect", source or _PLACEHOLDER, "--train", str(fitted.train)]
     words += [word for name in fitted.channels for word in ("--value", name)]
@@ -146,6 +155,9 @@ def _command(model: AnomalyDetector, source: str | None) -> str | None:
     words += [] if fitted.columns.series is None else ["--series", fitted.columns.series]
     for name, value in changed.items():
         text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+            continue
         option = "quiet-steps" if name == "quiet" else name.replace("_", "-")
         words += [f"--{option}", text]
     return shlex.join([*words, "--out", "MODEL"])
@@ -153,17 +165,17 @@ def _command(model: AnomalyDetector, source: str | None) -> str | None:
 
 def _python(model: AnomalyDetector, source: str | None) -> str:
     arguments, fitted = [], model.fitted_
-    for name, value in _changed(model).items():
+    changed = _changed(model)
+    for name, value in changed.items():
         shown = repr(value)
-        if name == "training":
-            inner = ", ".join(
-                f"{key}={item!r}" for key, item in value.model_dump(exclude_defaults=True).items()
-            )
-            shown = f"gs.Training({inner})"
+        if name in ("architecture", "training"):
+            inner = ", ".join(f"{key}={item!r}" for key, item in changed_fields(value).items())
+            shown = f"{_KINDS[name]}({inner})"
         arguments.append(f"{name}={shown}")
     return "\n".join(
         [
             "import gatestack as gs",
+            *(["from gatestack.tasks.detect import Architecture"] if "architecture" in changed else []),
             "",
             f"model = gs.AnomalyDetector({', '.join(arguments)})",
             f"model.fit({(source or _PLACEHOLDER)!r}, values={list(fitted.channels)!r}, "

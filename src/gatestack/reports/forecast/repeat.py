@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from dataclasses import fields
 from typing import Any
 
-from gatestack.tasks.forecast import Architecture, CoherentForecaster, Forecaster
+from gatestack.reports.changed import changed_fields
+from gatestack.tasks.forecast import CoherentForecaster, Forecaster
 
 __all__ = ["command_to_repeat", "python_to_repeat"]
 
 # Parameters of the Forecaster, and of the objects in it, that the command has an option for.
 _OPTIONS = ("layers", "hidden_size", "window", "season", "calendar", "mode", "intervals", "max_steps", "seed")
-_ARCHITECTURE_OPTIONS = ("cell", "distribution", "dropout", "scaling")
-_TRAINING_OPTIONS = ("batch_size", "learning_rate", "patience", "device")
+_ARCHITECTURE_OPTIONS = (
+    "cell", "distribution", "dropout", "variational_dropout", "recurrent_dropout", "zoneout", "layer_norm",
+    "scaling",
+)  # fmt: skip
+_TRAINING_OPTIONS = ("batch_size", "learning_rate", "weight_decay", "patience", "device")
 _PLACEHOLDER = "FILE"
 
 
@@ -44,10 +47,13 @@ def command_to_repeat(
     words += ["--horizon", str(model.horizon)]
     changed = _changed(model)
     for name in ("architecture", "training"):
-        changed |= _inner(name, changed.pop(name, None))
+        changed |= changed_fields(changed.pop(name, None))
     for name, value in changed.items():
         if name not in _OPTIONS + _ARCHITECTURE_OPTIONS + _TRAINING_OPTIONS:
             return None
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+            continue
         for text in _texts(name, value):
             words += [f"--{name.replace('_', '-')}", text]
     return shlex.join([*words, "--out", "MODEL"])
@@ -62,7 +68,7 @@ def python_to_repeat(model: Forecaster, source: str | None, sums: CoherentForeca
     for name, value in changed.items():
         if name in ("architecture", "training"):
             kind = type(value).__name__
-            inner = ", ".join(f"{key}={item!r}" for key, item in _inner(name, value).items())
+            inner = ", ".join(f"{key}={item!r}" for key, item in changed_fields(value).items())
             arguments.append(
                 f"{name}={kind}({inner})" if kind == "Architecture" else f"{name}=gs.{kind}({inner})"
             )
@@ -102,20 +108,6 @@ def _changed(model: Forecaster) -> dict[str, Any]:
     }
     given: dict[str, Any] = model.get_params(deep=False)  # type: ignore[no-untyped-call]
     return {name: value for name, value in given.items() if name != "horizon" and value != defaults[name]}
-
-
-def _inner(name: str, value: Any) -> dict[str, Any]:
-    """Give the fields of an `Architecture` or `Training` that differ from their defaults."""
-    if value is None:
-        return {}
-    if name == "training":
-        return dict(value.model_dump(exclude_defaults=True))
-    default = Architecture()
-    return {
-        field.name: getattr(value, field.name)
-        for field in fields(Architecture)
-        if getattr(value, field.name) != getattr(default, field.name)
-    }
 
 
 def _texts(name: str, value: Any) -> list[str]:

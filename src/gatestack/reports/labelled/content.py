@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from gatestack.reports.changed import changed_fields
 from gatestack.reports.template import NO_SCORES
-from gatestack.tasks.classify import Architecture, Augmentation, ClassificationEvaluation, Classifier
+from gatestack.tasks.classify import ClassificationEvaluation, Classifier
 from gatestack.tasks.labelled.fitted import FittedLabelled
 from gatestack.tasks.regress import RegressionEvaluation, Regressor
-from gatestack.training import Training
 
 __all__ = [
     "command_to_repeat",
@@ -36,10 +36,11 @@ AnyModel = Classifier | Regressor
 _MOST_MISTAKES = 8
 _PLACEHOLDER = "FILE"
 # What the command line has no option for, or writes in another way.
-_NESTED = {"architecture": Architecture, "augmentation": Augmentation, "training": Training}
+_NESTED = ("architecture", "augmentation", "training")
 _ON_THE_LINE = {
     "layers", "hidden_size", "members", "max_steps", "label_smoothing", "seed", "recipe", "cell", "crop",
-    "jitter", "batch_size", "learning_rate", "device",
+    "jitter", "batch_size", "learning_rate", "weight_decay", "device", "dropout", "variational_dropout",
+    "recurrent_dropout", "zoneout", "layer_norm",
 }  # fmt: skip
 
 
@@ -177,6 +178,8 @@ def command_to_repeat(model: AnyModel, source: str | None) -> str | None:
     for name, value in _flat(_changed(model)).items():
         if name == "calibration":
             words.append("--calibrate")
+        elif name == "layer_norm":
+            words.append("--layer-norm")
         elif name == "class_weight" and value == "balanced":
             words += ["--class-weight", "balanced"]
         elif name not in _ON_THE_LINE:
@@ -192,10 +195,11 @@ def python_to_repeat(model: AnyModel, source: str | None) -> str:
     changed = _changed(model)
     arguments = []
     for name, value in changed.items():
-        inner = ", ".join(f"{key}={item!r}" for key, item in _inner(name, value).items())
-        kind = type(value).__name__
-        prefix = "gs." if name == "training" else ""
-        arguments.append(f"{name}={prefix}{kind}({inner})" if name in _NESTED else f"{name}={value!r}")
+        shown = repr(value)
+        if name in _NESTED:
+            inner = ", ".join(f"{key}={item!r}" for key, item in changed_fields(value).items())
+            shown = f"{'gs.' if name == 'training' else ''}{type(value).__name__}({inner})"
+        arguments.append(f"{name}={shown}")
     needed = sorted(
         type(changed[name]).__name__ for name in changed if name in ("architecture", "augmentation")
     )
@@ -231,21 +235,8 @@ def _flat(changed: dict[str, Any]) -> dict[str, Any]:
     """Put the fields of nested options beside the others."""
     flat: dict[str, Any] = {}
     for name, value in changed.items():
-        flat |= _inner(name, value) if name in _NESTED else {name: value}
+        flat |= changed_fields(value) if name in _NESTED else {name: value}
     return flat
-
-
-def _inner(name: str, value: Any) -> dict[str, Any]:
-    if name == "training":
-        return dict(value.model_dump(exclude_defaults=True))
-    if name not in _NESTED:
-        return {}
-    default = _NESTED[name]()
-    return {
-        field.name: getattr(value, field.name)
-        for field in fields(value)
-        if getattr(value, field.name) != getattr(default, field.name)
-    }
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,14 @@ from __future__ import annotations
 from gatestack.tasks.detect.baselines import BASELINES
 from gatestack.tasks.detect.detector import AnomalyDetector
 from gatestack.tasks.detect.evaluation import DetectionEvaluation
+from gatestack.tasks.detect.options import Architecture
 from gatestack.tasks.detect.stream import DetectedStep, DetectorStream
 
-__all__ = ["BASELINES", "AnomalyDetector", "DetectedStep", "DetectionEvaluation", "DetectorStream"]
+__all__ = [
+    "BASELINES",
+    "AnomalyDetector",
+    "Architecture",
+    "DetectedStep",
+    "DetectionEvaluation",
+    "DetectorStream",
+]

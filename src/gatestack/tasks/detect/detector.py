@@ -17,6 +17,7 @@ from gatestack.tasks.detect.evaluation import DetectionEvaluation
 from gatestack.tasks.detect.fitted import FittedDetector
 from gatestack.tasks.detect.fitting import fit_detector
 from gatestack.tasks.detect.networks import Method
+from gatestack.tasks.detect.options import Architecture
 from gatestack.tasks.detect.persistence import (
     fitted_from_data,
     fitted_to_data,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["AnomalyDetector"]
 
 # Parameters that a model folder holds as a table of options.
-_CHOICES = {"training": lambda options: Training(**options)}
+_CHOICES = {"training": lambda options: Training(**options), "architecture": Architecture.from_dict}
 
 
 class AnomalyDetector(Estimator):
@@ -62,6 +63,7 @@ class AnomalyDetector(Estimator):
         quiet: anomalous steps less than so many steps apart are one event, with one alarm; None takes
             `window`.
         max_steps: updates of the weights at most, 1 or more.
+        architecture: dropout, zoneout, layer normalisation; None takes none of them.
         training: batch size, learning rate, patience, …; None takes the defaults.
         seed: of initial weights and batches.
 
@@ -94,6 +96,7 @@ class AnomalyDetector(Estimator):
         threshold: Literal["calibrated", "dynamic"] = "calibrated",
         quiet: int | None = None,
         max_steps: int = 300,
+        architecture: Architecture | None = None,
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
@@ -105,6 +108,7 @@ class AnomalyDetector(Estimator):
         self.threshold = threshold
         self.quiet = quiet
         self.max_steps = max_steps
+        self.architecture = architecture
         self.training = training
         self.seed = seed
 
@@ -256,9 +260,14 @@ class AnomalyDetector(Estimator):
     def _from_data(cls, model: dict[str, Any], weights: Arrays, proof: Arrays) -> Self:
         fitted = fitted_from_data(model, weights, proof)
         names: list[str] = cls._get_param_names()  # type: ignore[no-untyped-call]
-        detector = cls(**read_parameters(model.get("parameters"), names, _CHOICES))
+        detector = cls(**read_parameters(_with_architecture(model.get("parameters")), names, _CHOICES))
         detector.fitted_ = fitted
         return detector
+
+
+def _with_architecture(parameters: Any) -> Any:
+    """Add what folders of earlier models lack: their networks were not regularised."""
+    return {"architecture": None} | parameters if isinstance(parameters, dict) else parameters
 
 
 def _source(frame: Frame) -> str:

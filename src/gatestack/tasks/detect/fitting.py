@@ -24,6 +24,7 @@ from gatestack.tasks.detect.networks import (
     fill_forward,
     make_network,
 )
+from gatestack.tasks.detect.options import Architecture
 from gatestack.tasks.detect.usual import UsualSteps, find_usual
 from gatestack.training import RunFolder, Training, TrainingRecord
 from gatestack.training import train as train_network
@@ -45,6 +46,7 @@ class DetectorPlan:
 
     method: Method
     widths: tuple[int, ...]
+    architecture: Architecture
     window: int
     false_alarms_per_day: float | None
     threshold: Literal["calibrated", "dynamic"]
@@ -93,7 +95,7 @@ def fit_detector(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        network = make_network(plan.method, shape)
+        network = make_network(plan.method, shape, plan.architecture)
     record = _train(network, standard, features, plan, folder)
     network.float()  # precision="64-true" trains in float64; model folders are float32
     network.eval()

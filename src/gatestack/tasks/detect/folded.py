@@ -22,6 +22,7 @@ from gatestack.study.fits import Outcome
 from gatestack.study.folded_task import FoldedTask
 from gatestack.tasks.detect.fitted import FittedDetector, values_of
 from gatestack.tasks.detect.fitting import fit_detector, training_steps
+from gatestack.tasks.detect.options import Architecture
 from gatestack.tasks.detect.plan import make_plan
 from gatestack.tasks.detect.reading import read_values
 from gatestack.tasks.evaluation import MODEL, ScoreColumn
@@ -33,6 +34,7 @@ from gatestack.tasks.folding import (
     measure_of,
     milliseconds,
     step_bytes,
+    with_changes,
 )
 from gatestack.tasks.forecast.fitted import cut_table
 from gatestack.tasks.saved import plain_parameters
@@ -46,6 +48,7 @@ IntArray = npt.NDArray[np.int64]
 _TESTED_SHARE = 0.4
 _TRAINED_SHARE = 0.8  # of a fit's steps; the rest tells when to stop
 _MOST_EXAMPLES = 5000
+_LEAST_WINDOW, _MOST_WINDOW = 8, 256  # of a search
 _OPTIONS = ("values", "time", "series", "frequency", "label", "train")
 _SILENT = RunFolder(progress=False)
 _MEASURES = {
@@ -92,6 +95,7 @@ class DetectorFolds(FoldedTask):
                 expected=f"{int(np.ceil(folds / _TESTED_SHARE))} steps or more",
             )
         self.test_share = float((np.diff(self.ends.sum(axis=1)) / self.ends[:-1].sum(axis=1)).mean())
+        self.windows = (_LEAST_WINDOW, int(max(_LEAST_WINDOW, min(_MOST_WINDOW, self.ends[0].max() // 8))))
         self.directions, self.hidden_size = 1, int(estimator.hidden_size)
         self.features = 2 * table.sequences.num_features
         parameters = plain_parameters(estimator._parameters())
@@ -127,10 +131,12 @@ class DetectorFolds(FoldedTask):
             scores[PERCEPTRON] = _perceptron(values, ends, window, units, seed)
         return Outcome(scores=scores, seconds=time.perf_counter() - start)
 
-    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+    def network(
+        self, widths: tuple[int, ...], fold: int, seed: int, changes: Mapping[str, Any] | None = None
+    ) -> Outcome:
         """Fit on what lies before a block, and compare what is expected in the block with what comes."""
         start = time.perf_counter()
-        fitted = self._fit(widths, fold, seed)
+        fitted = self._fit(widths, fold, seed, changes=changes)
         seconds = time.perf_counter() - start
         rows = np.arange(self.ends.shape[1])
         table = cut_table(self.table, rows, self.ends[fold + 1])
@@ -155,9 +161,15 @@ class DetectorFolds(FoldedTask):
         )
 
     def _fit(
-        self, widths: tuple[int, ...], fold: int, seed: int, max_steps: int | None = None
+        self,
+        widths: tuple[int, ...],
+        fold: int,
+        seed: int,
+        *,
+        max_steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> FittedDetector:
-        own = self.estimator._parameters()
+        own = with_changes(self.estimator._parameters(), changes, Architecture)
         changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
         part = cut_table(self.table, np.arange(self.ends.shape[1]), self.ends[fold])
         fitted = fit_detector(part, make_plan(own | changed), label=self.label, train=1.0, folder=_SILENT)

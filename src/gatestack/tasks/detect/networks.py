@@ -25,8 +25,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gatestack.nn import LSTM, Stack
 from gatestack.nn.stack import StackState
+from gatestack.tasks.detect.options import Architecture
+from gatestack.tasks.layers import make_stack
 
 __all__ = [
     "LARGEST_REPEATED",
@@ -79,11 +80,13 @@ class DetectorNetwork(nn.Module, ABC):
 
     Args:
         shape: the sizes.
+        architecture: what regularises the layers.
     """
 
-    def __init__(self, shape: NetworkShape) -> None:
+    def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.architecture = shape, architecture
+        self.dropout = nn.Dropout(architecture.dropout)
 
     def forward(self, values: Tensor, observed: Tensor, calendar: Tensor) -> Tensor:
         """Give the mean loss of windows; arguments as of `losses`."""
@@ -121,10 +124,10 @@ class DetectorNetwork(nn.Module, ABC):
 class NextStep(DetectorNetwork):
     """Foretells mean and scale of each channel's next value; starts as "the value stays"."""
 
-    def __init__(self, shape: NetworkShape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
+        super().__init__(shape, architecture)
         inputs = shape.channels * (3 if shape.flags else 2) + shape.calendar
-        self.stack = Stack(*(LSTM(width) for width in shape.widths), input_size=inputs)
+        self.stack = make_stack(shape.widths, architecture, input_size=inputs)
         self.head = nn.Linear(shape.widths[-1], 2 * shape.channels)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -170,20 +173,19 @@ class NextStep(DetectorNetwork):
         if self.shape.flags:
             parts.append(observed)
         hidden, after = self.stack(torch.cat(parts, dim=-1), state)
-        step, log_scale = self.head(hidden).chunk(2, dim=-1)
+        step, log_scale = self.head(self.dropout(hidden)).chunk(2, dim=-1)
         return values + step, log_scale.clamp(*LOG_SCALES), after
 
 
 class EncoderDecoder(DetectorNetwork):
     """Repeats a window, last step first, from the state in which the encoder has read it."""
 
-    def __init__(self, shape: NetworkShape) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: NetworkShape, architecture: Architecture) -> None:
+        super().__init__(shape, architecture)
         channels = shape.channels
-        self.encoder = Stack(
-            *(LSTM(width) for width in shape.widths), input_size=channels * (2 if shape.flags else 1)
-        )
-        self.decoder = Stack(*(LSTM(width) for width in shape.widths), input_size=channels)
+        inputs = channels * (2 if shape.flags else 1)
+        self.encoder = make_stack(shape.widths, architecture, input_size=inputs)
+        self.decoder = make_stack(shape.widths, architecture, input_size=channels)
         self.head = nn.Linear(shape.widths[-1], channels)
 
     def losses(self, values: Tensor, observed: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,7 +195,7 @@ class EncoderDecoder(DetectorNetwork):
         first, state = self._encode(values, observed)
         backwards = values.flip(1)
         hidden, _ = self.decoder(backwards[:, :-1], state)
-        repeated = torch.cat([first, self.head(hidden)], dim=1)
+        repeated = torch.cat([first, self.head(self.dropout(hidden))], dim=1)
         return (repeated - backwards).square(), observed.flip(1)
 
     def first_state(self) -> NetworkState:
@@ -233,7 +235,7 @@ class EncoderDecoder(DetectorNetwork):
     def _encode(self, values: Tensor, observed: Tensor) -> tuple[Tensor, StackState]:
         read = torch.cat([values, observed], dim=-1) if self.shape.flags else values
         hidden, state = self.encoder(read)
-        return self.head(hidden[:, -1:]), state
+        return self.head(self.dropout(hidden[:, -1:])), state
 
 
 def _back(repeated: Tensor) -> Tensor:
@@ -241,9 +243,9 @@ def _back(repeated: Tensor) -> Tensor:
     return torch.sinh(repeated.clamp(-LARGEST_REPEATED, LARGEST_REPEATED))
 
 
-def make_network(method: Method, shape: NetworkShape) -> DetectorNetwork:
+def make_network(method: Method, shape: NetworkShape, architecture: Architecture) -> DetectorNetwork:
     """Make the network of a method."""
-    return {"forecast": NextStep, "reconstruction": EncoderDecoder}[method](shape)
+    return {"forecast": NextStep, "reconstruction": EncoderDecoder}[method](shape, architecture)
 
 
 def fill_forward(values: Tensor, last: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from gatestack.errors import DataError
 from gatestack.tasks.detect.alarms import AlarmRule, CalibratedRule, DynamicRule
 from gatestack.tasks.detect.fitted import FittedDetector, SeriesScale
 from gatestack.tasks.detect.networks import DetectorNetwork, NetworkShape, make_network
+from gatestack.tasks.detect.options import Architecture
 from gatestack.tasks.detect.scoring import EVIDENCE, Usual
 from gatestack.tasks.detect.state import state_from_arrays, state_to_arrays
 from gatestack.tasks.detect.tail import Tail
@@ -48,6 +49,8 @@ class _Fitted(_Strict):
     """The part of `model.json` that belongs to a detector."""
 
     shape: _Shape
+    # Detectors that were saved before they could be regularised have none.
+    architecture: dict[str, Any] = {}
     method: Literal["forecast", "reconstruction"]
     keys: list[str]
     memory: _Size
@@ -76,6 +79,7 @@ def fitted_to_data(fitted: FittedDetector) -> tuple[dict[str, Any], Arrays, Arra
     usual = fitted.usual
     model = _Fitted(
         shape=_Shape(**fitted.network.shape.to_dict()),
+        architecture=fitted.network.architecture.to_dict(),
         method=fitted.method,
         keys=list(fitted.series.keys),
         memory=usual.memory,
@@ -192,17 +196,19 @@ def _rule(model: _Fitted) -> AlarmRule:
 
 
 def _network(model: _Fitted, arrays: Arrays) -> DetectorNetwork:
+    architecture = Architecture.from_dict(model.architecture)
     shape = NetworkShape(**model.shape.model_dump() | {"widths": tuple(model.shape.widths)})
     # Built without memory first: what model.json claims is compared with what the file has.
     with torch.device("meta"):
         claimed = {
-            name: tensor.shape for name, tensor in make_network(model.method, shape).state_dict().items()
+            name: tensor.shape
+            for name, tensor in make_network(model.method, shape, architecture).state_dict().items()
         }
     for name in sorted(claimed.keys() | arrays.keys()):
         if name not in claimed:
             raise not_together(f"network.{name} belongs to no such network")
         _check_array(f"network.{name}", arrays[name], tuple(claimed[name]))
-    network = make_network(model.method, shape)
+    network = make_network(model.method, shape, architecture)
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
     return network.eval()
 

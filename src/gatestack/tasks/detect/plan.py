@@ -12,6 +12,7 @@ from gatestack.errors import ArgumentError, check_choice, check_whole
 from gatestack.tasks.choices import check_instance
 from gatestack.tasks.detect.fitting import DetectorPlan
 from gatestack.tasks.detect.networks import Method
+from gatestack.tasks.detect.options import Architecture
 from gatestack.training import Training
 
 __all__ = ["make_plan"]
@@ -46,6 +47,7 @@ def make_plan(parameters: Mapping[str, Any]) -> DetectorPlan:
     return DetectorPlan(
         method=parameters["method"],
         widths=_widths(parameters["layers"], parameters["hidden_size"]),
+        architecture=check_instance("architecture", parameters["architecture"], Architecture, owner=_OWNER),
         window=window,
         false_alarms_per_day=_rate(parameters["false_alarms_per_day"]),
         threshold=parameters["threshold"],

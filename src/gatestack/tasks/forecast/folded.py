@@ -30,11 +30,13 @@ from gatestack.tasks.folding import (
     milliseconds,
     scores_of,
     step_bytes,
+    with_changes,
 )
 from gatestack.tasks.forecast.autoregression import lags_at
 from gatestack.tasks.forecast.backtest import errors_from, evaluate_from, training_frame
 from gatestack.tasks.forecast.evaluation import COLUMNS, evaluate_forecasts
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.panel import Panel
 from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.scaling import MOMENTS
@@ -53,6 +55,7 @@ IntArray = npt.NDArray[np.int64]
 _TESTED_SHARE = 0.4
 _TRAINED_SHARE = 0.9  # of a fit's steps; the rest tells when to stop
 _MOST_ORIGINS = 5000
+_MOST_WINDOW = 512  # of a search
 _OPTIONS = ("target", "time", "series", "past", "future", "static", "frequency", "short_series")
 _LONG_SCALE = MOMENTS.index("long_scale")
 _SILENT = RunFolder(progress=False)
@@ -95,6 +98,8 @@ class ForecastFolds(FoldedTask):
             )
         trained = self.ends[:-1].sum(axis=1)
         self.test_share = float((np.diff(self.ends.sum(axis=1)) / trained).mean())
+        self.windows = _windows_of(int(estimator.horizon), self.ends[0])
+        self.cell = estimator.architecture.cell if estimator.architecture else "lstm"
         self.directions, self.hidden_size = 1, int(estimator.hidden_size)
         self.features = 3 + sum(
             len(columns) for columns in (table.columns.past, table.columns.future, table.columns.static)
@@ -138,10 +143,12 @@ class ForecastFolds(FoldedTask):
             seconds=time.perf_counter() - start,
         )
 
-    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+    def network(
+        self, widths: tuple[int, ...], fold: int, seed: int, changes: Mapping[str, Any] | None = None
+    ) -> Outcome:
         """Fit on what lies before a block, and score on the block."""
         start = time.perf_counter()
-        fitted = self._fit(widths, fold, seed)
+        fitted = self._fit(widths, fold, seed, changes=changes)
         seconds = time.perf_counter() - start
         one = cut_table(fitted.tail, np.array([0]), np.diff(fitted.tail.sequences.offsets)[:1])
         panel = fitted.panel(one)
@@ -158,9 +165,15 @@ class ForecastFolds(FoldedTask):
         )
 
     def _fit(
-        self, widths: tuple[int, ...], fold: int, seed: int, max_steps: int | None = None
+        self,
+        widths: tuple[int, ...],
+        fold: int,
+        seed: int,
+        *,
+        max_steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> FittedForecast:
-        own = self.estimator._parameters()
+        own = with_changes(self.estimator._parameters(), changes, Architecture)
         changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
         copy = type(self.estimator)(**own | changed)
         part = cut_table(self.table, np.arange(self.ends.shape[1]), self.ends[fold])
@@ -190,6 +203,12 @@ class ForecastFolds(FoldedTask):
     def _score(self, fitted: FittedForecast, table: SeriesTable, first: IntArray) -> float:
         evaluation = evaluate_from(fitted, table, first, self.estimator.horizon)
         return scores_of(evaluation, self.measure, self.table.source)[MODEL]
+
+
+def _windows_of(horizon: int, lengths: IntArray) -> tuple[int, int]:
+    """Give the smallest and largest window of a search: an eighth of the longest first training part."""
+    least = max(horizon, 4)
+    return least, max(least, min(_MOST_WINDOW, int(lengths.max()) // 8))
 
 
 def fold_frame(

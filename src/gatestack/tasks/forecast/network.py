@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatestack.nn import GRU, LSTM, RNN, Stack
 from gatestack.nn.stack import StackState
 from gatestack.tasks.forecast.distributions import Start, make_distribution
 from gatestack.tasks.forecast.embeddings import CategoryEmbeddings
 from gatestack.tasks.forecast.head import ForecastHead, OriginInputs
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.panel import Chunk
+from gatestack.tasks.layers import make_stack
 
 __all__ = ["ForecastNetwork", "NetworkShape"]
-
-_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +95,13 @@ class ForecastNetwork(nn.Module):
         past, known, static = shape.of_columns()
         self.past, self.known = CategoryEmbeddings(past), CategoryEmbeddings(known)
         self.static = CategoryEmbeddings(static)
-        cell = _CELLS[architecture.cell]
-        layers = [cell(width, initial_state=architecture.initial_state) for width in shape.widths]
-        deep = len(layers) > 1
-        self.stack = Stack(
-            *layers,
+        self.stack = make_stack(
+            shape.widths,
+            architecture,
             input_size=self.input_size,
-            dropout=architecture.dropout if deep and not architecture.variational_dropout else 0.0,
-            variational_dropout=architecture.variational_dropout if deep else 0.0,
-            residual=architecture.residual and deep,
+            cell=architecture.cell,
+            initial_state=architecture.initial_state,
+            residual=architecture.residual,
         )
         self.head = ForecastHead(
             shape.horizon,

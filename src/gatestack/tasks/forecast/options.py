@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from gatestack.errors import check_choice, check_share, check_whole
-from gatestack.tasks.choices import Choices
+from gatestack.errors import check_choice, check_whole
+from gatestack.tasks.layers import RegularisedChoices
 
 __all__ = [
     "DEFAULT_QUANTILES",
@@ -28,7 +28,7 @@ DEFAULT_QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture(Choices):
+class Architecture(RegularisedChoices):
     """What the network of a `Forecaster` is made of, beyond its depth and width.
 
     Args:
@@ -38,6 +38,11 @@ class Architecture(Choices):
         dropout: share of units dropped between layers and in the head, in [0, 1), drawn anew at each step.
         variational_dropout: share of units dropped between layers, with one draw per sequence (Gal &
             Ghahramani 2016), in [0, 1); above 0 it takes the place of `dropout` there.
+        recurrent_dropout: share of the units of h that a layer does not see of its last step, with one draw
+            per sequence (Gal & Ghahramani 2016), in [0, 1).
+        zoneout: share of the units of h, and of c in an LSTM, that keep their last value, in [0, 1), drawn
+            anew at each step (Krueger et al. 2017).
+        layer_norm: normalise the gates' sums and the cell state of an LSTM (Ba, Kiros & Hinton 2016).
         residual: add the input of each layer but the lowest to its output; their widths must agree.
         initial_state: `"zeros"` or `"trained"`.
         scaling: `"window"` divides by what the last `window` values look like at each step, looking only
@@ -57,7 +62,6 @@ class Architecture(Choices):
     cell: Cell = "lstm"
     distribution: DistributionName = "quantiles"
     dropout: float = 0.1
-    variational_dropout: float = 0.0
     residual: bool = False
     initial_state: Literal["zeros", "trained"] = "zeros"
     scaling: Scaling = "window"
@@ -71,5 +75,4 @@ class Architecture(Choices):
         check_choice("initial_state", self.initial_state, ("zeros", "trained"), owner="Architecture")
         check_whole("head_size", self.head_size, owner="Architecture")
         self._check_switches("residual", "autoregression")
-        for name in ("dropout", "variational_dropout"):
-            check_share(name, getattr(self, name), owner="Architecture")
+        self._check_regularisation(self.cell)

@@ -24,6 +24,7 @@ from gatestack.tasks.folding import (
     milliseconds,
     scores_of,
     step_bytes,
+    with_changes,
 )
 from gatestack.tasks.labelled.baselines import baseline_answers, resampled_cases
 from gatestack.tasks.labelled.calibration import class_shares, folds_of
@@ -115,6 +116,7 @@ class LabelledFolds(FoldedTask):
         seed = plan.seeds[0]
         self.dealt = deal_folds(self.answers, folds, groups, classes=self.classes is not None, seed=seed)
         self.test_share = 1 / (folds - 1)
+        self.cell = plan.architecture.cell
         self.directions = 2 if plan.architecture.bidirectional else 1
         self.hidden_size = int(estimator.get_params()["hidden_size"])
         self.features = _input_size(data, plan.architecture, self.hidden_size)
@@ -150,10 +152,12 @@ class LabelledFolds(FoldedTask):
             seconds=time.perf_counter() - start,
         )
 
-    def network(self, widths: tuple[int, ...], fold: int, seed: int) -> Outcome:
+    def network(
+        self, widths: tuple[int, ...], fold: int, seed: int, changes: Mapping[str, Any] | None = None
+    ) -> Outcome:
         """Fit the members on all folds but one, and score them on that one."""
         training, held = self._parts(fold)
-        plan = self._plan(widths, seed)
+        plan = self._plan(widths, seed, changes=changes)
         start = time.perf_counter()
         members = self._fit(training, plan)
         seconds = time.perf_counter() - start
@@ -173,8 +177,15 @@ class LabelledFolds(FoldedTask):
             * step_bytes(network, widths, cell=plan.architecture.cell, directions=self.directions),
         )
 
-    def _plan(self, widths: tuple[int, ...], seed: int, max_steps: int | None = None) -> LabelledPlan:
-        own = self.estimator._parameters()
+    def _plan(
+        self,
+        widths: tuple[int, ...],
+        seed: int,
+        *,
+        max_steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> LabelledPlan:
+        own = with_changes(self.estimator._parameters(), changes, Architecture)
         changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
         # Classes are those of all cases, so that each fold speaks of the same ones.
         plan: LabelledPlan = type(self.estimator)(**own | changed)._plan(self.data)

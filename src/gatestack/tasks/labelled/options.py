@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from gatestack.errors import ArgumentError, check_choice, check_share, check_whole
-from gatestack.tasks.choices import Choices
+from gatestack.tasks.layers import RegularisedChoices
 
 __all__ = ["Architecture", "Augmentation", "Cell", "Pooling", "Recipe", "Scaling"]
 
@@ -18,7 +18,7 @@ Scaling = Literal["both", "series", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture(Choices):
+class Architecture(RegularisedChoices):
     """What the network of a `Classifier` or `Regressor` is made of, beyond its depth and width.
 
     Args:
@@ -33,6 +33,13 @@ class Architecture(Choices):
             side (`"all"`).
         dropout: share of units dropped between layers and before the head, in [0, 1), drawn anew at each
             step.
+        variational_dropout: share of units dropped between layers, with one draw per sequence (Gal &
+            Ghahramani 2016), in [0, 1); above 0 it takes the place of `dropout` there.
+        recurrent_dropout: share of the units of h that a layer does not see of its last step, with one draw
+            per sequence (Gal & Ghahramani 2016), in [0, 1).
+        zoneout: share of the units of h, and of c in an LSTM, that keep their last value, in [0, 1), drawn
+            anew at each step (Krueger et al. 2017).
+        layer_norm: normalise the gates' sums and the cell state of an LSTM (Ba, Kiros & Hinton 2016).
         residual: add the input of each layer but the lowest to its output; their widths must agree.
         scaling: what the network reads: each series in units of its own mean and deviation (`"series"`), in
             units of the training part (`"training"`), which keeps level and size, or `"both"`.
@@ -66,7 +73,7 @@ class Architecture(Choices):
         for name, values in choices:
             check_choice(name, getattr(self, name), get_args(values), owner="Architecture")
         self._check_switches("bidirectional", "residual")
-        check_share("dropout", self.dropout, owner="Architecture")
+        self._check_regularisation(self.cell)
         check_whole("kernels", self.kernels, owner="Architecture", least=84)
         check_whole("segments", self.segments, owner="Architecture")
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatestack.nn import GRU, LSTM, RNN, Stack
+from gatestack.nn import Stack
 from gatestack.tasks.labelled.fcn import ConvolutionBlocks, resampled
 from gatestack.tasks.labelled.options import Architecture
 from gatestack.tasks.labelled.pooling import Pool
 from gatestack.tasks.labelled.segments import SegmentReader
+from gatestack.tasks.layers import make_stack
 
 __all__ = ["FCNTrunk", "PlainTrunk", "SegmentTrunk", "make_trunk"]
-
-_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 def make_trunk(
@@ -157,13 +156,13 @@ class FCNTrunk(nn.Module):
 
 
 def _make_stack(channels: int, widths: tuple[int, ...], architecture: Architecture) -> Stack:
-    cell = _CELLS[architecture.cell]
-    deep = len(widths) > 1
-    return Stack(
-        *(cell(width, bidirectional=architecture.bidirectional) for width in widths),
+    return make_stack(
+        widths,
+        architecture,
         input_size=channels,
-        dropout=architecture.dropout if deep else 0.0,
-        residual=architecture.residual and deep,
+        cell=architecture.cell,
+        bidirectional=architecture.bidirectional,
+        residual=architecture.residual,
     )
 
 

@@ -1,0 +1,227 @@
+"""Options that the commands `gatestack tune …` share, and what they do with a search."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gatestack.cli.console import Talk, print_json
+from gatestack.cli.options import is_plain_file, refuse_existing
+
+if TYPE_CHECKING:
+    from gatestack.study import TuneStudy
+    from gatestack.tasks.estimator import Estimator
+
+__all__ = [
+    "CheckSeeds",
+    "FirstLayers",
+    "Folds",
+    "Minutes",
+    "PrunerName",
+    "SamplerName",
+    "Search",
+    "Trials",
+    "run_search",
+]
+
+_SEARCH = "Search"
+_SHOWN_TRIALS = 10
+
+Search = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--search",
+        metavar="NAME[=LOW-HIGH]",
+        help="Setting to vary; repeat for more: layers=1-3, hidden_size, window, learning_rate, "
+        "weight_decay, dropout, variational_dropout, recurrent_dropout, zoneout, layer_norm.  [default: all]",
+        rich_help_panel=_SEARCH,
+    ),
+]
+FirstLayers = Annotated[
+    str,
+    typer.Option(
+        "--layers", metavar="N|N,N,…", help="Layers to begin with, or widths.", rich_help_panel="Model"
+    ),
+]
+Trials = Annotated[
+    int,
+    typer.Option(
+        "--trials", metavar="N", min=1, help="Trials, with those of earlier runs.", rich_help_panel=_SEARCH
+    ),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        metavar="N",
+        help="Begin no fit after so long.  [default: no limit]",
+        rich_help_panel=_SEARCH,
+    ),
+]
+Folds = Annotated[
+    int,
+    typer.Option(
+        "--folds", metavar="N", min=3, help="Parts; the last is held back.", rich_help_panel=_SEARCH
+    ),
+]
+SamplerName = Annotated[
+    Literal["tpe", "random"],
+    typer.Option("--sampler", help="Learn from the trials so far, or not.", rich_help_panel=_SEARCH),
+]
+PrunerName = Annotated[
+    Literal["median", "halving", "none"],
+    typer.Option("--pruner", help="When to leave a trial early.", rich_help_panel=_SEARCH),
+]
+CheckSeeds = Annotated[
+    int,
+    typer.Option(
+        "--check-seeds",
+        metavar="N",
+        min=1,
+        help="Fits of the winner on the part held back.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+
+
+def run_search(
+    task: str,
+    estimator: Estimator,
+    data: Any,
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+    fit: Callable[..., None],
+) -> None:
+    """Search, and print and write what was found.
+
+    Args:
+        task: name of the command.
+        estimator: as it would be fitted.
+        data: what `fit` takes first.
+        options: other arguments of `fit`.
+        given: arguments of the command by name.
+        fit: command that fits; what it has options for is repeated.
+    """
+    out: Path | None = given["out"]
+    if out is not None:
+        refuse_existing(out, given["overwrite"], replaceable=is_plain_file)
+    talk = Talk(given["quiet"] or given["as_json"])
+
+    from gatestack.study import tune
+    from gatestack.study.storage import storage_name
+
+    place = storage_name(given["study"])
+    talk.say(f"fits are kept in {place}; the same command in other terminals helps")
+    names = ("trials", "minutes", "folds", "sampler", "pruner", "check_seeds", "measure", "seed")
+    try:
+        study = tune(
+            estimator,
+            data,
+            options,
+            search=given["search"] or (),
+            storage=given["study"],
+            progress=talk.progress,
+            **{name: given[name] for name in names},
+        )
+    except KeyboardInterrupt:
+        Talk(False).say(f"all finished fits are kept in {place}; the same command goes on from there")
+        raise
+    command = fit_command(task, given, study.best, fit)
+    python = python_of(estimator, study.best)
+    if out is not None:
+        _write_page(study, out, title=f"Tuned: {Path(given['file']).name}", command=command, python=python)
+    if given["as_json"]:
+        page = None if out is None else str(out)
+        repeat = {"command": command, "python": python, "study": place, "report": page}
+        print_json(study.to_dict() | repeat)
+        return
+    _print_study(study)
+    typer.echo(f"\n{command}\n\n{python}")
+    if out is not None:
+        typer.echo(str(out))
+
+
+def fit_command(
+    task: str, given: Mapping[str, Any], best: Mapping[str, Any], fit: Callable[..., None]
+) -> str:
+    """Write the command that fits with the settings that were found.
+
+    Args:
+        task: name of the command.
+        given: arguments of the search by name.
+        best: settings by name.
+        fit: the command; its own defaults are left out.
+    """
+    words = ["gatestack", "fit", task, str(given["file"])]
+    for name, parameter in inspect.signature(fit).parameters.items():
+        value = best.get(name, given.get(name))
+        known = name in best or name in given
+        left_out = name in ("file", "out", "overwrite", "as_json", "quiet", "folds") or not known
+        if left_out or value is None or str(value) == str(parameter.default):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        else:
+            for part in value if isinstance(value, list | tuple) else [value]:
+                words += [option, str(part)]
+    return shlex.join([*words, "--out", "MODEL"])
+
+
+def python_of(estimator: Estimator, best: Mapping[str, Any]) -> str:
+    """Write the Python lines that make the estimator with the settings that were found.
+
+    Args:
+        estimator: as it was searched.
+        best: settings by name.
+    """
+    from gatestack.reports.changed import changed_fields
+    from gatestack.tasks.folding import with_changes
+
+    kind = type(estimator)
+    own = estimator._parameters()
+    module = {"Forecaster": "forecast", "Classifier": "classify", "Regressor": "regress"}
+    home = f"gatestack.tasks.{module.get(kind.__name__, 'detect')}"
+    architecture = getattr(sys.modules[home], "Architecture")  # noqa: B009  (mypy knows no such module)
+    defaults = {name: part.default for name, part in inspect.signature(kind).parameters.items()}
+    arguments, needed = [], []
+    for name, value in with_changes(own, best, architecture).items():
+        if name in ("architecture", "training"):
+            inner = ", ".join(f"{key}={part!r}" for key, part in changed_fields(value).items())
+            if inner and name == "architecture":
+                needed = [f"from {home} import Architecture"]
+            if inner:
+                prefix = "gs.Training" if name == "training" else "Architecture"
+                arguments.append(f"{name}={prefix}({inner})")
+        elif value != defaults[name]:
+            arguments.append(f"{name}={value!r}")
+    lines = ["import gatestack as gs", *needed, "", f"model = gs.{kind.__name__}({', '.join(arguments)})"]
+    return "\n".join(lines)
+
+
+def _write_page(study: TuneStudy, out: Path, *, title: str, command: str, python: str) -> None:
+    from gatestack.cli.storage import write_output
+    from gatestack.reports.tune import render_tune_page
+
+    write_output(out, render_tune_page(study, title=title, command=command, python=python).encode())
+
+
+def _print_study(study: TuneStudy) -> None:
+    from gatestack.reports.tune import HEADS, table_rows
+
+    typer.echo(f"{study.measure.label}, {len(study.rows)} trials, {study.folds} folds and one held back")
+    rows = [list(HEADS), *table_rows(study)[:_SHOWN_TRIALS]]
+    wide = [max(len(row[column]) for row in rows) for column in range(len(HEADS) - 1)]
+    for row in rows:
+        cells = [cell.rjust(size) for cell, size in zip(row[:-1], wide, strict=True)]
+        typer.echo("  ".join([*cells, row[-1]]).rstrip())
+    if study.importance:
+        shares = [f"{name.replace('_', ' ')} {100 * share:.0f} %" for name, share in study.importance.items()]
+        typer.echo(f"What the trials differ by: {', '.join(shares)}")
+    typer.echo(study.sentence)

@@ -1,0 +1,228 @@
+"""The budgeted search: what it finds, its budget, resuming, several workers, the part held back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from made_up import MadeUp
+
+import gatestack as gs
+from gatestack.errors import ArgumentError, TrainingError
+from gatestack.study import TunePlan, TuneStudy, run_tune
+from gatestack.study.space import Range, parse_space
+from gatestack.tasks import classify
+
+LEVELS = {0: 1.5, 1: 1.0, 2: 0.8, 3: 0.9}
+WORTH = {"zoneout": 2.0, "dropout": -0.1}
+SEARCH = ("layers", "zoneout", "dropout")
+
+
+def found_by(task: MadeUp, place: Path | None = None, **changes: Any) -> TuneStudy:
+    plan = TunePlan(**{"search": SEARCH, "trials": 25} | changes)
+    return run_tune(task, plan, (8,), storage=place)
+
+
+def test_it_finds_what_is_better_and_says_what_that_is_worth() -> None:
+    found = found_by(MadeUp(LEVELS, worth=WORTH))
+    assert found.best["layers"] == 2
+    assert found.best["zoneout"] < 0.1
+    assert found.winner.score < found.given.score - 0.1
+    assert len(found.rows) == 25
+    assert {row.state for row in found.rows} <= {"complete", "pruned"}
+    assert {"linear", "last_value"} == set(found.baselines)
+    assert found.sentence.startswith("Best of 25 trials: layers 2, ")
+    assert "on the part held back, with fresh seeds, it has" in found.sentence
+    assert "The gain holds there." in found.sentence
+    assert len(found.held_back.best) == 3
+    assert max(found.importance, key=found.importance.get) in ("layers", "zoneout")  # type: ignore[arg-type]
+    assert found.table.height == 26
+    assert json.loads(json.dumps(found.to_dict()))["best"] == found.best
+
+
+def test_the_last_fold_is_not_looked_at_by_the_search() -> None:
+    task = MadeUp(LEVELS, worth=WORTH)
+    found_by(task)
+    seen = [(fold, seed) for layers, fold, seed in task.fitted if layers]
+    assert {seed for fold, seed in seen if fold == 4} == {1, 2, 3}
+    assert {seed for fold, seed in seen if fold < 4} == {0}
+    assert len([fold for fold, _ in seen if fold == 4]) == 2 * 3
+
+
+def test_where_nothing_is_better_the_settings_stay() -> None:
+    found = found_by(MadeUp(LEVELS, worth={"zoneout": 5.0}), search=("zoneout=0.05-0.3",), trials=4)
+    assert found.best == {}
+    assert found.winner == found.given
+    assert found.sentence.startswith("None of 4 trials is better than the settings as given: MASE 0.9")
+
+
+def test_a_gain_that_does_not_hold_is_said() -> None:
+    class Luck(MadeUp):
+        def network(self, widths: Any, fold: int, seed: int, changes: Any = None) -> Any:
+            found = super().network(widths, fold, seed, changes)
+            if fold == self.folds - 1 and changes:
+                return type(found)(**found.to_dict() | {"scores": {"gatestack": 9.0}})
+            return found
+
+    found = found_by(Luck(LEVELS, worth=WORTH), trials=5)
+    assert found.sentence.endswith("The gain does not hold there: keep the settings as given.")
+
+
+def test_what_falls_behind_is_left_early() -> None:
+    task = MadeUp(LEVELS, worth={"zoneout": 5.0})
+    found = found_by(task, search=("zoneout",), sampler="random")
+    pruned = [row for row in found.rows if row.state == "pruned"]
+    assert pruned
+    assert all(len(row.scores) < 4 for row in pruned)
+    whole = found_by(
+        MadeUp(LEVELS, worth={"zoneout": 5.0}), search=("zoneout",), sampler="random", pruner="none"
+    )
+    assert {row.state for row in whole.rows} == {"complete"}
+    assert whole.best == found.best
+    found_by(MadeUp(LEVELS), search=("zoneout",), pruner="halving", trials=3)
+
+
+def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    fits = 0
+
+    def stop(_: int) -> None:
+        nonlocal fits
+        fits += 1
+        if fits == 37:
+            raise KeyboardInterrupt
+
+    first, second = MadeUp(LEVELS, worth=WORTH, before=stop), MadeUp(LEVELS, worth=WORTH)
+    with pytest.raises(KeyboardInterrupt):
+        found_by(first, tmp_path / "study.db", trials=15)
+    found = found_by(second, tmp_path / "study.db", trials=15)
+    straight = MadeUp(LEVELS, worth=WORTH)
+    expected = found_by(straight, trials=15)
+    assert found.best == expected.best
+    assert sorted(row.score or 0 for row in found.rows) == sorted(row.score or 0 for row in expected.rows)
+    # No fit was done twice.
+    assert len(first.fitted) + len(second.fitted) == len(straight.fitted)
+    again = MadeUp(LEVELS, worth=WORTH)
+    assert found_by(again, tmp_path / "study.db", trials=15) == found
+    assert not again.fitted
+    more = found_by(again, tmp_path / "study.db", trials=17)
+    assert len(more.rows) == 17
+    assert more.rows[:15] == found.rows
+
+
+def test_minutes_end_the_search() -> None:
+    found = found_by(MadeUp(LEVELS), minutes=1e-9)
+    assert found.rows == ()
+    assert found.sentence.startswith("None of 0 trials is better")
+
+
+def test_settings_that_cannot_be_fitted_are_passed_over() -> None:
+    class Fragile(MadeUp):
+        def network(self, widths: Any, fold: int, seed: int, changes: Any = None) -> Any:
+            if (changes or {}).get("zoneout", 0) > 0.15:
+                raise TrainingError("the loss is not finite")
+            return super().network(widths, fold, seed, changes)
+
+    found = found_by(Fragile(LEVELS), search=("zoneout",), trials=12, sampler="random")
+    states = [row.state for row in found.rows]
+    assert {"failed", "complete"} <= set(states)
+    assert all(row.settings["zoneout"] <= 0.15 for row in found.rows if row.state == "complete")
+
+
+WORKER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_tune import LEVELS, WORTH, found_by
+from made_up import MadeUp
+from pathlib import Path
+import time
+task = MadeUp(LEVELS, worth=WORTH, before=lambda _: time.sleep(0.02))
+found = found_by(task, Path(sys.argv[1]), trials=12)
+print(len(task.fitted), len(found.rows), found.held_back.best)
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_trials(tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "study.db"), here]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    talk = [worker.communicate(timeout=200)[0].split(maxsplit=2) for worker in workers]
+    assert all(worker.returncode == 0 for worker in workers)
+    assert [words[1] for words in talk] == ["12", "12"]
+    assert talk[0][2] == talk[1][2]
+    fits = sum(int(words[0]) for words in talk)
+    assert fits <= 5 + 4 + 12 * 4 + 6
+    assert min(int(words[0]) for words in talk) > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zone_out", "did you mean 'zoneout'"),
+        ("window", "cannot be searched"),
+        ("dropout=0.5-1.5", "a range such as 0-0.5"),
+        ("layers=0-2", "a range such as 1-3"),
+        ("layers=1.5-2", "a range such as 1-3"),
+        ("learning_rate=0-0.1", "a range such as 0.0003-0.03"),
+        ("learning_rate=fast", "a range such as"),
+        ("zoneout=0.2-0.1", "a range such as"),
+        ("layer_norm=0-1", "the name alone"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        parse_space([text])
+
+
+def test_ranges_are_read() -> None:
+    found = parse_space(["learning-rate=1e-4-1e-2", "window=8-24"], windows=(4, 32))
+    assert found["learning_rate"] == Range(1e-4, 1e-2, log=True)
+    assert found["window"] == Range(8, 24, whole=True, log=True)
+    assert "layer_norm" not in parse_space([], layer_norm=False)
+
+
+PLAIN = classify.Architecture(recipe="plain", dropout=0.0)
+WAVES = [np.sin(np.arange(16) * (1 + case % 2)) for case in range(24)]
+SERIES = pl.DataFrame({"ds": range(160), "y": np.sin(np.arange(160) / 3)})
+SMALL: dict[str, Any] = {"layers": 1, "hidden_size": 4, "max_steps": 2}
+ESTIMATORS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "forecaster": (gs.Forecaster(2, **SMALL, window=8, season=8), SERIES, {}),
+    "classifier": (gs.Classifier(**SMALL, architecture=PLAIN), WAVES, {"y": ["slow", "fast"] * 12}),
+    "regressor": (gs.Regressor(**SMALL, architecture=PLAIN), WAVES, {"y": np.arange(24.0)}),
+    "detector": (gs.AnomalyDetector(**SMALL, window=8), SERIES, {}),
+}
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_every_estimator_can_be_tuned_over_everything(kind: str) -> None:
+    model, data, options = ESTIMATORS[kind]
+    before = dict(model.get_params(deep=False))
+    found = gs.tune(model, data, options, search=["hidden_size=2-5"], trials=2, folds=3, check_seeds=1)
+    assert [set(row.settings) for row in found.rows] == [{"hidden_size"}] * 2
+    everything = gs.tune(model, data, options, trials=1, folds=3, check_seeds=1)
+    names = {"layers", "hidden_size", "learning_rate", "weight_decay", "dropout", "variational_dropout"}
+    names |= {"recurrent_dropout", "zoneout", "layer_norm"}
+    assert set(everything.space) == names | ({"window"} if kind in ("forecaster", "detector") else set())
+    assert everything.rows[0].state == "complete"
+    assert model.get_params(deep=False) == before
+
+
+def test_a_depth_to_begin_with_is_needed() -> None:
+    model, data, options = ESTIMATORS["regressor"]
+    auto = type(model)(**model.get_params(deep=False) | {"layers": "auto"})
+    with pytest.raises(ArgumentError, match="a number of layers to begin with"):
+        gs.tune(auto, data, options)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"trials": 0}, {"sampler": "guess"}, {"pruner": "shears"}, {"minutes": 0}, {"check_seeds": 0}]
+)
+def test_plans_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(wrong))):
+        TunePlan(**wrong)
