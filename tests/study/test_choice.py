@@ -65,6 +65,14 @@ def test_a_gain_below_the_users_minimum_is_not_worth_it() -> None:
     assert grow(levels, DepthRange(0, 3), min_gain=0.5)[0] == 1
 
 
+def test_the_minimum_gain_is_charged_for_each_layer() -> None:
+    levels = {0: 3.0, 1: 1.2, 2: 1.12, 3: 1.04, 4: 0.96}
+    assert grow(levels, DepthRange(0, 4)) == (4, [0, 1, 2, 3, 4])
+    # Three layers gain 0.24 over one, more than 0.1, but 0.08 each: less.
+    assert grow(levels, DepthRange(0, 4), min_gain=0.1) == (1, [0, 1, 2, 3])
+    assert grow(levels, DepthRange(0, 4), min_gain=0.06)[0] == 4
+
+
 def test_a_gain_within_one_standard_error_is_not_taken() -> None:
     one = losses_of(1.0, noise=0.0)
     jagged = one + np.array([[0.5], [-0.5], [0.5], [-0.5], [-0.1]])  # better on average, by chance

@@ -20,7 +20,9 @@ def test_the_answer_in_a_sentence() -> None:
     found = run_depth_study(MadeUp(TWO), DepthPlan())
     assert found.chosen == 2
     assert found.sentence.startswith("Two layers: 9.1 % ± 0.")
-    assert "lower MASE than one; a third gains nothing measurable and costs 1.5× the time." in found.sentence
+    assert found.sentence.endswith(
+        "lower MASE than one, for 2.0× the time; a third gains nothing measurable and costs 1.5× the time."
+    )
     assert not found.warnings
 
 
@@ -61,8 +63,8 @@ def test_shares_that_should_be_high() -> None:
     assert (found.row(0).model, found.chosen) == ("last_value", 0)
     found = run_depth_study(MadeUp({0: -0.5, 1: 0.7, 2: 0.8, 3: 0.7}, measure=accuracy), DepthPlan())
     assert found.chosen == 2
-    assert found.sentence.startswith("Two layers: 10.0 points ± 0.2")
-    assert "higher accuracy than one; a third has 10.0 points ±" in found.sentence
+    assert found.sentence.startswith("Two layers: 10.0 points ± 0.1")
+    assert "higher accuracy than one, for 2.0× the time; a third has 10.0 points ±" in found.sentence
 
 
 def test_a_minimum_gain_is_in_the_unit_of_the_measure() -> None:

@@ -62,7 +62,7 @@ MinGain = Annotated[
     typer.Option(
         metavar="GAIN",
         min=0.0,
-        help="What a layer must gain to be worth it, in the unit of the measure.",
+        help="Price of a layer: what each one more must gain, in the unit of the measure.",
         rich_help_panel=_STUDY,
     ),
 ]

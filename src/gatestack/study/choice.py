@@ -1,8 +1,12 @@
 """Which depth to look at next, and which one to take.
 
 A deeper network is **worth it** where its loss is lower than that of the shallower one by more than one
-standard error of the paired difference, and by more than the user's minimum gain. The depth that is taken is
-the smallest one that is not worth improving: the one-standard-error rule, on paired differences.
+standard error of the paired difference, and by more than its layers cost. The cost of a layer is the user's
+minimum gain, a price in the unit of the measure: three layers that gain no more than three minimum gains over
+none are not worth it. The best depth is the one with the lowest loss, its price included; the depth that is
+taken is the smallest one that the best is not worth: the one-standard-error rule, on paired differences.
+
+Seconds and milliseconds are no part of the rule: they differ between the machines that share a study.
 
 The search grows one layer at a time in both directions. It starts with baselines, the first depth, and its
 two neighbours; goes up while the deepest network is worth it, and down while the shallowest one is as good as
@@ -77,24 +81,27 @@ class DepthRange:
         return cls(int(least), int(most))
 
 
-def worth_it(shallow: FloatArray, deep: FloatArray, *, test_share: float, min_gain: float) -> bool:
-    """Tell whether the loss of `deep` is lower by more than one standard error and the minimum gain.
+def worth_it(
+    shallow: FloatArray, deep: FloatArray, *, added: int = 1, test_share: float, min_gain: float
+) -> bool:
+    """Tell whether the loss of `deep` is lower by more than one standard error and the price of its layers.
 
     Args:
         shallow: (folds, seeds) losses.
         deep: (folds, seeds) losses.
+        added: layers that `deep` has more, 1 or more.
         test_share: cases tested / cases trained.
-        min_gain: in the unit of the losses, 0 or more.
+        min_gain: what a layer must gain, in the unit of the losses, 0 or more.
 
     Example:
         >>> losses = np.linspace(1.0, 1.2, 6)[:, None]
-        >>> worth_it(losses, losses - 0.1, test_share=0.2, min_gain=0.0)
+        >>> worth_it(losses, losses - 0.1, test_share=0.2, min_gain=0.06)
         True
-        >>> worth_it(losses, losses - 0.1, test_share=0.2, min_gain=0.5)
+        >>> worth_it(losses, losses - 0.1, added=2, test_share=0.2, min_gain=0.06)
         False
     """
     found = compare_paired(shallow, deep, test_share=test_share)
-    return found.mean > max(found.error, min_gain)
+    return found.mean > max(found.error, added * min_gain)
 
 
 def choose_depth(losses: Mapping[int, FloatArray], *, test_share: float, min_gain: float) -> int:
@@ -103,19 +110,22 @@ def choose_depth(losses: Mapping[int, FloatArray], *, test_share: float, min_gai
     Args:
         losses: depth → (folds, seeds) losses; one depth or more.
         test_share: cases tested / cases trained.
-        min_gain: in the unit of the losses, 0 or more.
+        min_gain: what a layer must gain, in the unit of the losses, 0 or more.
 
     Example:
         >>> folds = np.linspace(1.0, 1.2, 6)[:, None]
-        >>> choose_depth({1: folds, 2: folds - 0.2, 3: folds - 0.2}, test_share=0.2, min_gain=0.0)
-        2
+        >>> depths = {1: folds, 2: folds - 0.2, 3: folds - 0.25}
+        >>> [choose_depth(depths, test_share=0.2, min_gain=price) for price in (0.0, 0.1, 0.3)]
+        [3, 2, 1]
     """
-    best = min(sorted(losses), key=lambda depth: float(losses[depth].mean()))
+    best = _best(losses, min_gain)
     return min(
         depth
         for depth in losses
-        if depth == best
-        or not worth_it(losses[depth], losses[best], test_share=test_share, min_gain=min_gain)
+        if depth >= best
+        or not worth_it(
+            losses[depth], losses[best], added=best - depth, test_share=test_share, min_gain=min_gain
+        )
     )
 
 
@@ -130,7 +140,7 @@ def wanted_depths(
         losses: depth → (folds, seeds) losses of the depths that are done.
         depths: what may be looked at.
         test_share: cases tested / cases trained.
-        min_gain: in the unit of the losses, 0 or more.
+        min_gain: what a layer must gain, in the unit of the losses, 0 or more.
 
     Example:
         >>> wanted_depths({}, DepthRange(0, 4), test_share=0.2, min_gain=0.0)
@@ -140,18 +150,29 @@ def wanted_depths(
     wanted = [depth for depth in sorted(first) if depths.least <= depth <= depths.most]
     if missing := tuple(depth for depth in wanted if depth not in losses):
         return missing
-    networks = sorted(depth for depth in losses if depth > 0)
-    lowest, highest = networks[0], networks[-1]
-    best = min(networks, key=lambda depth: float(losses[depth].mean()))
+    networks = {depth: losses[depth] for depth in sorted(losses) if depth > 0}
+    lowest, highest = min(networks), max(networks)
 
     def better(shallow: int, deep: int) -> bool:
-        return worth_it(losses[shallow], losses[deep], test_share=test_share, min_gain=min_gain)
+        return worth_it(
+            losses[shallow],
+            losses[deep],
+            added=deep - shallow,
+            test_share=test_share,
+            min_gain=min_gain,
+        )
 
     found = []
+    best = _best(networks, min_gain)
     if lowest - 1 >= max(depths.least, 1) and not (best != lowest and better(lowest, best)):
         found.append(lowest - 1)
     if highest + 1 <= depths.most:
-        shallower = min(networks[:-1], key=lambda depth: float(losses[depth].mean()), default=None)
-        if shallower is None or better(shallower, highest):
+        shallower = {depth: losses[depth] for depth in networks if depth < highest}
+        if not shallower or better(_best(shallower, min_gain), highest):
             found.append(highest + 1)
     return tuple(found)
+
+
+def _best(losses: Mapping[int, FloatArray], min_gain: float) -> int:
+    """Give the depth with the lowest mean loss, its price included; of two that are alike, the smaller."""
+    return min(sorted(losses), key=lambda depth: float(losses[depth].mean()) + min_gain * depth)

@@ -1,19 +1,16 @@
 """Paired differences between two models over folds and seeds, with an interval that knows the folds overlap.
 
-The J = folds · seeds differences d_j of a cross-validation are not independent: their training parts overlap.
-The corrected resampled interval widens the usual one,
+Seeds on the same fold are not independent data, so they are averaged first: d_k is the mean difference of
+fold k. Nor are the K folds independent, whose training parts overlap. The corrected resampled interval widens
+the usual one,
 
-    mean(d) ± t_f · sqrt((1/J + q) · var(d)),    q = cases tested / cases trained,
+    mean(d) ± t_(K-1) · sqrt((1/K + q) · var(d)),    q = cases tested / cases trained,
 
-where var(d) divides by J - 1. Several seeds on the same few folds are not so many independent data, and two
-things keep them from counting as that: q is never less than 1 / (folds - 1), the ratio of a cross-validation
-with so many folds; and the degrees of freedom f are those of var(d) by Welch and Satterthwaite's formula, put
-together from the spread between the folds and within them: J - 1 with one seed, near folds - 1 where all
-seeds of a fold agree.
+where var(d) divides by K - 1. q is never less than 1 / (K - 1), the ratio of a cross-validation with so many
+folds: the blocks of a rolling origin are small beside what lies before them, but their fits share most of it.
 
 Source:
-    Nadeau & Bengio 2003, "Inference for the Generalization Error"; Satterthwaite 1946, "An Approximate
-    Distribution of Estimates of Variance Components".
+    Nadeau & Bengio 2003, "Inference for the Generalization Error".
 """
 
 from __future__ import annotations
@@ -95,20 +92,10 @@ def compare_paired(reference: FloatArray, other: FloatArray, *, test_share: floa
         )
     from scipy.special import stdtrit
 
-    differences = reference - other
-    count, folds = differences.size, len(differences)
+    differences = (reference - other).mean(axis=1)
+    folds = len(differences)
     ratio = max(test_share, 1 / (folds - 1))
-    error = float(np.sqrt((1 / count + ratio) * differences.var(ddof=1)))
+    error = float(np.sqrt((1 / folds + ratio) * differences.var(ddof=1)))
     mean = float(differences.mean())
-    half = float(stdtrit(_degrees_of_freedom(differences), (1 + _CONFIDENCE) / 2)) * error
+    half = float(stdtrit(folds - 1, (1 + _CONFIDENCE) / 2)) * error
     return PairedDifference(mean, error, mean - half, mean + half)
-
-
-def _degrees_of_freedom(differences: FloatArray) -> float:
-    folds, seeds = differences.shape
-    by_fold = differences.mean(axis=1)
-    between = seeds * float(((by_fold - by_fold.mean()) ** 2).sum())
-    within = float(((differences - by_fold[:, None]) ** 2).sum())
-    if within == 0.0:
-        return float(folds - 1)
-    return float((between + within) ** 2 / (between**2 / (folds - 1) + within**2 / (folds * (seeds - 1))))

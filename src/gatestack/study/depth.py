@@ -88,7 +88,8 @@ def study_depth(
             the layers narrower, so that every depth has as many as two layers of that size.
         folds: 2 or more: rolling origins for series in time, stratified folds for labelled series.
         seeds: fits per depth and fold, 1 or more.
-        min_gain: what a layer must gain to be worth it, in the unit of the measure, 0 or more.
+        min_gain: the price of a layer, in the unit of the measure, 0 or more: what each layer more must gain
+            to be worth its parameters, memory and time.
         regularisation: ways to regularise that are studied as a second axis, such as `"dropout=0.3"`,
             `"variational_dropout"`, `"recurrent_dropout"`, `"zoneout"`, `"weight_decay"` or `"layer_norm"`; a
             name alone has its usual strength, and `+` joins some. Each has a search over depths of its own.
@@ -226,7 +227,14 @@ def _variant_row(
         score=float(scores.mean()),
         training=_mean([cell.training for cell in cells]),
         gain=compare_paired(given, losses[chosen], test_share=task.test_share),
-        worth=worth_it(given, losses[chosen], test_share=task.test_share, min_gain=plan.min_gain),
+        # At least as much as a layer must gain: a setting more is a cost as well.
+        worth=worth_it(
+            given,
+            losses[chosen],
+            added=max(chosen - study.chosen, 1),
+            test_share=task.test_share,
+            min_gain=plan.min_gain,
+        ),
     )
 
 

@@ -68,7 +68,7 @@ class DepthStudy:
         measure: what was compared.
         budget: `"equal width"` or `"equal parameters"`.
         folds, seeds: number of each.
-        min_gain: what a layer must gain, in the unit of the measure.
+        min_gain: what each layer must gain, in the unit of the measure.
         sentence: the result in words.
         warnings: what to be careful about, such as overfitting; may be empty.
         regularisation: what was found of each way to regularise; empty where none was asked for.

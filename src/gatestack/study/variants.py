@@ -41,7 +41,8 @@ class VariantRow:
         score: mean over folds and seeds at that depth.
         training: mean score on the training part.
         gain: over the depth chosen as the estimator was given; above 0 it is better.
-        worth: whether the gain is above one standard error and the minimum gain.
+        worth: whether the gain is above one standard error, and above the minimum gain for each layer more,
+            but at least once.
 
     Example:
         >>> gain = PairedDifference(mean=0.1, error=0.02, low=0.05, high=0.15)

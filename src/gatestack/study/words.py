@@ -18,7 +18,7 @@ _ORDINALS = ("", "a first", "a second", "a third", "a fourth", "a fifth", "a six
 
 
 def depth_sentence(rows: Sequence[DepthRow], chosen: int, measure: Measure, min_gain: float) -> str:
-    """Say which depth to take, what it gains over the one below, and what another layer would bring.
+    """Say which depth to take, what it gains over the one below and costs, and what another layer would.
 
     Args:
         rows: of the depths that were looked at, smallest first.
@@ -37,7 +37,7 @@ def depth_sentence(rows: Sequence[DepthRow], chosen: int, measure: Measure, min_
     else:
         than = _number(below) if below.layers else f"{below.model}, the best without recurrence"
         doubt = "" if row.gain.measurable else " (not measurable at 95 %)"
-        start = f"{start}: {_size(row.gain, below, measure)} than {than}{doubt}"
+        start = f"{start}: {_size(row.gain, below, measure)} than {than}{doubt}{_times(below, row, ', for')}"
     if at + 1 == len(rows):
         return f"{start}; more than {'that' if chosen else 'none'} was not looked at."
     return f"{start}; {_another(row, rows[at + 1], measure, min_gain)}."
@@ -48,7 +48,7 @@ def _another(row: DepthRow, above: DepthRow, measure: Measure, min_gain: float) 
     name = "one layer" if row.layers == 0 else name
     if above.gain is None:
         raise ValueError("a row above the smallest has a gain")
-    gain, cost = above.gain, _cost(row, above)
+    gain, cost = above.gain, _times(row, above, " and costs")
     if gain.high < 0:
         return f"{name} has {_size(gain, row, measure)}{cost}"
     if not gain.measurable:
@@ -58,10 +58,11 @@ def _another(row: DepthRow, above: DepthRow, measure: Measure, min_gain: float) 
     return f"{name} gains {_size(gain, row, measure)}, within the uncertainty of the best depth{cost}"
 
 
-def _cost(row: DepthRow, above: DepthRow) -> str:
+def _times(row: DepthRow, above: DepthRow, words: str) -> str:
+    """Say what the layers of `above` cost more than those of `row`; nothing where that has none."""
     if row.layers == 0 or row.seconds <= 0:
         return ""
-    return f" and costs {above.seconds / row.seconds:.1f}× the time"
+    return f"{words} {above.seconds / row.seconds:.1f}× the time"
 
 
 def _size(gain: PairedDifference, below: DepthRow, measure: Measure) -> str:
