@@ -23,7 +23,7 @@ class RegularisedChoices(Choices):
         dropout: share of units dropped between layers and before the head, in [0, 1), drawn anew at each
             step.
         variational_dropout: share of units dropped between layers, with one draw per sequence, in [0, 1);
-            above 0 it takes the place of `dropout` there.
+            above 0 it takes the place of `dropout` there. One layer has nothing between.
         recurrent_dropout: share of the units of h that a layer does not see of its last step, with one draw
             per sequence, in [0, 1).
         zoneout: share of the units of h, and of c in an LSTM, that keep their last value, in [0, 1), drawn
