@@ -125,7 +125,7 @@ def test_a_fit_that_kills_its_workers_is_refused_in_the_end(tmp_path: Path) -> N
 
     with open_study(str(tmp_path / "studies.db")) as study:
         for _ in range(3):
-            study.end(claimed(study, FIRST).trial_id, TrialState.FAIL)
+            study.end(claimed(study, FIRST).heartbeat.trial_id, TrialState.FAIL)
         with pytest.raises(TrainingError, match="3 workers ended in the middle of the fit with 1 layers"):
             study.claim([FIRST])
 

@@ -94,25 +94,25 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     def stop(_: int) -> None:
         nonlocal fits
         fits += 1
-        if fits == 37:
+        if fits == 12:
             raise KeyboardInterrupt
 
-    first, second = MadeUp(LEVELS, worth=WORTH, before=stop), MadeUp(LEVELS, worth=WORTH)
+    first, second = (MadeUp(LEVELS, worth=WORTH, before=act, folds=4) for act in (stop, None))
     with pytest.raises(KeyboardInterrupt):
-        found_by(first, tmp_path / "study.db", trials=15)
-    found = found_by(second, tmp_path / "study.db", trials=15)
-    straight = MadeUp(LEVELS, worth=WORTH)
-    expected = found_by(straight, trials=15)
+        found_by(first, tmp_path / "study.db", trials=6)
+    found = found_by(second, tmp_path / "study.db", trials=6)
+    straight = MadeUp(LEVELS, worth=WORTH, folds=4)
+    expected = found_by(straight, trials=6)
     assert found.best == expected.best
     assert sorted(row.score or 0 for row in found.rows) == sorted(row.score or 0 for row in expected.rows)
     # No fit was done twice.
     assert len(first.fitted) + len(second.fitted) == len(straight.fitted)
-    again = MadeUp(LEVELS, worth=WORTH)
-    assert found_by(again, tmp_path / "study.db", trials=15) == found
+    again = MadeUp(LEVELS, worth=WORTH, folds=4)
+    assert found_by(again, tmp_path / "study.db", trials=6) == found
     assert not again.fitted
-    more = found_by(again, tmp_path / "study.db", trials=17)
-    assert len(more.rows) == 17
-    assert more.rows[:15] == found.rows
+    more = found_by(again, tmp_path / "study.db", trials=7)
+    assert len(more.rows) == 7
+    assert more.rows[:6] == found.rows
 
 
 def test_minutes_end_the_search() -> None:

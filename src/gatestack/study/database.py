@@ -1,23 +1,22 @@
-"""A study as a table of fits that any number of workers fill together.
+"""A study as a table of pieces of work that any number of workers do together.
 
-A trial of Optuna is a claim of one worker on one fit. The database numbers the claims one after another, and
-that decides who may fit: a claim holds where no earlier claim on the same fit is running or complete. Workers
-give signs of life; where they stop, whoever sees it first marks the claim as failed, and the fit is free. A
-worker that only slept finds its claim failed when it wakes, and its result is not taken. So no result is
-counted twice, and none depends on who computed it.
+A trial of Optuna is a claim of one worker on one piece: on a fit, or on a trial of a search. The database
+numbers the claims one after another, and that decides who may work: a claim holds where no earlier claim on
+the same piece holds it. Workers give signs of life; where they stop, whoever sees it first marks the claim as
+failed, and the piece is free. A worker that only slept finds its claim failed when it wakes, and its result
+is not taken. So no result is counted twice, and none depends on who computed it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from gatestack.errors import StorageError, TrainingError
+from gatestack.errors import TrainingError
 from gatestack.study.fits import Fit, Outcome
+from gatestack.study.heartbeat import ALIVE, Heartbeat
 from gatestack.study.storage import Place, open_storage, quiet_optuna, storage_errors, storage_name
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ __all__ = ["Claim", "StudyDatabase"]
 
 _HEARTBEAT_SECONDS, _GRACE_SECONDS = 10, 60
 _MOST_DEATHS = 3
-_OUTCOME, _ALIVE, _VARIANT = "outcome", "alive", "variant"
+_OUTCOME, _VARIANT, _GIVEN_BACK = "outcome", "variant", "given back"
 _NUMBERS = ("layers", "fold", "seed")
+
+Piece = TypeVar("Piece")
 
 
 class StudyDatabase:
@@ -94,7 +95,7 @@ class StudyDatabase:
 
         return {
             _fit_of(trial): Outcome.from_dict(trial.user_attrs[_OUTCOME])
-            for trial in self._trials(TrialState.COMPLETE)
+            for trial in self.trials(TrialState.COMPLETE)
         }
 
     def claim(self, fits: Sequence[Fit]) -> Claim | None:
@@ -110,32 +111,77 @@ class StudyDatabase:
             TrainingError: a fit has ended its worker three times.
             StorageError: the database cannot be read or written.
         """
-        from optuna.trial import TrialState
 
-        self._bury_the_dead()
-        taken = {_fit_of(trial) for trial in self._trials(TrialState.RUNNING, TrialState.COMPLETE)}
-        for fit in fits:
-            if fit in taken:
-                continue
+        def template(fit: Fit) -> FrozenTrial:
             self._refuse_deadly(fit)
-            with storage_errors(self.place), quiet_optuna():
-                trial_id = self.storage.create_new_trial(self.id, _template(fit))
-                number = self.storage.get_trial_number_from_id(trial_id)
-            claim = Claim(self, fit, trial_id)
-            # Who else saw it free at the same moment has a claim too; the first of them holds.
-            others = self._trials(TrialState.RUNNING, TrialState.COMPLETE)
-            if any(_fit_of(trial) == fit and trial.number < number for trial in others):
-                claim.give_back()
+            return _template(fit)
+
+        taken = self.take(fits, held=_held_fit, template=template)
+        return None if taken is None else Claim(self, *taken)
+
+    def take(
+        self,
+        pieces: Sequence[Piece],
+        *,
+        held: Callable[[FrozenTrial], Piece | None],
+        template: Callable[[Piece], FrozenTrial],
+    ) -> tuple[Piece, Heartbeat] | None:
+        """Take the first of some pieces of work that nobody has done or is at.
+
+        Args:
+            pieces: in the order in which they should be done.
+            held: gives the piece that a trial stands for; None where it stands for none any more.
+            template: gives a new running trial that stands for a piece.
+
+        Returns:
+            The piece and the signs of life of its new trial, to be used as a block while it is worked at;
+            None where every piece is held.
+
+        Raises:
+            StorageError: the database cannot be read or written.
+
+        Example:
+            >>> from optuna.trial import TrialState, create_trial
+            >>> database = StudyDatabase(None, "pieces")
+            >>> def new(piece: str):
+            ...     return create_trial(state=TrialState.RUNNING, user_attrs={"piece": piece})
+            >>> for _ in range(3):
+            ...     taken = database.take(["a", "b"], held=lambda row: row.user_attrs["piece"], template=new)
+            ...     taken and taken[0]
+            'a'
+            'b'
+        """
+        self.free_the_dead()
+        done = set(map(held, self.trials()))
+        for piece in pieces:
+            if piece in done:
                 continue
-            claim.beat()
-            return claim
+            with storage_errors(self.place), quiet_optuna():
+                trial_id = self.storage.create_new_trial(self.id, template(piece))
+                number = self.storage.get_trial_number_from_id(trial_id)
+            try:
+                # Who else saw it free at the same moment has a trial too; the first of them holds.
+                if not any(trial.number < number and held(trial) == piece for trial in self.trials()):
+                    return piece, Heartbeat(
+                        self.storage, self.place, trial_id, seconds=self.heartbeat_seconds
+                    )
+            except KeyboardInterrupt:
+                self.give_back(trial_id)
+                raise
+            self.give_back(trial_id)
         return None
 
-    def _trials(self, *states: Any) -> list[FrozenTrial]:
-        with storage_errors(self.place), quiet_optuna():
-            return self.storage.get_all_trials(self.id, deepcopy=False, states=states)
+    def trials(self, *states: Any) -> list[FrozenTrial]:
+        """Give the rows of the study by their number.
 
-    def _bury_the_dead(self) -> None:
+        Args:
+            states: those of Optuna's `TrialState` to give; none gives all.
+        """
+        with storage_errors(self.place), quiet_optuna():
+            found = self.storage.get_all_trials(self.id, deepcopy=False, states=states or None)
+        return sorted(found, key=lambda trial: trial.number)
+
+    def free_the_dead(self) -> None:
         """Mark as failed what workers without a sign of life were at."""
         from optuna.storages import RDBStorage
         from optuna.trial import TrialState
@@ -146,16 +192,46 @@ class StudyDatabase:
             dead = set(self.storage._get_stale_trial_ids(self.id))
         # Who was killed before its first sign of life has none to miss; clocks of machines differ by minutes.
         long_ago = datetime.datetime.now() - datetime.timedelta(seconds=10 * self.grace_seconds)
-        for trial in self._trials(TrialState.RUNNING):
+        for trial in self.trials(TrialState.RUNNING):
             started = trial.datetime_start or long_ago
-            silent = _ALIVE not in trial.user_attrs and started <= long_ago
+            silent = ALIVE not in trial.user_attrs and started <= long_ago
             if trial._trial_id in dead or silent:
                 self.end(trial._trial_id, TrialState.FAIL)
+
+    def end(self, trial_id: int, state: Any, loss: float | None = None) -> bool:
+        """Set the last state of a trial; give False where it had one already."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with storage_errors(self.place), quiet_optuna():
+            try:
+                return self.storage.set_trial_state_values(trial_id, state, None if loss is None else [loss])
+            except UpdateFinishedTrialError:
+                return False
+
+    def note(self, trial_id: int, values: Mapping[str, Any]) -> bool:
+        """Write values into a trial; give False where it has its last state already."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with storage_errors(self.place), quiet_optuna():
+            try:
+                for name, value in values.items():
+                    self.storage.set_trial_user_attr(trial_id, name, value)
+            except UpdateFinishedTrialError:
+                return False
+        return True
+
+    def give_back(self, trial_id: int) -> None:
+        """Free what a trial holds, without a death; nothing happens where the trial has its last state."""
+        from optuna.trial import TrialState
+
+        if self.note(trial_id, {_GIVEN_BACK: True}):
+            self.end(trial_id, TrialState.FAIL)
 
     def _refuse_deadly(self, fit: Fit) -> None:
         from optuna.trial import TrialState
 
-        deaths = sum(_fit_of(trial) == fit for trial in self._trials(TrialState.FAIL))
+        failed = self.trials(TrialState.FAIL)
+        deaths = sum(_fit_of(trial) == fit and _GIVEN_BACK not in trial.user_attrs for trial in failed)
         if deaths >= _MOST_DEATHS:
             raise TrainingError(
                 f"{deaths} workers ended in the middle of the fit with {fit.layers} layers, fold {fit.fold}, "
@@ -165,16 +241,6 @@ class StudyDatabase:
                 hint="most often memory ran out: study a smaller model, or fewer layers, in another study",
             )
 
-    def end(self, trial_id: int, state: Any, loss: float | None = None) -> bool:
-        """Set the last state of a claim; give False where it had one already."""
-        from optuna.exceptions import UpdateFinishedTrialError
-
-        with storage_errors(self.place), quiet_optuna():
-            try:
-                return self.storage.set_trial_state_values(trial_id, state, None if loss is None else [loss])
-            except UpdateFinishedTrialError:
-                return False
-
 
 class Claim:
     """One worker's claim on a fit; as a block, it gives signs of life, and is given back if it was not used.
@@ -182,7 +248,7 @@ class Claim:
     Args:
         database: of the study.
         fit: which.
-        trial_id: number of the claim in the database.
+        heartbeat: of the trial that stands for it.
 
     Example:
         >>> database = StudyDatabase(None, "another")
@@ -193,26 +259,18 @@ class Claim:
         Fit(layers=2, fold=0, seed=0, variant='')
     """
 
-    def __init__(self, database: StudyDatabase, fit: Fit, trial_id: int) -> None:
-        self.database, self.fit, self.trial_id = database, fit, trial_id
-        self._over = threading.Event()
-        self._heart: threading.Thread | None = None
+    def __init__(self, database: StudyDatabase, fit: Fit, heartbeat: Heartbeat) -> None:
+        self.database, self.fit, self.heartbeat = database, fit, heartbeat
 
     def __enter__(self) -> Self:
-        from optuna.storages import RDBStorage
-
-        if isinstance(self.database.storage, RDBStorage):
-            self._heart = threading.Thread(target=self._keep_beating, daemon=True)
-            self._heart.start()
+        self.heartbeat.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        if self._heart is not None:
-            self._heart.join()
-        self.give_back()
+        self.heartbeat.__exit__(kind, error, trace)
+        self.database.give_back(self.heartbeat.trial_id)
 
     def finish(self, outcome: Outcome, *, loss: float) -> bool:
         """Write the outcome.
@@ -224,39 +282,11 @@ class Claim:
         Returns:
             False where the claim was lost in the meantime; the outcome is not taken then.
         """
-        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        database = self.database
-        with storage_errors(database.place), quiet_optuna():
-            try:
-                database.storage.set_trial_user_attr(self.trial_id, _OUTCOME, outcome.to_dict())
-            except UpdateFinishedTrialError:
-                return False
-        return database.end(self.trial_id, TrialState.COMPLETE, loss)
-
-    def give_back(self) -> None:
-        """Free the fit for others; nothing happens where it is finished."""
-        from optuna.trial import TrialState
-
-        self.database.end(self.trial_id, TrialState.PRUNED)
-
-    def beat(self) -> None:
-        """Give the first sign of life; a storage in memory needs none."""
-        from optuna.storages import RDBStorage
-
-        database = self.database
-        if isinstance(database.storage, RDBStorage):
-            with storage_errors(database.place), quiet_optuna():
-                database.storage.record_heartbeat(self.trial_id)
-                database.storage.set_trial_user_attr(self.trial_id, _ALIVE, True)
-
-    def _keep_beating(self) -> None:
-        while not self._over.wait(self.database.heartbeat_seconds):
-            # A database that is away for a moment: whether the claim held shows when the outcome is written.
-            with contextlib.suppress(StorageError), storage_errors(self.database.place):
-                self.database.storage.record_heartbeat(self.trial_id)  # type: ignore[attr-defined]
-        self.database.storage.remove_session()  # each thread has a connection of its own
+        trial_id = self.heartbeat.trial_id
+        noted = self.database.note(trial_id, {_OUTCOME: outcome.to_dict()})
+        return noted and self.database.end(trial_id, TrialState.COMPLETE, loss)
 
 
 def _template(fit: Fit) -> FrozenTrial:
@@ -269,6 +299,12 @@ def _template(fit: Fit) -> FrozenTrial:
         distributions={name: IntDistribution(0, 2**31) for name in _NUMBERS},
         user_attrs={_VARIANT: fit.variant},
     )
+
+
+def _held_fit(trial: FrozenTrial) -> Fit | None:
+    from optuna.trial import TrialState
+
+    return _fit_of(trial) if trial.state in (TrialState.RUNNING, TrialState.COMPLETE) else None
 
 
 def _fit_of(trial: FrozenTrial) -> Fit:

@@ -103,6 +103,10 @@ class FoldedTask(ABC):
             KeyboardInterrupt: the training was interrupted; scores of a network that is half trained mislead.
         """
 
+    def without_last(self) -> FoldedTask:
+        """Give the task without what its last fold scores on; no fold before reads a later block in time."""
+        return self
+
 
 class Studied(Protocol):
     """An estimator that can be studied.
@@ -113,8 +117,9 @@ class Studied(Protocol):
         True
     """
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Give the arguments of the constructor by name."""
+    @property
+    def layers(self) -> Any:
+        """Number of layers, widths of them, or `"auto"`."""
 
     def folded_task(
         self, data: Any, options: Mapping[str, Any], *, folds: int, measure: str | None = None

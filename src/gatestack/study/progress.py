@@ -1,4 +1,4 @@
-"""The progress of a study on stderr: fits done, fits wanted, time left."""
+"""The progress of a study on stderr: what is done, what is wanted, time left."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ class FitsProgress:
     def __init__(self, *, show: bool | None) -> None:
         self._bar = _make_bar() if sys.stderr.isatty() and show is not False else None
         self._task = TaskID(0)
+        self._unit = ""
         self._first: int | None = None
         self._started = time.perf_counter()
 
     def __enter__(self) -> FitsProgress:
         if self._bar:
             self._bar.start()
-            self._task = self._bar.add_task("", total=None, text="")
+            self._task = self._bar.add_task("", total=None, unit="", text="")
         return self
 
     def __exit__(
@@ -48,28 +49,32 @@ class FitsProgress:
 
     def show(self, outcomes: Outcomes, left: int) -> None:
         """Note how many fits are done and how many are wanted still."""
-        if self._bar is None:
-            return
-        done = len(outcomes)
-        first = self._first = done if self._first is None else self._first
         depths = sorted({fit.layers for fit in outcomes})
         text = f"depths {', '.join(map(str, depths))}" if depths else "starting"
-        if done > first:
-            seconds = (time.perf_counter() - self._started) / (done - first) * left
-            text += f"  about {_duration(seconds)} left"
-        self._bar.update(self._task, completed=done, total=done + left, text=text)
-        self._bar.refresh()
+        self._update("fits", len(outcomes), left, text)
 
-    def show_trials(self, done: int, left: int) -> None:
-        """Note how many trials of a search are done and how many are left."""
+    def show_count(self, unit: str, done: int, left: int) -> None:
+        """Note how many of something are done and how many are left.
+
+        Args:
+            unit: what is counted; the time left is for these.
+            done: by all workers.
+            left: to do.
+        """
+        if self._bar is None:
+            return
+        if unit != self._unit:
+            self._unit, self._first, self._started = unit, None, time.perf_counter()
+        self._update(unit, done, left, "")
+
+    def _update(self, unit: str, done: int, left: int, text: str) -> None:
         if self._bar is None:
             return
         first = self._first = done if self._first is None else self._first
-        text = "trials"
         if done > first:
             seconds = (time.perf_counter() - self._started) / (done - first) * left
             text += f"  about {_duration(seconds)} left"
-        self._bar.update(self._task, completed=done, total=done + left, text=text)
+        self._bar.update(self._task, completed=done, total=done + left, unit=unit, text=text)
         self._bar.refresh()
 
 
@@ -82,7 +87,7 @@ def _duration(seconds: float) -> str:
 def _make_bar() -> Progress:
     # Redirection would move what the caller prints to stdout over to stderr.
     return Progress(
-        TextColumn("fits"),
+        TextColumn("{task.fields[unit]}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[text]}"),

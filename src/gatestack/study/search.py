@@ -2,31 +2,29 @@
 
 A trial is fitted fold by fold, and left early where it falls behind the others. Its fits are kept apart from
 the trials, by their settings: what two trials, two searches or two workers ask for is fitted once. The last
-fold is held back: winner and given settings meet there, with fresh seeds, after the search.
+fold is held back: no fit of the search reads anything of it. Winner and given settings meet there, with fresh
+seeds, after the search.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from gatestack.errors import ArgumentError, DataError, TrainingError, check_choice, check_whole
 from gatestack.study.database import StudyDatabase
-from gatestack.study.fits import Fit, Outcome
+from gatestack.study.fits import Outcome
 from gatestack.study.folded_task import FoldedTask, Studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.space import parse_space
-from gatestack.study.storage import Place, quiet_optuna
-from gatestack.study.trials import Trials
+from gatestack.study.storage import Place
+from gatestack.study.trials import TakenTrial, Trials
 from gatestack.study.tuned import HeldBack, TrialRow, TuneStudy, tune_sentence
-from gatestack.study.work import work
+from gatestack.study.tuned_fits import TunedFits, digest_of_parts, fits_identity
 
 __all__ = ["Pruner", "Sampler", "TunePlan", "run_tune", "tune"]
 
@@ -92,13 +90,20 @@ def tune(
             hidden_size, window, learning_rate, weight_decay, dropout, variational_dropout, recurrent_dropout,
             zoneout, layer_norm.
         trials: number of them, 1 or more, with those of earlier calls.
-        minutes: no fit of the search is begun after so many; None sets no limit.
-        folds: 3 or more, the last of which is held back.
+        minutes: no fit of a trial is begun after so many, counted from the call; None sets no limit. What is
+            done in any case: the fit in work, the baselines and the settings as given on each fold of the
+            search, and the check: the baselines and 2 × `check_seeds` fits.
+        folds: 3 or more, the last of which is held back: the last block of series in time, or a part of the
+            cases. The search fits on nothing of it, and scores on nothing of it.
         sampler: `"tpe"` learns from the trials so far (Bergstra et al. 2011), `"random"` does not.
         pruner: leaves a trial early: `"median"`, `"halving"`, or `"none"`.
         check_seeds: fits of the winner, and of the settings as given, on the fold held back.
         measure: column of the scores to compare; None takes that of the task.
-        storage: as in `study_depth`: the same call goes on from there, in any number of processes.
+        storage: as in `study_depth`: the same call goes on from there, in any number of processes. Each fit
+            depends on its settings, fold and seed alone, and is done once; the winner is the best of the
+            trials, whoever did them. With the sampler `"random"` the settings of each trial are those that
+            one process alone would try; `"tpe"`, and what a pruner leaves, depend on which trials were
+            finished first.
         seed: of the sampler.
         progress: None shows a bar on stderr if it is a terminal; False is silent.
 
@@ -133,7 +138,7 @@ def tune(
     )
     check_whole("folds", folds, owner="tune", least=3)
     task = estimator.folded_task(data, options or {}, folds=folds, measure=measure)
-    layers = estimator.get_params()["layers"]
+    layers = estimator.layers
     if isinstance(layers, str):
         raise ArgumentError(
             f"layers={layers!r}",
@@ -170,122 +175,72 @@ def run_tune(
         >>> len(run_tune(task, TunePlan(search=("zoneout",), trials=1, check_seeds=1), (4,)).rows)
         1
     """
+    started = time.monotonic()
     space = parse_space(plan.search, windows=task.windows, layer_norm=task.cell == "lstm")
-    parts = {
-        "task": task.identity,
-        "measure": task.measure.name,
-        "folds": task.folds,
-        "version": version("gatestack"),
-    }
     ranges = {name: limits.text for name, limits in space.items()}
-    search = parts | {"space": ranges, "by": [plan.sampler, plan.pruner, plan.seed], "widths": widths}
+    own = fits_identity(task)
+    search = own | {"space": ranges, "by": [plan.sampler, plan.pruner, plan.seed], "widths": widths}
     with (
-        StudyDatabase(storage, f"tune-fits-{_digest(parts)}", settings=dict(task.identity)) as kept,
-        StudyDatabase(storage, f"tune-{_digest(search)}", settings={"space": ranges}) as database,
+        StudyDatabase(storage, f"search-fits-{digest_of_parts(own)}", settings=dict(task.identity)) as kept,
+        StudyDatabase(storage, f"search-{digest_of_parts(search)}", settings={"space": ranges}) as database,
         FitsProgress(show=progress) as bar,
     ):
-        fits = _Fits(task, kept, widths)
+        fits = TunedFits(task, kept, widths)
         trials = Trials(
             database, space, sampler=plan.sampler, pruner=plan.pruner, seed=plan.seed, most=plan.trials
         )
-        folds = range(task.folds - 1)
-        plain = [fits.plain(fold) for fold in folds]
-        given = [fits.network({}, fold, 0) for fold in folds]
-        _search(trials, fits, plan, len(folds), bar)
-        return _result(trials, fits, plan, ranges, plain, given)
-
-
-def _digest(parts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class _Fits:
-    """Fits once for each fold, seed and settings, whoever asks."""
-
-    def __init__(self, task: FoldedTask, kept: StudyDatabase, widths: tuple[int, ...]) -> None:
-        self.task, self.kept, self.widths = task, kept, widths
-
-    def loss(self, outcome: Outcome) -> float:
-        """Give the loss of the best model of an outcome."""
-        return min(self.task.measure.loss(score) for score in outcome.scores.values())
-
-    def plain(self, fold: int) -> Outcome:
-        """Score the baselines."""
-        return self._once(Fit(0, fold, 0), lambda: self.task.plain(fold, 0))
-
-    def network(self, settings: Mapping[str, Any], fold: int, seed: int) -> Outcome:
-        """Fit with some settings."""
-        changes = dict(settings)
-        width = changes.get("hidden_size")
-        layers = changes.pop("layers", len(self.widths))
-        widths = self.widths
-        if width is not None or layers != len(widths):
-            widths = (width or self.task.hidden_size,) * layers
-        variant = json.dumps({"widths": widths, **changes}, sort_keys=True)
-        return self._once(
-            Fit(layers, fold, seed, variant), lambda: self.task.network(widths, fold, seed, changes)
+        folds = range(fits.last)
+        beside = fits.done(
+            *(fits.plain(fold) for fold in folds),
+            *(fits.network({}, fold, 0) for fold in folds),
+            report=lambda done, left: bar.show_count("fits as given", done, left),
         )
-
-    def _once(self, fit: Fit, perform: Any) -> Outcome:
-        return work(
-            self.kept,
-            wanted=lambda done: [] if fit in done else [fit],
-            perform=lambda _: perform(),
-            loss=self.loss,
-        )[fit]
+        end = np.inf if plan.minutes is None else started + 60 * plan.minutes
+        _search(trials, fits, end, bar)
+        rows = [_row(row.place, row.settings, row.scores, row.state, row.seconds) for row in trials.ended()]
+        return _result(rows, fits, plan, ranges, beside[: len(folds)], beside[len(folds) :], trials, bar)
 
 
-def _search(trials: Trials, fits: _Fits, plan: TunePlan, folds: int, bar: FitsProgress) -> None:
-    end = np.inf if plan.minutes is None else time.monotonic() + 60 * plan.minutes
+def _search(trials: Trials, fits: TunedFits, end: float, bar: FitsProgress) -> None:
     while time.monotonic() < end:
-        done = trials.finished()
-        left = max(plan.trials - len(done), 0)
-        bar.show_trials(len(done), left)
+        left = trials.left()
+        bar.show_count("trials", trials.most - left, left)
+        if not left:
+            return
         with trials.next() as taken:
             if taken is not None:
-                _try(trials, fits, *taken, folds=folds, end=end)
+                _try(taken, fits, end)
                 continue
-        if not trials.waiting_for_others():
-            return
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _try(
-    trials: Trials, fits: _Fits, trial: Any, settings: dict[str, Any], *, folds: int, end: float
-) -> None:
+def _try(taken: TakenTrial, fits: TunedFits, end: float) -> None:
     """Fit a trial fold by fold; where the time is over in the middle, it is left for the next call."""
-    losses: list[float] = []
-    scores: list[float] = []
-    seconds = 0.0
-    for fold in range(folds):
+    for fold in range(fits.last):
         if time.monotonic() >= end:
             return
         try:
-            outcome = fits.network(settings, fold, 0)
+            (outcome,) = fits.done(fits.network(taken.settings, fold, 0))
         except (DataError, TrainingError) as error:
             # Settings that cannot be: a window longer than a training part, a rate too high.
-            trial.set_user_attr("error", str(error).splitlines()[0])
-            trials.end(trial, pruned=True, loss=None, scores=scores, seconds=seconds)
+            taken.end(whole=False, error=str(error).splitlines()[0])
             return
-        losses.append(fits.loss(outcome))
-        scores += outcome.scores.values()
-        seconds += outcome.seconds
-        with quiet_optuna():
-            trial.report(float(np.mean(losses)), fold)
-            behind = fold < folds - 1 and trial.should_prune()
-        if behind:
-            trials.end(trial, pruned=True, loss=float(np.mean(losses)), scores=scores, seconds=seconds)
+        behind = taken.add(fits.loss(outcome), list(outcome.scores.values()), outcome.seconds)
+        if behind and fold < fits.last - 1:
+            taken.end(whole=False)
             return
-    trials.end(trial, pruned=False, loss=float(np.mean(losses)), scores=scores, seconds=seconds)
+    taken.end(whole=True)
 
 
 def _result(
-    trials: Trials,
-    fits: _Fits,
+    rows: list[TrialRow],
+    fits: TunedFits,
     plan: TunePlan,
     ranges: dict[str, str],
     plain: list[Outcome],
     outcomes: list[Outcome],
+    trials: Trials,
+    bar: FitsProgress,
 ) -> TuneStudy:
     task = fits.task
     given = _row(
@@ -295,28 +250,9 @@ def _result(
         "complete",
         sum(found.seconds for found in outcomes),
     )
-    rows = [
-        _row(
-            number,
-            trial.user_attrs["settings"],
-            trial.user_attrs["scores"],
-            "failed" if "error" in trial.user_attrs else trial.state.name.lower(),
-            trial.user_attrs["seconds"],
-        )
-        for number, trial in enumerate(trials.finished())
-    ]
     whole = [given, *(row for row in rows if row.state == "complete")]
     winner = min(whole, key=lambda row: task.measure.loss(row.score or 0.0))
-    last, seeds = task.folds - 1, range(1, plan.check_seeds + 1)
-    pairs = {
-        name: tuple(
-            float(score) for seed in seeds for score in fits.network(settings, last, seed).scores.values()
-        )
-        for name, settings in (("best", winner.settings), ("given", {}))
-    }
-    there = fits.plain(last).scores
-    baseline = min(there, key=lambda name: task.measure.loss(there[name]))
-    held = HeldBack(**pairs, baseline=baseline, baseline_score=there[baseline])
+    held = _check(winner.settings, fits, plan.check_seeds, bar)
     names = [name for name in plain[0].scores if all(name in found.scores for found in plain)]
     baselines = {name: float(np.mean([found.scores[name] for found in plain])) for name in names}
     return TuneStudy(
@@ -328,8 +264,26 @@ def _result(
         importance=trials.importance(),
         space=ranges,
         measure=task.measure,
-        folds=task.folds - 1,
+        folds=fits.last,
         sentence=tune_sentence(winner, given, len(rows), baselines, held, task.measure),
+    )
+
+
+def _check(best: Mapping[str, Any], fits: TunedFits, seeds: int, bar: FitsProgress) -> HeldBack:
+    """Score the winner, the settings as given and the baselines on the part held back, with fresh seeds."""
+    fresh = range(1, seeds + 1)
+    plain, *outcomes = fits.done(
+        fits.plain(fits.last),
+        *(fits.network(settings, fits.last, seed) for settings in (best, {}) for seed in fresh),
+        report=lambda done, left: bar.show_count("fits of the check", done, left),
+    )
+    scores = [float(score) for found in outcomes for score in found.scores.values()]
+    baseline = min(plain.scores, key=lambda name: fits.task.measure.loss(plain.scores[name]))
+    return HeldBack(
+        best=tuple(scores[:seeds]),
+        given=tuple(scores[seeds:]),
+        baseline=baseline,
+        baseline_score=plain.scores[baseline],
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gatestack.study.database import Claim, StudyDatabase
-from gatestack.study.fits import Fit
+import numpy as np
+
+from gatestack.study.database import StudyDatabase
 from gatestack.study.space import Range
 from gatestack.study.storage import quiet_optuna, storage_errors
 
@@ -15,18 +17,93 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["Trials"]
+__all__ = ["TakenTrial", "Trials"]
 
-_AGAIN, _SURPLUS, _SETTINGS, _SECONDS = "again", "surplus", "settings", "seconds"
+_PLACE, _SETTINGS, _FOUND = "place", "settings", "found"
 _FEWEST_TRIALS = 8
-_NO_FIT = Fit(0, 0, 0)  # a claim is on a trial here, not on a fit
+
+
+@dataclass
+class TakenTrial:
+    """A trial that this worker is at.
+
+    Attributes:
+        database: of the search.
+        trial: that of Optuna.
+        trial_id: its number in the database.
+        settings: to try, by name.
+        losses: of the folds so far.
+        scores: of the folds so far.
+        seconds: of the fits so far.
+    """
+
+    database: StudyDatabase
+    trial: Trial
+    trial_id: int
+    settings: dict[str, Any]
+    losses: list[float]
+    scores: list[float]
+    seconds: float = 0.0
+
+    def add(self, loss: float, scores: Sequence[float], seconds: float) -> bool:
+        """Note what the next fold came to.
+
+        Args:
+            loss: on the fold.
+            scores: on the fold, as people read them.
+            seconds: of the fit.
+
+        Returns:
+            Whether the trial falls behind the others so far that it should be left.
+        """
+        self.losses.append(loss)
+        self.scores += scores
+        self.seconds += seconds
+        with storage_errors(self.database.place), quiet_optuna():
+            self.trial.report(float(np.mean(self.losses)), len(self.losses) - 1)
+            return self.trial.should_prune()
+
+    def end(self, *, whole: bool, error: str | None = None) -> None:
+        """Write what the trial came to.
+
+        Args:
+            whole: all folds were fitted.
+            error: why its settings cannot be fitted.
+        """
+        from optuna.trial import TrialState
+
+        found = {"scores": self.scores, "seconds": self.seconds, "error": error}
+        if self.database.note(self.trial_id, {_FOUND: found}):
+            loss = float(np.mean(self.losses)) if self.losses else None
+            self.database.end(self.trial_id, TrialState.COMPLETE if whole else TrialState.PRUNED, loss)
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """A trial that came to its end.
+
+    Attributes:
+        place: among the trials, from 0 on.
+        settings: by name.
+        scores: of the folds that were fitted.
+        seconds: of its fits together.
+        state: `"complete"`, `"pruned"` where it was left early, or `"failed"` where it cannot be fitted.
+    """
+
+    place: int
+    settings: dict[str, Any]
+    scores: list[float]
+    seconds: float
+    state: str
 
 
 class Trials:
-    """Gives out trials until there are enough, and takes up those whose worker died.
+    """Gives out trials until there are enough, and those again whose worker died or was interrupted.
 
-    What the sampler proposes depends on the seed, the place of the trial and the trials that are finished:
-    with one worker, a search that was stopped goes on as if it had not been.
+    A trial has a place, from 0 on, and settings that never change: who takes it up tries the same ones. They
+    are proposed from the seed, the place and, by the sampler `"tpe"`, from the trials that are in the
+    database at that moment. So with `"random"` they do not depend on who is at work, with `"tpe"` they do,
+    unless one worker is alone: then a search that was stopped goes on as if it had not been.
 
     Args:
         database: of the trials; its rows are no fits.
@@ -47,118 +124,107 @@ class Trials:
         seed: int,
         most: int,
     ) -> None:
-        import optuna
-
-        self.database, self.space = database, space
+        self.database, self.space, self.pruner = database, space, pruner
         self.sampler, self.seed, self.most = sampler, seed, most
-        pruners: dict[str, Any] = {
-            "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
-            "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
-            "none": optuna.pruners.NopPruner,
-        }
-        with storage_errors(database.place), quiet_optuna():
-            self.study: Study = optuna.load_study(
-                study_name=database.name, storage=database.storage, pruner=pruners[pruner]()
-            )
 
-    def finished(self) -> list[FrozenTrial]:
-        """Give the trials that came to an end, by their number."""
+    def ended(self) -> list[EndedTrial]:
+        """Give the trials that came to an end, by their place."""
         from optuna.trial import TrialState
 
-        found = self.database._trials(TrialState.COMPLETE, TrialState.PRUNED)
-        return sorted(found, key=lambda trial: trial.number)
+        rows = self.database.trials(TrialState.COMPLETE, TrialState.PRUNED)
+        return sorted(map(_ended, rows), key=lambda row: row.place)
 
-    def waiting_for_others(self) -> bool:
-        """Whether other workers are at trials still; those whose worker died are freed."""
-        from optuna.trial import TrialState
+    def left(self) -> int:
+        """Count the trials that have not come to an end."""
+        return self.most - sum(row.place < self.most for row in self.ended())
 
-        self.database._bury_the_dead()
-        self._take_up()
-        return bool(self.database._trials(TrialState.RUNNING, TrialState.WAITING))
+    @contextlib.contextmanager
+    def next(self) -> Iterator[TakenTrial | None]:
+        """Take a trial; None where there are enough. One that is not ended in the block is given back.
 
-    @contextmanager
-    def next(self) -> Iterator[tuple[Trial, dict[str, Any]] | None]:
-        """Take a trial with its settings; None where there are enough. One that is not ended is taken up."""
-        from optuna.trial import TrialState
+        A worker that slept for long finds that its trial was taken for dead: it is left to its heir, who
+        finds the fits so far among those that are kept.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState, create_trial
 
-        self.database._bury_the_dead()
-        self._take_up()
-        if self._taken() >= self.most:
+        taken = self.database.take(
+            range(self.most),
+            held=_held_place,
+            template=lambda place: create_trial(state=TrialState.RUNNING, user_attrs={_PLACE: place}),
+        )
+        if taken is None:
             yield None
             return
-        with storage_errors(self.database.place), quiet_optuna():
-            trial = self.study.ask()
-        before = [row for row in self._counted() if row.number < trial.number]
-        if len(before) >= self.most:  # another worker was at the last one in the same moment
-            trial.set_user_attr(_SURPLUS, True)
-            self.database.end(trial._trial_id, TrialState.FAIL)
-            yield None
-            return
-        claim = Claim(self.database, _NO_FIT, trial._trial_id)
-        claim.beat()
+        place, heartbeat = taken
         try:
-            with claim, storage_errors(self.database.place):
-                with quiet_optuna():
-                    # A trial that was taken up has a new number; its place among the others is as it was.
-                    self.study.sampler = self._sampler(len(before))
-                    settings = {name: limits.suggest(name, trial) for name, limits in self.space.items()}
-                    trial.set_user_attr(_SETTINGS, settings)
-                try:
-                    yield trial, settings
-                except BaseException:
-                    self.database.end(trial._trial_id, TrialState.FAIL)
-                    raise
+            with heartbeat, contextlib.suppress(UpdateFinishedTrialError):
+                yield self._settle(place, heartbeat.trial_id)
         finally:
-            self.database.end(trial._trial_id, TrialState.FAIL)
-
-    def end(
-        self, trial: Trial, *, pruned: bool, loss: float | None, scores: list[float], seconds: float
-    ) -> None:
-        """Write what a trial came to."""
-        from optuna.trial import TrialState
-
-        with storage_errors(self.database.place), quiet_optuna():
-            trial.set_user_attr("scores", scores)
-            trial.set_user_attr(_SECONDS, seconds)
-            self.database.end(trial._trial_id, TrialState.PRUNED if pruned else TrialState.COMPLETE, loss)
+            self.database.give_back(heartbeat.trial_id)
 
     def importance(self) -> dict[str, float]:
         """Give the share of each setting in what the trials differ by; empty where they are too few."""
         import optuna
         from optuna.trial import TrialState
 
-        if len(self.space) < 2 or len(self.database._trials(TrialState.COMPLETE)) < _FEWEST_TRIALS:
+        rows = self.database.trials(TrialState.COMPLETE)
+        if len(self.space) < 2 or len(rows) < _FEWEST_TRIALS:
             return {}
-        with storage_errors(self.database.place), quiet_optuna():
+        with quiet_optuna():
+            # In the order of their places: the numbers of the rows tell who was first.
+            study = optuna.create_study()
+            study.add_trials(sorted(rows, key=lambda row: int(row.user_attrs[_PLACE])))
             found = optuna.importance.get_param_importances(
-                self.study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
+                study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
             )
         return {name: float(share) for name, share in found.items()}
 
-    def _counted(self) -> list[FrozenTrial]:
-        from optuna.trial import TrialState
+    def _settle(self, place: int, trial_id: int) -> TakenTrial:
+        """Give a trial its settings: those that the place had before, or new ones."""
+        from optuna.trial import Trial
 
-        return self.database._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        with storage_errors(self.database.place), quiet_optuna():
+            trial = Trial(self._study(place), trial_id)
+            settings = {name: limits.suggest(name, trial) for name, limits in self.space.items()}
+            trial.set_user_attr(_SETTINGS, settings)
+        return TakenTrial(self.database, trial, trial_id, settings, [], [])
 
-    def _taken(self) -> int:
-        return len(self._counted())
-
-    def _take_up(self) -> None:
-        """Queue the settings of trials whose worker died or was interrupted."""
-        from optuna.trial import TrialState
-
-        everything = self.database._trials(*TrialState)
-        queued = {trial.user_attrs.get(_AGAIN) for trial in everything}
-        for trial in everything:
-            lost = trial.state == TrialState.FAIL and not trial.user_attrs.get(_SURPLUS)
-            if lost and trial.params and trial.number not in queued:
-                with storage_errors(self.database.place), quiet_optuna():
-                    self.study.enqueue_trial(trial.params, user_attrs={_AGAIN: trial.number})
-
-    def _sampler(self, place: int) -> Any:
+    def _study(self, place: int) -> Study:
+        """Open the study of Optuna anew, so that it sees what others have done meanwhile."""
         import optuna
 
         seed = (1_000_003 * self.seed + place) % 2**32
         if self.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        for row in self.database.trials():
+            if row.user_attrs.get(_PLACE) == place and _SETTINGS in row.user_attrs:
+                sampler = optuna.samplers.PartialFixedSampler(row.params, sampler)
+                break
+        pruners: dict[str, Any] = {
+            "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
+            "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+            "none": optuna.pruners.NopPruner,
+        }
+        return optuna.load_study(
+            study_name=self.database.name,
+            storage=self.database.storage,
+            sampler=sampler,
+            pruner=pruners[self.pruner](),
+        )
+
+
+def _held_place(row: FrozenTrial) -> int | None:
+    from optuna.trial import TrialState
+
+    return None if row.state == TrialState.FAIL else int(row.user_attrs[_PLACE])
+
+
+def _ended(row: FrozenTrial) -> EndedTrial:
+    found = row.user_attrs[_FOUND]
+    state = "failed" if found["error"] is not None else row.state.name.lower()
+    return EndedTrial(
+        int(row.user_attrs[_PLACE]), row.user_attrs[_SETTINGS], found["scores"], found["seconds"], state
+    )

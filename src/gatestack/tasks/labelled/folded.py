@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -95,27 +96,17 @@ class LabelledFolds(FoldedTask):
     Args:
         estimator: a fresh copy with a number of layers.
         data: the cases.
-        groups: (n,) names of groups, or None.
-        folds: 2 or more, at most the number of cases.
+        dealt: (n,) fold of each case, from 0 on.
         measure: what is compared.
     """
 
-    def __init__(
-        self, estimator: Any, data: LabelledSequences, groups: Any, folds: int, measure: Measure
-    ) -> None:
-        self.estimator, self.data, self.folds, self.measure = estimator, data, folds, measure
+    def __init__(self, estimator: Any, data: LabelledSequences, dealt: IntArray, measure: Measure) -> None:
+        self.estimator, self.data, self.dealt, self.measure = estimator, data, dealt, measure
         plan = estimator._plan(data)
         self.answers: npt.NDArray[Any] = estimator._answers(data)
         self.classes = plan.outputs if plan.task == "classify" else None
-        if folds > len(data):
-            raise DataError(
-                f"{len(data)} cases cannot be dealt to {folds} folds",
-                where=data.source,
-                expected="more cases",
-            )
-        seed = plan.seeds[0]
-        self.dealt = deal_folds(self.answers, folds, groups, classes=self.classes is not None, seed=seed)
-        self.test_share = 1 / (folds - 1)
+        self.folds = int(dealt.max()) + 1
+        self.test_share = 1 / (self.folds - 1)
         self.cell = plan.architecture.cell
         self.directions = 2 if plan.architecture.bidirectional else 1
         self.hidden_size = int(estimator.get_params()["hidden_size"])
@@ -131,6 +122,12 @@ class LabelledFolds(FoldedTask):
             ),
             "source": data.source,
         }
+
+    def without_last(self) -> Self:
+        """Give the folds but the last, and of the cases those that are not in it."""
+        kept = np.flatnonzero(self.dealt < self.folds - 1)
+        # The estimator learns its classes of the cases: the copy knows none that only the last fold has.
+        return type(self)(copy.copy(self.estimator), self.data.rows(kept), self.dealt[kept], self.measure)
 
     def plain(self, fold: int, seed: int) -> Outcome:
         """Score baselines, a perceptron, and in the recipe "kernels" its linear part alone."""
@@ -244,9 +241,9 @@ def fold_data(
 ) -> LabelledFolds:
     """Deal what `fit` takes to folds; see `LabelledEstimator.folded_task`."""
     given = check_options(options, ("y", "groups"), type(estimator).__name__)
-    copy = _copy_of(estimator)
-    cases = read_for_fit(copy, data, given.get("y"), copy._targets)
-    return _fold(copy, cases, given.get("groups"), folds, measure)
+    own = _copy_of(estimator)
+    cases = read_for_fit(own, data, given.get("y"), own._targets)
+    return _fold(own, cases, given.get("groups"), folds, measure)
 
 
 def fold_cases(estimator: Any, cases: LabelledSequences, folds: int) -> LabelledFolds:
@@ -259,9 +256,20 @@ def _copy_of(estimator: Any) -> Any:
     return type(estimator)(**parameters | {"layers": 1})
 
 
-def _fold(copy: Any, cases: LabelledSequences, groups: Any, folds: int, measure: str | None) -> LabelledFolds:
-    usual = "accuracy" if copy.task == "classify" else "mae"
-    return LabelledFolds(copy, cases, groups, folds, measure_of(copy.measures, measure, usual=usual))
+def _fold(
+    estimator: Any, cases: LabelledSequences, groups: Any, folds: int, measure: str | None
+) -> LabelledFolds:
+    classes = estimator.task == "classify"
+    compared = measure_of(estimator.measures, measure, usual="accuracy" if classes else "mae")
+    plan, answers = estimator._plan(cases), estimator._answers(cases)
+    if folds > len(cases):
+        raise DataError(
+            f"{len(cases)} cases cannot be dealt to {folds} folds",
+            where=cases.source,
+            expected="more cases",
+        )
+    dealt = deal_folds(answers, folds, groups, classes=classes, seed=plan.seeds[0])
+    return LabelledFolds(estimator, cases, dealt, compared)
 
 
 def _input_size(data: LabelledSequences, architecture: Architecture, hidden_size: int) -> int:
