@@ -42,7 +42,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_forecasts_study_prints_table_and_sentence(gatestack: Run, table: Path) -> None:
     found = gatestack("depth", "forecast", table, *FORECAST)
     assert found.exit_code == 0, found.output
-    assert "MASE by depth, equal width, 2 folds × 1 seeds" in found.stdout
+    assert "MASE by depth, equal width, 2 folds × 1 seed\n" in found.stdout
     last = found.stdout.splitlines()[-1]
     assert last.startswith(("One layer: MASE", "Two layers: "))
     assert "fits are kept in gatestack-studies.db" in found.stderr
@@ -82,6 +82,38 @@ def test_json_and_page(gatestack: Run, cases: Path, tmp_path: Path) -> None:
     again = gatestack("depth", "classify", cases, *options, "--study", study, "--out", page)
     assert again.exit_code == 2
     assert "--overwrite" in again.output
+
+
+def test_a_page_does_not_give_a_password_away(
+    gatestack: Run, cases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatestack.cli import depth_options
+
+    url = "postgresql://me:secret@127.0.0.1:1/studies"
+    monkeypatch.setattr(sys, "argv", ["gatestack", "depth", "classify", "waves.csv", "--study", url])
+    found = gatestack(
+        "depth", "classify", cases, *TINY, "--folds", "2", "--seeds", "1", "--layers", "1-1", "--json"
+    )
+    study = gs.study.DepthStudy.from_dict(
+        {name: value for name, value in json.loads(found.stdout).items() if name not in ("study", "report")}
+    )
+    given = dict.fromkeys(("layers", "budget", "measure"), "") | dict.fromkeys(
+        ("folds", "seeds", "min_gain"), 1
+    )
+    run = depth_options.DepthRun(
+        file=cases,
+        study=url,
+        out=Path("d.html"),
+        regularisation=(),
+        overwrite=False,
+        as_json=False,
+        quiet=False,
+        **given,
+    )
+    depth_options._write_page("classify", gs.Classifier(), study, run)
+    page = Path("d.html").read_text()
+    assert "secret" not in page
+    assert "gatestack depth classify waves.csv --study" in page
 
 
 def test_a_regressors_and_a_detectors_study(gatestack: Run, cases: Path, table: Path, tmp_path: Path) -> None:

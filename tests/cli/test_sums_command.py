@@ -11,6 +11,10 @@ import polars as pl
 import pytest
 from typer.testing import Result
 
+import gatestack as gs
+from gatestack.study import DepthPlan, DepthRange, depth
+from gatestack.tasks import estimator
+
 from .conftest import SMALL
 
 Run = Callable[..., Result]
@@ -68,3 +72,28 @@ def test_what_sums_exclude_is_an_error(gatestack: Run, shops: Path) -> None:
     assert done.exit_code == 2
     assert "no column 'regoin'" in done.stderr
     assert not Path("m").exists()
+
+
+def test_the_depth_of_forecasts_that_add_up(
+    gatestack: Run, shops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ["--horizon", 2, "--window", 8, "--season", "none", "--hidden-size", 4, "--max-steps", 2]
+    words = ["--sums", "region", "--folds", 2, "--seeds", 1, "--layers", "1-2"]
+    done = gatestack("depth", "forecast", shops, *few, *words, "--out", "d.html", "--json")
+    assert done.exit_code == 0, done.output
+    study = json.loads(done.stdout)
+    page = Path("d.html").read_text()
+    assert "region" in page
+    assert "hidden_size" in page
+    monkeypatch.setattr(depth, "DepthPlan", lambda: DepthPlan(depths=DepthRange(1, 2), seeds=1))
+    monkeypatch.setattr(estimator, "_FOLDS", 2)
+    done = gatestack(
+        "fit", "forecast", shops, *few, "--sums", "region", "--layers", "auto", "--no-backtest", "--out", "m"
+    )
+    assert done.exit_code == 0, done.output
+    model = gs.load("m")
+    assert [row.score for row in model.depth_.rows] == [row["score"] for row in study["rows"]]  # type: ignore[union-attr]
+    assert "How many layers?" in Path("m/report.html").read_text()
+    done = gatestack("depth", "forecast", shops, *few, *words, "--static", "region")
+    assert done.exit_code == 2
+    assert "--static was given with --sums" in done.stderr

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.base import clone
 
 import gatestack as gs
 from gatestack.errors import ArgumentError, DataError, ModelFileError
-from gatestack.study import DepthPlan, DepthRange, depth, run_depth_study
+from gatestack.study import DepthPlan, DepthRange, depth
 from gatestack.tasks import estimator
+from gatestack.tasks.forecast import CoherentForecaster
 from gatestack.tasks.labelled import Architecture
 from gatestack.tasks.labelled.folded import deal_folds
 
@@ -22,6 +24,10 @@ WAVES = [np.sin(np.arange(16) * (1 + case % 2)) + 0.3 * RANDOM.normal(size=16) f
 SERIES = pl.DataFrame(
     {"ds": range(160), "y": np.sin(np.arange(160) * 2 * np.pi / 8) + 0.3 * RANDOM.normal(size=160)}
 )
+PARTS = pl.concat(
+    SERIES.with_columns(unique_id=pl.lit(name), y=pl.col("y") + 0.2 * RANDOM.normal(size=160) + level)
+    for name, level in {"a": 3.0, "b": 5.0, "c": 8.0}.items()
+).with_columns(region=pl.when(pl.col("unique_id") == "c").then(pl.lit("south")).otherwise(pl.lit("north")))
 
 ESTIMATORS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "forecaster": (
@@ -44,12 +50,20 @@ ESTIMATORS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         SERIES,
         {"train": 0.9},
     ),
+    "coherent": (
+        CoherentForecaster(
+            gs.Forecaster(2, layers="auto", hidden_size=4, window=8, season=8, max_steps=2), ["region"]
+        ),
+        PARTS,
+        {},
+    ),
 }
 PLAIN_ANSWERS = {
     "forecaster": {"last_value", "seasonal_naive", "drift", "linear", "perceptron"},
     "classifier": {"majority", "1-nn", "linear", "perceptron", "kernels"},
     "regressor": {"mean", "1-nn", "linear", "perceptron"},
     "detector": {"last_value", "mean", "perceptron"},
+    "coherent": {"last_value", "seasonal_naive", "drift", "linear", "perceptron"},
 }
 FINE = {"classifier": "log_loss"}
 SMALL = DepthPlan(depths=DepthRange(1, 2), seeds=1)
@@ -59,7 +73,7 @@ each = pytest.mark.parametrize("kind", ESTIMATORS)
 @pytest.fixture
 def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `layers="auto"` look at few folds and depths."""
-    monkeypatch.setattr(depth, "DepthPlan", lambda: SMALL)
+    monkeypatch.setattr(depth, "DepthPlan", lambda **given: DepthPlan(**given) if given else SMALL)
     monkeypatch.setattr(estimator, "_FOLDS", 2)
 
 
@@ -90,9 +104,10 @@ def test_the_identity_tells_data_and_settings_apart(kind: str) -> None:
     model, data, options = ESTIMATORS[kind]
     task = model.folded_task(data, options, folds=2)
     assert task.identity == model.folded_task(data, options, folds=2).identity
-    other = type(model)(**model._parameters() | {"max_steps": 3})
+    name = "forecaster__max_steps" if kind == "coherent" else "max_steps"
+    other = clone(model).set_params(**{name: 3})
     assert other.folded_task(data, options, folds=2).identity != task.identity
-    fewer = data[:20] if isinstance(data, list) else data.head(150)
+    fewer = data[:20] if isinstance(data, list) else data.filter(pl.col("ds") < 150)
     if "y" in options:
         options = {"y": options["y"][:20]}
     assert model.folded_task(fewer, options, folds=2).identity != task.identity
@@ -117,22 +132,41 @@ def test_the_identity_tells_what_is_done_with_short_series() -> None:
     assert error != keep
 
 
+def test_no_estimator_is_left_out() -> None:
+    own = {kind for kind in estimator._KINDS.values() if kind.__module__.startswith("gatestack.")}
+    assert {type(model) for model, _, _ in ESTIMATORS.values()} == own
+
+
 @each
 @pytest.mark.usefixtures("small_study")
-def test_auto_takes_what_a_study_chose_and_keeps_the_evidence(kind: str, tmp_path: Path) -> None:
+def test_one_interface(kind: str, tmp_path: Path) -> None:
+    """Every estimator is studied, tuned, fitted with the depth that was found, saved, loaded, looked into."""
     model, data, options = ESTIMATORS[kind]
-    model = type(model)(**model._parameters())
-    study = run_depth_study(model.folded_task(data, options, folds=2), SMALL)
+    model = clone(model)
+    study = gs.study_depth(model, data, options, layers="1-2", folds=2, seeds=1, progress=False)
+    assert [row.layers for row in study.rows] == [1, 2]
+    inner = "forecaster__layers" if kind == "coherent" else "layers"
+    tuned = gs.tune(
+        clone(model).set_params(**{inner: 1}),
+        data,
+        options,
+        search=["zoneout"],
+        trials=1,
+        folds=3,
+        check_seeds=1,
+        progress=False,
+    )
+    assert [set(row.settings) for row in tuned.rows] == [{"zoneout"}]
     model.fit(data, **options)
     assert model.depth_.chosen == study.chosen
     assert [row.score for row in model.depth_.rows] == [row.score for row in study.rows]
     network = model.fitted_.members[0].network if hasattr(model.fitted_, "members") else model.fitted_.network
     assert network.shape.widths == (4,) * study.chosen
-    assert model.layers == "auto"
     loaded = gs.load(model.save(tmp_path / "model"))
     assert loaded.depth_ == model.depth_
-    assert loaded.layers == "auto"
-    assert str(loaded.depth_.sentence) == model.depth_.sentence
+    assert model.layers == loaded.layers == "auto"
+    found = loaded.inspect(data, options.get("y"), sequences=2)
+    assert found.tables["layers"]["layer"].n_unique() == study.chosen
 
 
 @pytest.mark.usefixtures("small_study")
@@ -259,3 +293,52 @@ def test_what_cannot_be_studied_is_refused(kind: str, options: dict[str, Any], f
     model, data, _ = ESTIMATORS[kind]
     with pytest.raises((ArgumentError, DataError), match=text):
         model.folded_task(data, options, folds=folds)
+
+
+def test_forecasts_that_add_up_are_judged_after_they_do() -> None:
+    """The score of a fold is that of a fit on what lies before it, with its projection."""
+    model = CoherentForecaster(
+        gs.Forecaster(2, layers=1, hidden_size=4, window=8, season=8, max_steps=2),
+        ["region"],
+        method="bottom-up",
+    )
+    task = model.folded_task(PARTS, {}, folds=2)
+    assert task.ends.tolist() == [[96] * 5, [128] * 5, [160] * 5]  # total, north, a, b, c
+    before = model.fit(PARTS.filter(pl.col("ds") < 96))
+    scores = before.evaluate(PARTS.filter(pl.col("ds") < 128), step=2).scores
+    assert task.network((4,), 0, 0).scores["gatestack"] == pytest.approx(scores["mase"][0], rel=1e-6)
+    changed = PARTS.with_columns(pl.when(pl.col("ds") >= 128).then(99.0).otherwise("y").alias("y"))
+    later = model.folded_task(changed, {}, folds=2)
+    assert later.network((4,), 0, 0).scores == task.network((4,), 0, 0).scores
+    assert later.plain(0, 0).scores == task.plain(0, 0).scores
+    other = CoherentForecaster(model.forecaster, ["region"], method="top-down").folded_task(
+        PARTS, {}, folds=2
+    )
+    assert other.identity != task.identity
+    assert other.network((4,), 0, 0).scores != task.network((4,), 0, 0).scores
+
+
+def test_plain_answers_add_up_too() -> None:
+    """A perceptron of each node does not; those that repeat values do as they are."""
+    plain = {
+        method: CoherentForecaster(ESTIMATORS["coherent"][0].forecaster, ["region"], method=method)
+        .folded_task(PARTS, {}, folds=2)
+        .plain(0, 0)
+        .scores
+        for method in ("bottom-up", "top-down")
+    }
+    for name in ("last_value", "seasonal_naive", "drift"):
+        assert plain["bottom-up"][name] == plain["top-down"][name]
+    for name in ("perceptron", "linear"):
+        assert plain["bottom-up"][name] != plain["top-down"][name]
+
+
+def test_series_that_begin_late_are_cut_at_the_same_time() -> None:
+    model = ESTIMATORS["coherent"][0]
+    late = PARTS.filter((pl.col("unique_id") != "c") | (pl.col("ds") >= 60))
+    task = model.folded_task(late, {}, folds=2)
+    # c, the shortest, has 100 steps: 60, 80, 100; the others begin 60 steps before it.
+    assert task.ends[:, -1].tolist() == [60, 80, 100]
+    assert task.ends[:, -2].tolist() == [120, 140, 160]
+    assert np.isfinite(task.network((4,), 0, 0).training)
+    assert np.isfinite(list(task.plain(0, 0).scores.values())).all()

@@ -16,8 +16,8 @@ from gatestack.cli.depth_options import (
     depth_run,
     run_depth,
 )
-from gatestack.cli.forecast_options import Cell as CellKind
 from gatestack.cli.forecast_options import (
+    AddUpBy,
     Future,
     Horizon,
     Past,
@@ -26,10 +26,12 @@ from gatestack.cli.forecast_options import (
     ShortSeries,
     Static,
     Step,
+    Sums,
     Target,
     Time,
     Window,
 )
+from gatestack.cli.forecast_options import Cell as CellKind
 from gatestack.cli.labelled_options import (
     CaseColumn,
     Cell,
@@ -75,6 +77,8 @@ def depth_forecast(
     window: Window = None,
     season: Season = "auto",
     cell: CellKind = "lstm",
+    sums: Sums = None,
+    add_up_by: AddUpBy = None,
     max_steps: Updates = 1000,
     device: Device = "auto",
     seed: Seed = 0,

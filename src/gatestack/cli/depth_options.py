@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 from collections.abc import Mapping
@@ -178,27 +179,30 @@ def _write_page(task: str, estimator: Estimator, study: DepthStudy, run: DepthRu
 
     from gatestack.cli.storage import write_output
     from gatestack.reports.depth import render_depth_page
+    from gatestack.study.storage import storage_name
 
-    defaults = type(estimator)(**_required(estimator))._parameters()
-    changed = {
-        name: str(value)
-        for name, value in estimator._parameters().items()
-        if name == "horizon" or value != defaults[name]
-    }
+    # A page is made to be handed on: the password in a URL is not.
+    words = [word.replace(run.study, storage_name(run.study)) for word in sys.argv[1:]]
     page = render_depth_page(
         study,
         title=f"How many layers? {run.file.name}",
-        settings={"task": task} | changed,
-        command=shlex.join(["gatestack", *sys.argv[1:]]) if sys.argv[1:2] == ["depth"] else None,
+        settings={"task": task} | _changed(estimator),
+        command=shlex.join(["gatestack", *words]) if words[:1] == ["depth"] else None,
     )
     if run.out is not None:
         write_output(run.out, page.encode())
 
 
-def _required(estimator: Estimator) -> dict[str, Any]:
-    """Give the arguments that have no default."""
-    parameters = estimator._parameters()
-    return {name: parameters[name] for name in ("horizon",) if name in parameters}
+def _changed(estimator: Any) -> dict[str, str]:
+    """Give the arguments that are not at their default, also of an estimator inside."""
+    found: dict[str, str] = {}
+    for name, argument in inspect.signature(type(estimator)).parameters.items():
+        value = getattr(estimator, name)
+        if hasattr(value, "get_params"):
+            found |= _changed(value)
+        elif value != argument.default:
+            found[name] = str(value)
+    return found
 
 
 def _print_study(study: DepthStudy) -> None:
@@ -209,7 +213,8 @@ def _print_study(study: DepthStudy) -> None:
 
     from gatestack.reports.depth.page import HEADS, table_cells
 
-    title = f"{study.measure.label} by depth, {study.budget}, {study.folds} folds × {study.seeds} seeds"
+    seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
+    title = f"{study.measure.label} by depth, {study.budget}, {study.folds} folds × {seeds}"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for head in (*HEADS, "one step", "memory"):
         table.add_column(head, justify="right")

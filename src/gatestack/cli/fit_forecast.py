@@ -218,10 +218,7 @@ def fit_forecast(
         "frequency": parse_step(frequency),
         "short_series": short_series,
     }
-    if sums is not None:
-        model, columns = with_sums(model, columns, sums, add_up_by or "mint-shrink")
-    elif add_up_by is not None:
-        raise ArgumentError("--add-up-by was given without --sums", expected="both, or neither")
+    model, columns = with_sums(model, columns, sums, add_up_by)
     held_out = _parse_test(test)
     if forecasts is not None and not (backtest or isinstance(held_out, Path)):
         raise ArgumentError(

@@ -9,11 +9,12 @@ import typer
 
 from gatestack.cli.options import parse_layers, parse_season, parse_step
 from gatestack.cli.regularisation_options import REGULARISATION
+from gatestack.cli.sums import with_sums
 
 if TYPE_CHECKING:
     from gatestack.tasks.classify import Classifier
     from gatestack.tasks.detect import AnomalyDetector
-    from gatestack.tasks.forecast import Forecaster
+    from gatestack.tasks.forecast import CoherentForecaster, Forecaster
     from gatestack.tasks.regress import Regressor
 
 __all__ = [
@@ -58,7 +59,9 @@ DetectWindow = Annotated[
 ]
 
 
-def forecaster_of(given: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Any]]:
+def forecaster_of(
+    given: Mapping[str, Any],
+) -> tuple[Forecaster | CoherentForecaster, dict[str, Any]]:
     """Make a forecaster, and the other arguments of its fit, of the arguments of a command."""
     from gatestack.tasks.forecast import Architecture, Forecaster
     from gatestack.training import Training
@@ -76,8 +79,9 @@ def forecaster_of(given: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Any]]
     )
     roles = {name: tuple(given[name] or ()) for name in ("past", "future", "static")}
     names = ("target", "time", "series", "short_series")
-    columns = {name: given[name] for name in names}
-    return estimator, columns | roles | {"frequency": parse_step(given["frequency"])}
+    columns: dict[str, Any] = {name: given[name] for name in names}
+    columns |= roles | {"frequency": parse_step(given["frequency"])}
+    return with_sums(estimator, columns, given["sums"], given["add_up_by"])
 
 
 def detector_of(given: Mapping[str, Any]) -> tuple[AnomalyDetector, dict[str, Any]]:

@@ -7,8 +7,8 @@ from gatestack.cli.fit_classify import fit_classify
 from gatestack.cli.fit_detect import fit_detect
 from gatestack.cli.fit_forecast import fit_forecast
 from gatestack.cli.fit_regress import fit_regress
-from gatestack.cli.forecast_options import Cell as CellKind
 from gatestack.cli.forecast_options import (
+    AddUpBy,
     Future,
     Horizon,
     Past,
@@ -17,10 +17,12 @@ from gatestack.cli.forecast_options import (
     ShortSeries,
     Static,
     Step,
+    Sums,
     Target,
     Time,
     Window,
 )
+from gatestack.cli.forecast_options import Cell as CellKind
 from gatestack.cli.labelled_options import (
     CaseColumn,
     Cell,
@@ -77,6 +79,8 @@ def tune_forecast(
     window: Window = None,
     season: Season = "auto",
     cell: CellKind = "lstm",
+    sums: Sums = None,
+    add_up_by: AddUpBy = None,
     max_steps: Updates = 1000,
     device: Device = "auto",
     seed: Seed = 0,

@@ -183,7 +183,13 @@ def python_of(estimator: Estimator, best: Mapping[str, Any]) -> str:
     """
     from gatestack.reports.changed import changed_fields
     from gatestack.tasks.folding import with_changes
+    from gatestack.tasks.forecast import CoherentForecaster
 
+    if isinstance(estimator, CoherentForecaster):
+        inner = python_of(estimator.forecaster, best).replace("model = ", "forecaster = ")
+        sums = f"{list(estimator.sums)!r}, method={estimator.method!r}"
+        adding = "from gatestack.tasks.forecast import CoherentForecaster\n\n"
+        return f"{inner}\n\n{adding}model = CoherentForecaster(forecaster, {sums})"
     kind = type(estimator)
     own = estimator._parameters()
     module = {"Forecaster": "forecast", "Classifier": "classify", "Regressor": "regress"}

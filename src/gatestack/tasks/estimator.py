@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.base import BaseEstimator
 
-from gatestack.errors import ArgumentError, ModelFileError, NotFittedError, check_whole, nearest_name
+from gatestack.errors import ModelFileError, NotFittedError, check_whole, nearest_name
 from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
 from gatestack.study.result import DepthStudy
 from gatestack.tasks.evaluation import Evaluation
@@ -43,6 +43,8 @@ class Estimator(BaseEstimator, ABC):
     """
 
     kind: ClassVar[str]
+    layers: Any
+    """Number of layers, widths of them, or `"auto"`."""
     depth_: DepthStudy | None = None
     """With `layers="auto"`: the study that chose the depth of the last fit; else None."""
 
@@ -110,13 +112,9 @@ class Estimator(BaseEstimator, ABC):
         check_whole("sequences", sequences, owner="inspect")
         return inspect_subject(self._subject(data, y, sequences))
 
+    @abstractmethod
     def folded_task(
-        self,
-        data: Any,  # noqa: ARG002  (the tasks read all of them)
-        options: Mapping[str, Any],  # noqa: ARG002
-        *,
-        folds: int,  # noqa: ARG002
-        measure: str | None = None,  # noqa: ARG002
+        self, data: Any, options: Mapping[str, Any], *, folds: int, measure: str | None = None
     ) -> FoldedTask:
         """Cut the data into folds for a study (`gatestack.study_depth`); the model itself is not changed.
 
@@ -128,14 +126,8 @@ class Estimator(BaseEstimator, ABC):
 
         Raises:
             DataError: the data cannot be used, or not be cut into so many folds.
-            ArgumentError: an option or a measure does not exist, or this estimator cannot be studied.
+            ArgumentError: an option or a measure does not exist.
         """
-        raise ArgumentError(
-            f"a {type(self).__name__} cannot be studied",
-            where="study",
-            expected="an estimator with layers of its own",
-            hint="study the estimator inside it",
-        )
 
     def _chosen_widths(self, task: Callable[[int], FoldedTask], run: RunFolder) -> tuple[int, ...] | None:
         """With `layers="auto"`, study the data of the fit, and keep the evidence in `depth_`.
@@ -147,7 +139,7 @@ class Estimator(BaseEstimator, ABC):
         Returns:
             The widths to fit with; None where the user chose them.
         """
-        layers = self._parameters()["layers"]
+        layers = self.layers
         if not (isinstance(layers, str) and layers == "auto"):
             self.depth_ = None
             return None

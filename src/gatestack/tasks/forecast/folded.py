@@ -7,8 +7,9 @@ with everything fitted on what lies before it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,12 @@ from gatestack.tasks.folding import (
 )
 from gatestack.tasks.forecast.autoregression import lags_at
 from gatestack.tasks.forecast.backtest import errors_from, evaluate_from, training_frame
-from gatestack.tasks.forecast.evaluation import COLUMNS, evaluate_forecasts
+from gatestack.tasks.forecast.evaluation import (
+    COLUMNS,
+    ErrorTable,
+    ForecastEvaluation,
+    evaluate_forecasts,
+)
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.panel import Panel
@@ -87,7 +93,7 @@ class ForecastFolds(FoldedTask):
         self.folds, self.measure = folds, measure
         lengths = np.diff(table.sequences.offsets)
         shares = 1 - _TESTED_SHARE + _TESTED_SHARE * np.arange(folds + 1) / folds
-        self.ends = np.floor(lengths[None, :] * shares[:, None]).astype(np.int64)  # (folds + 1, series)
+        self.ends = np.stack([self._first_part(lengths, share) for share in shares])  # (folds + 1, series)
         if (np.diff(self.ends, axis=0) < estimator.horizon).all(axis=1).any():
             raise DataError(
                 f"the last {_TESTED_SHARE:.0%} of no series can be cut into {folds} blocks of a horizon, "
@@ -129,10 +135,14 @@ class ForecastFolds(FoldedTask):
         training = cut_table(self.table, self._rows(fitted), self.ends[fold][self._rows(fitted)])
         perceptron = _Perceptron(fitted, training, horizon=horizon, units=units, seed=seed)
         held, first = self._held(fitted, fold)
-        errors = errors_from(fitted, held, first, horizon)
-        answer = perceptron.forecast(fitted.panel(held), errors.rows, errors.positions)
+
+        def answer(table: SeriesTable, first: IntArray, step: int) -> ErrorTable:
+            errors = errors_from(fitted, table, first, step)
+            own = perceptron.forecast(fitted.panel(table), errors.rows, errors.positions)
+            return replace(errors, baselines=errors.baselines | {PERCEPTRON: own})
+
         evaluation = evaluate_forecasts(
-            replace(errors, baselines=errors.baselines | {PERCEPTRON: answer}),
+            self._plain_errors(answer, fold, held, first),
             training_frame(held, first),
             season=fitted.season or 1,
             step=horizon,
@@ -155,10 +165,15 @@ class ForecastFolds(FoldedTask):
         parameters = [part.numel() for part in fitted.network.parameters() if part.requires_grad]
         with torch.inference_mode():
             whole = milliseconds(lambda: fitted.state_after(panel))
+        evaluate = self._evaluation_of(fitted, fold)
+        held, trained = (
+            scores_of(evaluate(*part), self.measure, self.table.source)[MODEL]
+            for part in (self._held(fitted, fold), self._trained(fitted, fold))
+        )
         return Outcome(
-            scores={MODEL: self._score(fitted, *self._held(fitted, fold))},
+            scores={MODEL: held},
             seconds=seconds,
-            training=self._score(fitted, *self._trained(fitted, fold)),
+            training=trained,
             parameters=sum(parameters),
             step_ms=whole / int(panel.lengths[0]),
             step_bytes=step_bytes(fitted.network, widths, cell=fitted.architecture.cell),
@@ -182,6 +197,29 @@ class ForecastFolds(FoldedTask):
             raise KeyboardInterrupt
         return fitted
 
+    def _first_part(self, lengths: IntArray, share: float) -> IntArray:
+        """Give the steps of a share of each series, (series,)."""
+        first: IntArray = np.floor(share * lengths).astype(np.int64)
+        return first
+
+    def _plain_errors(
+        self,
+        answer: Callable[[SeriesTable, IntArray, int], ErrorTable],
+        fold: int,  # noqa: ARG002  (a subclass reads it)
+        held: SeriesTable,
+        first: IntArray,
+    ) -> ErrorTable:
+        """Give the forecasts of a block by all plain answers; `answer` makes them."""
+        return answer(held, first, self.estimator.horizon)
+
+    def _evaluation_of(
+        self,
+        fitted: FittedForecast,
+        fold: int,  # noqa: ARG002  (a subclass reads it)
+    ) -> Callable[[SeriesTable, IntArray], ForecastEvaluation]:
+        """Give what scores a fit on the steps of a table from a first one on."""
+        return partial(evaluate_from, fitted, step=self.estimator.horizon)
+
     def _rows(self, fitted: FittedForecast) -> IntArray:
         """Give the series that the fit did not leave out."""
         kept = set(fitted.tail.sequences.keys or ())
@@ -196,13 +234,9 @@ class ForecastFolds(FoldedTask):
     def _trained(self, fitted: FittedForecast, fold: int) -> tuple[SeriesTable, IntArray]:
         """Give the steps that the weights were learned from, and where a part as long as a block begins."""
         rows = self._rows(fitted)
-        until = np.floor(_TRAINED_SHARE * self.ends[fold][rows]).astype(np.int64)
+        until = self._first_part(self.ends[fold][rows], _TRAINED_SHARE)
         block = np.maximum(self.ends[fold + 1][rows] - self.ends[fold][rows], self.estimator.horizon)
         return cut_table(self.table, rows, until), np.maximum(until - block, 1)
-
-    def _score(self, fitted: FittedForecast, table: SeriesTable, first: IntArray) -> float:
-        evaluation = evaluate_from(fitted, table, first, self.estimator.horizon)
-        return scores_of(evaluation, self.measure, self.table.source)[MODEL]
 
 
 def _windows_of(horizon: int, lengths: IntArray) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gatestack.convert.onnx.builder import GraphBuilder
     from gatestack.convert.onnx.parts import OnnxParts
     from gatestack.inspect.subject import Subject
+    from gatestack.study.folded_task import FoldedTask
     from gatestack.tasks.forecast.folded import ForecastFolds
 
 __all__ = ["Forecaster"]
@@ -303,13 +304,21 @@ class Forecaster(ScoredForecaster):
 
         return plot_forecast(self.predict(future=future), self.fitted_.tail, series=series, steps=steps)
 
-    def _fit_table(self, table: SeriesTable, *, short_series: ShortSeries, run: RunFolder) -> Self:
+    def _fit_table(
+        self,
+        table: SeriesTable,
+        *,
+        short_series: ShortSeries,
+        run: RunFolder,
+        fold: Callable[[int], FoldedTask] | None = None,
+    ) -> Self:
+        """Fit on a table that is read; `fold` cuts it for `layers="auto"`, None as `folded_task` does."""
         from gatestack.tasks.forecast.folded import fold_table
 
         check_choice("short_series", short_series, get_args(ShortSeries), owner="fit")
         plan = make_plan(self._parameters(), table)
         widths = self._chosen_widths(
-            lambda folds: fold_table(self, table, short_series=short_series, folds=folds), run
+            fold or (lambda folds: fold_table(self, table, short_series=short_series, folds=folds)), run
         )
         plan = plan if widths is None else replace(plan, widths=widths)
         self.fitted_: FittedForecast = fit_forecast(table, plan, short_series=short_series, folder=run)

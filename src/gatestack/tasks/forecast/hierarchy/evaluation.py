@@ -20,7 +20,7 @@ from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
 from gatestack.tasks.forecast.hierarchy.projection import Projection
 from gatestack.tasks.skill import Skill, percent_text, range_text
 
-__all__ = ["INCOHERENT", "CoherentEvaluation", "evaluate_coherent"]
+__all__ = ["INCOHERENT", "CoherentEvaluation", "evaluate_coherent", "taken_together"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -94,11 +94,10 @@ def evaluate_coherent(
         first: (nodes,) the first step of each that the fit did not see.
         step: steps between two origins.
     """
-    errors = errors_from(fitted, table, first, step)
-    together = _together(errors, len(hierarchy.nodes))  # (origins, nodes)
-    base = errors.quantiles[together]
+    errors = taken_together(errors_from(fitted, table, first, step), len(hierarchy.nodes))
+    shape = (len(hierarchy.nodes), -1, *errors.quantiles.shape[1:])
+    base = errors.quantiles.reshape(shape).swapaxes(0, 1)  # (origins, nodes, horizon, quantiles)
     made = projection.coherent(hierarchy.summing, base)
-    errors = _taken(errors, together.T.reshape(-1))
     coherent = replace(errors, quantiles=made.swapaxes(0, 1).reshape(errors.quantiles.shape))
     beside = replace(coherent, baselines=coherent.baselines | {INCOHERENT: errors.points[MODEL]})
     training, season = training_frame(table, first), fitted.season or 1
@@ -120,8 +119,12 @@ def evaluate_coherent(
     return CoherentEvaluation(**kept, levels=levels, against_incoherent=skill)
 
 
-def _together(errors: ErrorTable, nodes: int) -> IntArray:
-    """Find the forecasts that were made at one time for all nodes, (origins, nodes)."""
+def taken_together(errors: ErrorTable, nodes: int) -> ErrorTable:
+    """Take the forecasts that were made at one time for all nodes, node by node, each in order of time.
+
+    Raises:
+        DataError: there are none.
+    """
     made = pl.DataFrame(
         {
             "row": errors.rows,
@@ -136,11 +139,7 @@ def _together(errors: ErrorTable, nodes: int) -> IntArray:
             where="sums",
             expected="series that have begun and end together",
         )
-    return whole["place"].to_numpy().astype(np.int64).reshape(-1, nodes)
-
-
-def _taken(errors: ErrorTable, order: IntArray) -> ErrorTable:
-    """Take some origins, in a new order."""
+    order = whole["place"].to_numpy().reshape(-1, nodes).T.reshape(-1)
     by_step = (order[:, None] * errors.horizon + np.arange(errors.horizon)).reshape(-1)
     return replace(
         errors,

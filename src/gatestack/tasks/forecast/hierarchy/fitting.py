@@ -16,10 +16,10 @@ from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
 from gatestack.tasks.forecast.hierarchy.projection import Method, Projection, fit_projection
 
-__all__ = ["project", "read_nodes"]
+__all__ = ["MOST_ORIGINS", "project", "read_nodes"]
 
-# Forecasts of the past that the projection is fitted on, at most.
-_MOST_ORIGINS = 200
+MOST_ORIGINS = 200
+"""Forecasts of the past that the projection is fitted on, at most."""
 
 
 def read_nodes(
@@ -65,7 +65,7 @@ def project(method: Method, hierarchy: Hierarchy, fitted: FittedForecast, table:
         table: that it was fitted on.
     """
     panel = fitted.panel(table)
-    most = min(_MOST_ORIGINS, int(panel.lengths.min()) - 1)
+    most = min(MOST_ORIGINS, int(panel.lengths.min()) - 1)
     rows = np.arange(len(panel.lengths)).repeat(most)
     positions = panel.lengths[rows] - 1 - np.tile(np.arange(most, 0, -1), len(panel.lengths))
     truth = table.target_at(panel.offsets[rows] + positions + 1)

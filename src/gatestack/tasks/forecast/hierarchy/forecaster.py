@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from gatestack.training import RunFolder
 
 if TYPE_CHECKING:
     from gatestack.inspect import Subject
+    from gatestack.tasks.forecast.hierarchy.folded import CoherentFolds
 
 __all__ = ["CoherentForecaster"]
 
@@ -44,7 +45,8 @@ class CoherentForecaster(Estimator):
     in every table, and end at the same time.
 
     Args:
-        forecaster: the model, not fitted; its settings are copied.
+        forecaster: the model, not fitted; its settings are copied. With its `layers="auto"` the study scores
+            the forecasts that add up.
         sums: columns that name the hierarchy, coarse to fine, one value per series; none for one total.
         method: `"mint-shrink"` weighs all levels by the shrunk covariance of their errors one step ahead in
             the data of the fit; `"wls"` by the variances alone; `"bottom-up"` sums the forecasts of the
@@ -87,6 +89,11 @@ class CoherentForecaster(Estimator):
         """Steps ahead."""
         return self.forecaster.horizon
 
+    @property
+    def layers(self) -> Any:
+        """Number of layers, widths, or `"auto"`: those of the forecaster."""
+        return self.forecaster.layers
+
     def fit(
         self,
         frame: Frame,
@@ -123,10 +130,9 @@ class CoherentForecaster(Estimator):
             frame, target=target, time=time, series=series, past=past, future=future, frequency=frequency
         )
         run = check_instance("run", run, RunFolder, owner="fit")
-        model: Forecaster = clone(self.forecaster)  # type: ignore[no-untyped-call]
-        model._fit_table(table, short_series="error", run=run)
+        model = self._fit_nodes(hierarchy, table, run)
         self.projection_ = project(self.method, hierarchy, model.fitted_, table)
-        self.hierarchy_, self.model_ = hierarchy, model
+        self.hierarchy_, self.model_, self.depth_ = hierarchy, model, model.depth_
         return self
 
     @property
@@ -221,9 +227,8 @@ class CoherentForecaster(Estimator):
         lengths = np.diff(table.sequences.offsets)
         shortest = lengths.min(keepdims=True)
         first = lengths - (shortest - origins.first_steps(shortest, self.horizon))
-        copy: Forecaster = clone(self.forecaster)  # type: ignore[no-untyped-call]
         part = cut_table(table, np.arange(len(lengths)), first)
-        copy._fit_table(part, short_series="error", run=RunFolder(progress=run.progress if run else None))
+        copy = self._fit_nodes(hierarchy, part, RunFolder(progress=run.progress if run else None))
         if copy.fitted_.record.stopped_by == "interrupt":
             raise KeyboardInterrupt
         projection = project(self.method, hierarchy, copy.fitted_, part)
@@ -244,23 +249,23 @@ class CoherentForecaster(Estimator):
         return self.hierarchy_.add_totals(as_polars(frame, name), self.model_.fitted_.tail.columns, name)
 
     def folded_task(
-        self,
-        data: Any,  # noqa: ARG002
-        options: Mapping[str, Any],  # noqa: ARG002
-        *,
-        folds: int,  # noqa: ARG002
-        measure: str | None = None,  # noqa: ARG002
-    ) -> NoReturn:
-        """Refuse: the depth is chosen for the model of all nodes.
+        self, data: Frame, options: Mapping[str, Any], *, folds: int, measure: str | None = None
+    ) -> CoherentFolds:
+        """Cut the series and their totals at rolling origins for a study (`gatestack.study_depth`)."""
+        from gatestack.tasks.forecast.hierarchy.folded import fold_series
 
-        Raises:
-            ArgumentError: always.
-        """
-        raise ArgumentError(
-            "a study of forecasts that add up is not there",
-            where="folded_task",
-            expected="a Forecaster",
-            hint="study the Forecaster on the series, then give it to CoherentForecaster",
+        return fold_series(self, data, options, folds=folds, measure=measure)
+
+    def _fit_nodes(self, hierarchy: Hierarchy, table: SeriesTable, run: RunFolder) -> Forecaster:
+        """Fit the model of all nodes; `layers="auto"` is judged by its forecasts when they add up."""
+        from gatestack.tasks.forecast.hierarchy.folded import fold_nodes
+
+        model: Forecaster = clone(self.forecaster)  # type: ignore[no-untyped-call]
+        return model._fit_table(
+            table,
+            short_series="error",
+            run=run,
+            fold=lambda folds: fold_nodes(self, hierarchy, table, folds=folds),
         )
 
     def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
