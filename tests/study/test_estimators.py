@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def small_study(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @each
-def test_each_fit_is_scored_on_what_it_did_not_see(kind: str) -> None:
+def test_each_fit_has_scores_and_costs_of_its_own(kind: str) -> None:
     model, data, options = ESTIMATORS[kind]
     task = model.folded_task(data, options, folds=2)
     plain, network = task.plain(0, 0), task.network((4, 4), 1, 0)
@@ -293,6 +294,56 @@ def test_what_cannot_be_studied_is_refused(kind: str, options: dict[str, Any], f
     model, data, _ = ESTIMATORS[kind]
     with pytest.raises((ArgumentError, DataError), match=text):
         model.folded_task(data, options, folds=folds)
+
+
+def test_series_of_a_few_steps_are_kept() -> None:
+    short = [SERIES.head(steps).with_columns(unique_id=pl.lit(f"{steps}")) for steps in (160, 20, 3, 1)]
+    model = ESTIMATORS["forecaster"][0]
+    task = model.folded_task(pl.concat(short), {"short_series": "keep"}, folds=2)
+    assert np.isfinite(task.network((4,), 0, 0).training)
+    assert np.isfinite(list(task.plain(0, 0).scores.values())).all()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_a_fit_reads_nothing_of_the_cases_held_out(kind: str) -> None:
+    model, _, options = ESTIMATORS[kind]
+    task = clone(model).set_params(layers=1).folded_task(WAVES, options, folds=2, measure=FINE.get(kind))
+    # Other values and answers in the fold held out leave the score in training as it was, to the last bit.
+    held = task.dealt == 0
+    waves = [50 * wave if out else wave for wave, out in zip(WAVES, held, strict=True)]
+    changed = clone(model).set_params(layers=1).folded_task(waves, options, folds=2, measure=FINE.get(kind))
+    changed.dealt = task.dealt
+    if kind == "regressor":
+        changed.answers = task.answers + 1000 * held
+        changed.data = replace(changed.data, targets=changed.answers)
+    one, other = (found.network((4,), 0, 0) for found in (task, changed))
+    assert one.training == other.training
+    assert one.scores != other.scores
+
+
+@pytest.mark.parametrize("kind", ["forecaster", "detector"])
+def test_a_fit_reads_no_column_of_the_block(kind: str) -> None:
+    model, data, _ = ESTIMATORS[kind]
+    frame = data.with_columns(x=pl.col("y").shift(3).fill_null(0.0), z=pl.col("ds") % 5)
+    names = ["y", "x"] if kind == "detector" else ["y", "x", "z"]
+    options = {"past": ["x"], "future": ["z"]} if kind == "forecaster" else {"values": ["y", "x"]}
+    after = pl.col("ds") >= 96
+    changed = frame.with_columns(
+        pl.when(after).then(7.0 * pl.col(name)).otherwise(name).alias(name) for name in names
+    )
+    one, other = (
+        model.folded_task(table, options, folds=2).network((4,), 0, 0) for table in (frame, changed)
+    )
+    assert one.training == other.training
+    assert one.scores != other.scores
+
+
+def test_the_same_data_from_elsewhere_is_the_same_study(tmp_path: Path) -> None:
+    model, data, _ = ESTIMATORS["forecaster"]
+    data.write_csv(tmp_path / "a.csv")
+    one, other = (model.folded_task(place, {}, folds=2) for place in (data, tmp_path / "a.csv"))
+    assert one.identity == other.identity
+    assert other.source.endswith("a.csv")
 
 
 def test_forecasts_that_add_up_are_judged_after_they_do() -> None:

@@ -3,8 +3,9 @@
 A deeper network is **worth it** where its loss is lower than that of the shallower one by more than one
 standard error of the paired difference, and by more than its layers cost. The cost of a layer is the user's
 minimum gain, a price in the unit of the measure: three layers that gain no more than three minimum gains over
-none are not worth it. The best depth is the one with the lowest loss, its price included; the depth that is
-taken is the smallest one that the best is not worth: the one-standard-error rule, on paired differences.
+none are not worth it. The best depth is the one with the lowest loss, its price included. Taken is the
+smallest depth that the best one does not improve on by enough: the one-standard-error rule, on paired
+differences.
 
 Seconds and milliseconds are no part of the rule: they differ between the machines that share a study.
 
@@ -58,13 +59,13 @@ class DepthRange:
 
     def __post_init__(self) -> None:
         check_whole("least", self.least, owner="DepthRange", least=0)
-        check_whole("most", self.most, owner="DepthRange")
+        check_whole("most", self.most, owner="DepthRange", least=0)
         check_whole("start", self.start, owner="DepthRange")
-        if self.least > self.most or self.most > _MOST_LAYERS:
+        if self.least > self.most or not 1 <= self.most <= _MOST_LAYERS:
             raise ArgumentError(
                 f"the depths go from {self.least} to {self.most}",
                 where="layers",
-                expected=f"the smaller number first, and at most {_MOST_LAYERS}",
+                expected=f"the smaller number first, and at most {_MOST_LAYERS}; one network or more",
             )
         object.__setattr__(self, "start", min(max(self.start, self.least, 1), self.most))
 

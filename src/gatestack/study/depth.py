@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,7 @@ import numpy.typing as npt
 
 from gatestack.errors import ArgumentError, check_choice, check_whole
 from gatestack.study.budget import BUDGETS, Budget, widths_of
-from gatestack.study.choice import DepthRange, choose_depth, wanted_depths, worth_it
+from gatestack.study.choice import DepthRange, choose_depth, wanted_depths
 from gatestack.study.comparison import compare_paired
 from gatestack.study.database import StudyDatabase
 from gatestack.study.fits import Fit, Outcome
@@ -22,7 +19,14 @@ from gatestack.study.folded_task import FoldedTask, Studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.result import DepthRow, DepthStudy
 from gatestack.study.storage import Place
-from gatestack.study.variants import AS_GIVEN, VariantRow, parse_variants, variants_sentence
+from gatestack.study.tuned_fits import digest_of_parts, fits_identity
+from gatestack.study.variants import (
+    AS_GIVEN,
+    VariantRow,
+    least_layers,
+    parse_variants,
+    variants_sentence,
+)
 from gatestack.study.words import depth_sentence, overfitting_warning
 from gatestack.study.work import Outcomes, work
 
@@ -50,7 +54,13 @@ class DepthPlan:
         check_choice("budget", self.budget, BUDGETS, owner="study_depth")
         check_whole("seeds", self.seeds, owner="study_depth")
         object.__setattr__(self, "regularisation", tuple(self.regularisation))
-        parse_variants(self.regularisation)
+        for name, changes in parse_variants(self.regularisation).items():
+            if name != AS_GIVEN and least_layers(changes) > self.depths.most:
+                raise ArgumentError(
+                    f"{name} acts between layers, and the depths end at {self.depths.most}",
+                    where="study",
+                    expected="two layers or more",
+                )
         if not 0 <= self.min_gain < np.inf:
             raise ArgumentError(
                 f"the 'min_gain' parameter of study_depth is {self.min_gain!r}",
@@ -157,6 +167,8 @@ def run_depth_study(
         )
 
     variants = parse_variants(plan.regularisation)
+    for changes in variants.values():
+        task.check(changes)
 
     def fits_of(layers: int, variant: str) -> list[Fit]:
         grid = [(fold, seed) for seed in range(plan.seeds) for fold in range(task.folds)]
@@ -178,7 +190,7 @@ def run_depth_study(
     def loss(outcome: Outcome) -> float:
         return min(task.measure.loss(score) for score in outcome.scores.values())
 
-    settings = {**task.identity, "budget": plan.budget}
+    settings = {**task.identity, "source": task.source, "budget": plan.budget}
     with (
         StudyDatabase(storage, _name_of(task, plan), settings=settings) as database,
         FitsProgress(show=progress) as bar,
@@ -204,11 +216,11 @@ def _only(outcomes: Outcomes, variant: str) -> dict[Fit, Outcome]:
 
 
 def _plan_of(variant: str, plan: DepthPlan) -> DepthPlan:
-    """Give the plan of the search of a variant: what has no layers has nothing to regularise."""
+    """Give the plan of the search of a variant, which begins where there is something to regularise."""
     if variant == AS_GIVEN:
         return plan
-    depths = plan.depths
-    return replace(plan, depths=DepthRange(max(depths.least, 1), depths.most, depths.start))
+    depths, least = plan.depths, least_layers(parse_variants(plan.regularisation)[variant])
+    return replace(plan, depths=DepthRange(max(depths.least, least), depths.most, depths.start))
 
 
 def _variant_row(
@@ -221,38 +233,27 @@ def _variant_row(
     chosen = choose_depth(losses, test_share=task.test_share, min_gain=plan.min_gain)
     _, scores = _scores(own, chosen, task, plan)
     cells = [own[Fit(chosen, fold, seed)] for fold in range(task.folds) for seed in range(plan.seeds)]
+    tried = len(parse_variants(plan.regularisation)) - 1
+    gain = compare_paired(given, losses[chosen], test_share=task.test_share, comparisons=tried)
     return VariantRow(
         name=name,
         layers=chosen,
         score=float(scores.mean()),
         training=_mean([cell.training for cell in cells]),
-        gain=compare_paired(given, losses[chosen], test_share=task.test_share),
+        gain=gain,
         # At least as much as a layer must gain: a setting more is a cost as well.
-        worth=worth_it(
-            given,
-            losses[chosen],
-            added=max(chosen - study.chosen, 1),
-            test_share=task.test_share,
-            min_gain=plan.min_gain,
-        ),
+        worth=gain.low > 0 and gain.mean > max(chosen - study.chosen, 1) * plan.min_gain,
     )
 
 
 def _name_of(task: FoldedTask, plan: DepthPlan) -> str:
     """Name the study by what its fits depend on: the same command finds the same fits, any other does not."""
-    parts = {
-        "task": task.identity,
-        "measure": task.measure.name,
-        "folds": task.folds,
-        "budget": plan.budget,
-        "version": version("gatestack"),
-    }
-    return "depth-" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return f"depth-{digest_of_parts(fits_identity(task) | {'budget': plan.budget})}"
 
 
 def _losses(outcomes: Outcomes, task: FoldedTask, plan: DepthPlan) -> dict[int, FloatArray]:
     """Give (folds, seeds) losses of the depths that are done; at depth 0 those of the best model there."""
-    sign = 1.0 if task.measure.better == "lower" else -1.0
+    sign = task.measure.loss(1.0)
     done = _done(outcomes, task, plan)
     return {layers: sign * _scores(outcomes, layers, task, plan)[1] for layers in done}
 
@@ -345,7 +346,9 @@ def _gaps(outcomes: Outcomes, layers: int, task: FoldedTask, plan: DepthPlan) ->
 
     def gap(outcome: Outcome) -> float:
         (score,) = outcome.scores.values()
-        return measure.loss(score) - measure.loss(outcome.training or 0.0)
+        if outcome.training is None:
+            raise ValueError("a network has a score in training")
+        return measure.loss(score) - measure.loss(outcome.training)
 
     return np.array(
         [[gap(outcomes[Fit(layers, fold, seed)]) for seed in range(plan.seeds)] for fold in range(task.folds)]

@@ -57,6 +57,7 @@ class FoldedTask(ABC):
         hidden_size: width of a layer.
         windows: smallest and largest window that a search may try; None where the task has no window.
         cell: of the layers: `"lstm"`, `"gru"` or `"rnn"`.
+        source: what messages call the data, for people.
         identity: JSON values that tell this study from any other: the task, its settings, the data.
 
     Example:
@@ -75,6 +76,7 @@ class FoldedTask(ABC):
     hidden_size: int
     windows: tuple[int, int] | None = None
     cell: str = "lstm"
+    source: str = ""
     identity: Mapping[str, Any]
 
     @abstractmethod
@@ -101,6 +103,16 @@ class FoldedTask(ABC):
 
         Raises:
             KeyboardInterrupt: the training was interrupted; scores of a network that is half trained mislead.
+        """
+
+    def check(self, changes: Mapping[str, Any]) -> None:  # noqa: B027  (any change can be, unless a task says no)
+        """Refuse changed settings that cannot be, before the first fit.
+
+        Args:
+            changes: as in `network`.
+
+        Raises:
+            ArgumentError: a setting does not exist, or not together with the others.
         """
 
     def without_last(self) -> FoldedTask:

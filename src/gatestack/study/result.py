@@ -10,6 +10,7 @@ from gatestack.errors import ModelFileError
 from gatestack.study.comparison import PairedDifference
 from gatestack.study.folded_task import Measure
 from gatestack.study.variants import VariantRow
+from gatestack.study.words import layers_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,7 +128,7 @@ class DepthStudy:
     def regularisation_lines(self) -> list[str]:
         """One line for each way to regularise: its depth, score, score in training, and gain."""
         return [
-            f"{row.name}: {row.layers} layers, {self.measure.label} {self.measure.text(row.score)}"
+            f"{row.name}: {layers_text(row.layers)}, {self.measure.label} {self.measure.text(row.score)}"
             + ("" if row.training is None else f", in training {self.measure.text(row.training)}")
             + f", gain {row.gain.mean:.3g} ± {row.gain.half_width:.2g}{', worth it' if row.worth else ''}"
             for row in self.regularisation

@@ -11,10 +11,20 @@ from gatestack.study.folded_task import Measure
 if TYPE_CHECKING:
     from gatestack.study.result import DepthRow
 
-__all__ = ["depth_sentence", "overfitting_warning"]
+__all__ = ["depth_sentence", "layers_text", "overfitting_warning"]
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ORDINALS = ("", "a first", "a second", "a third", "a fourth", "a fifth", "a sixth", "a seventh", "an eighth")
+
+
+def layers_text(count: int) -> str:
+    """Write a number of layers.
+
+    Example:
+        >>> layers_text(1), layers_text(2)
+        ('1 layer', '2 layers')
+    """
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def depth_sentence(rows: Sequence[DepthRow], chosen: int, measure: Measure, min_gain: float) -> str:
@@ -78,7 +88,8 @@ def _size(gain: PairedDifference, below: DepthRow, measure: Measure) -> str:
     if below.score <= 0:
         return f"{abs(gain.mean):.3g} ± {gain.half_width:.2g} {way} {measure.label}"
     part = gain.in_units_of(below.score)
-    return f"{abs(100 * part.mean):.1f} % ± {100 * part.half_width:.1f} {way} {measure.label}"
+    digits = 1 if abs(part.mean) >= 0.0005 else 2  # a gain that is rounded to 0 reads as none
+    return f"{abs(100 * part.mean):.{digits}f} % ± {100 * part.half_width:.{digits}f} {way} {measure.label}"
 
 
 def overfitting_warning(
@@ -105,7 +116,8 @@ def overfitting_warning(
 
 
 def _layers(count: int) -> str:
-    return f"{_NUMBERS[count] if count < len(_NUMBERS) else count} layer{'' if count == 1 else 's'}"
+    text = layers_text(count)
+    return f"{_NUMBERS[count]} {text.split()[1]}" if count < len(_NUMBERS) else text
 
 
 def _number(row: DepthRow) -> str:

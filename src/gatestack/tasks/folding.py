@@ -1,4 +1,4 @@
-"""What the folded tasks of all estimators share: the measure, the scores, the data's digest, a perceptron."""
+"""What the folded tasks of all estimators share: settings, blocks, measure, scores, digest, a perceptron."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gatestack.errors import ArgumentError, DataError, nearest_name
-from gatestack.study.folded_task import Measure
+from gatestack.study.folded_task import FoldedTask, Measure
 from gatestack.tasks.evaluation import Evaluation, ScoreColumn
 from gatestack.tasks.layers import RegularisedChoices
-from gatestack.training import Training
+from gatestack.training import RunFolder, Training, TrainingRecord
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
     "PERCEPTRON",
+    "SILENT",
+    "TESTED_SHARE",
+    "EstimatorFolds",
+    "block_shares",
     "check_options",
     "digest_of",
     "fit_perceptron",
     "measure_of",
     "milliseconds",
+    "refuse_interrupted",
     "scores_of",
     "step_bytes",
     "with_changes",
@@ -37,9 +42,61 @@ __all__ = [
 PERCEPTRON = "perceptron"
 """The model without recurrence: one hidden layer, as wide as a layer of the network, on the same history."""
 
+SILENT = RunFolder(progress=False)
+"""Where the fits of a study are: nowhere."""
+
+TESTED_SHARE = 0.4
+"""Share of series in time that is cut into blocks, the last one."""
+
 _ROUNDS, _BATCH, _TIMINGS = 200, 64, 5
 _BYTES = 4
 _CARRIED = {"lstm": 2, "gru": 1, "rnn": 1}
+
+
+class EstimatorFolds(FoldedTask):
+    """A folded task of an estimator, whose fits are those of copies with other settings.
+
+    Attributes:
+        estimator: a fresh copy with a number of layers.
+        architecture: kind of its architecture.
+    """
+
+    estimator: Any
+    architecture: ClassVar[type[RegularisedChoices]]
+
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Refuse changed settings that the estimator cannot have."""
+        self._settings((1,), 0, changes=changes)
+
+    def _settings(
+        self,
+        widths: tuple[int, ...],
+        seed: int,
+        *,
+        max_steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Give the arguments of the copy that a fit is made with."""
+        own = with_changes(self.estimator._parameters(), changes, self.architecture)
+        steps = max_steps or own["max_steps"]
+        return own | {"layers": widths, "seed": own["seed"] + seed, "max_steps": steps}
+
+
+def block_shares(folds: int) -> npt.NDArray[np.float64]:
+    """Give the shares of a series at which its blocks end; the first block begins at the first of them.
+
+    Example:
+        >>> block_shares(2).round(2).tolist()
+        [0.6, 0.8, 1.0]
+    """
+    shares: npt.NDArray[np.float64] = 1 - TESTED_SHARE + TESTED_SHARE * np.arange(folds + 1) / folds
+    return shares
+
+
+def refuse_interrupted(records: Iterable[TrainingRecord]) -> None:
+    """Raise KeyboardInterrupt where a training was: scores of a network that is half trained mislead."""
+    if any(record.stopped_by == "interrupt" for record in records):
+        raise KeyboardInterrupt
 
 
 def measure_of(columns: Mapping[str, ScoreColumn], name: str | None, *, usual: str) -> Measure:

@@ -19,7 +19,6 @@ from gatestack.data.frames import Frame
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
 from gatestack.study.fits import Outcome
-from gatestack.study.folded_task import FoldedTask
 from gatestack.tasks.detect.fitted import FittedDetector, values_of
 from gatestack.tasks.detect.fitting import fit_detector, training_steps
 from gatestack.tasks.detect.options import Architecture
@@ -28,29 +27,30 @@ from gatestack.tasks.detect.reading import read_values
 from gatestack.tasks.evaluation import MODEL, ScoreColumn
 from gatestack.tasks.folding import (
     PERCEPTRON,
+    SILENT,
+    TESTED_SHARE,
+    EstimatorFolds,
+    block_shares,
     check_options,
     digest_of,
     fit_perceptron,
     measure_of,
     milliseconds,
+    refuse_interrupted,
     step_bytes,
-    with_changes,
 )
 from gatestack.tasks.forecast.fitted import cut_table
 from gatestack.tasks.saved import plain_parameters
-from gatestack.training import RunFolder
 
 __all__ = ["DetectorFolds", "fold_frame", "fold_table"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_TESTED_SHARE = 0.4
 _TRAINED_SHARE = 0.8  # of a fit's steps; the rest tells when to stop
 _MOST_EXAMPLES = 5000
 _LEAST_WINDOW, _MOST_WINDOW = 8, 256  # of a search
 _OPTIONS = ("values", "time", "series", "frequency", "label", "train")
-_SILENT = RunFolder(progress=False)
 _MEASURES = {
     "deviation": ScoreColumn(
         "deviation", "mean absolute difference from what is expected, in standard deviations of the channel"
@@ -58,7 +58,7 @@ _MEASURES = {
 }
 
 
-class DetectorFolds(FoldedTask):
+class DetectorFolds(EstimatorFolds):
     """The folded task of `AnomalyDetector`.
 
     Args:
@@ -73,6 +73,8 @@ class DetectorFolds(FoldedTask):
         DataError: a block has no steps.
     """
 
+    architecture = Architecture
+
     def __init__(
         self,
         estimator: Any,
@@ -86,13 +88,12 @@ class DetectorFolds(FoldedTask):
         self.estimator, self.table, self.label, self.folds = estimator, table, label, folds
         self.measure = measure_of(_MEASURES, measure, usual="deviation")
         lengths = training_steps(np.diff(table.sequences.offsets), train)
-        shares = 1 - _TESTED_SHARE + _TESTED_SHARE * np.arange(folds + 1) / folds
-        self.ends = np.floor(lengths[None, :] * shares[:, None]).astype(np.int64)  # (folds + 1, series)
+        self.ends = np.floor(block_shares(folds)[:, None] * lengths).astype(np.int64)  # (folds + 1, series)
         if (np.diff(self.ends, axis=0) < 1).all(axis=1).any():
             raise DataError(
-                f"the last {_TESTED_SHARE:.0%} of the training part cannot be cut into {folds} blocks",
+                f"the last {TESTED_SHARE:.0%} of the training part cannot be cut into {folds} blocks",
                 where=table.source,
-                expected=f"{int(np.ceil(folds / _TESTED_SHARE))} steps or more",
+                expected=f"{int(np.ceil(folds / TESTED_SHARE))} steps or more",
             )
         self.test_share = float((np.diff(self.ends.sum(axis=1)) / self.ends[:-1].sum(axis=1)).mean())
         self.windows = (_LEAST_WINDOW, int(max(_LEAST_WINDOW, min(_MOST_WINDOW, self.ends[0].max() // 8))))
@@ -108,8 +109,8 @@ class DetectorFolds(FoldedTask):
             # Calendar features are those of its clocks; the instants alone do not tell.
             "zone": table.time_kind.zone,
             "data": digest_of(values_of(part), part.sequences.offsets, part.times),
-            "source": table.source,
         }
+        self.source = table.source
 
     def plain(self, fold: int, seed: int) -> Outcome:
         """Score what needs no network: the mean, the value before, a model of the window without recurrence.
@@ -169,12 +170,10 @@ class DetectorFolds(FoldedTask):
         max_steps: int | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> FittedDetector:
-        own = with_changes(self.estimator._parameters(), changes, Architecture)
-        changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
+        plan = make_plan(self._settings(widths, seed, max_steps=max_steps, changes=changes))
         part = cut_table(self.table, np.arange(self.ends.shape[1]), self.ends[fold])
-        fitted = fit_detector(part, make_plan(own | changed), label=self.label, train=1.0, folder=_SILENT)
-        if fitted.record.stopped_by == "interrupt":
-            raise KeyboardInterrupt
+        fitted = fit_detector(part, plan, label=self.label, train=1.0, folder=SILENT)
+        refuse_interrupted([fitted.record])
         return fitted
 
     def _standard(self, fitted: FittedDetector, ends: IntArray) -> list[FloatArray]:

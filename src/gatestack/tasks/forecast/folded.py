@@ -20,18 +20,22 @@ from gatestack.data.frames import Frame
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
 from gatestack.study.fits import Outcome
-from gatestack.study.folded_task import FoldedTask, Measure
+from gatestack.study.folded_task import Measure
 from gatestack.tasks.evaluation import MODEL
 from gatestack.tasks.folding import (
     PERCEPTRON,
+    SILENT,
+    TESTED_SHARE,
+    EstimatorFolds,
+    block_shares,
     check_options,
     digest_of,
     fit_perceptron,
     measure_of,
     milliseconds,
+    refuse_interrupted,
     scores_of,
     step_bytes,
-    with_changes,
 )
 from gatestack.tasks.forecast.autoregression import lags_at
 from gatestack.tasks.forecast.backtest import errors_from, evaluate_from, training_frame
@@ -48,7 +52,6 @@ from gatestack.tasks.forecast.plan import make_plan
 from gatestack.tasks.forecast.scaling import MOMENTS
 from gatestack.tasks.forecast.split import origins_between
 from gatestack.tasks.saved import plain_parameters
-from gatestack.training import RunFolder
 
 if TYPE_CHECKING:
     from gatestack.tasks.forecast.fitting import ShortSeries
@@ -58,16 +61,14 @@ __all__ = ["ForecastFolds", "fold_frame", "fold_table"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_TESTED_SHARE = 0.4
 _TRAINED_SHARE = 0.9  # of a fit's steps; the rest tells when to stop
 _MOST_ORIGINS = 5000
 _MOST_WINDOW = 512  # of a search
 _OPTIONS = ("target", "time", "series", "past", "future", "static", "frequency", "short_series")
 _LONG_SCALE = MOMENTS.index("long_scale")
-_SILENT = RunFolder(progress=False)
 
 
-class ForecastFolds(FoldedTask):
+class ForecastFolds(EstimatorFolds):
     """The folded task of `Forecaster`.
 
     Args:
@@ -81,6 +82,8 @@ class ForecastFolds(FoldedTask):
         DataError: no block is as long as a horizon.
     """
 
+    architecture = Architecture
+
     def __init__(
         self,
         estimator: Any,
@@ -92,15 +95,15 @@ class ForecastFolds(FoldedTask):
         self.estimator, self.table, self.short_series = estimator, table, short_series
         self.folds, self.measure = folds, measure
         lengths = np.diff(table.sequences.offsets)
-        shares = 1 - _TESTED_SHARE + _TESTED_SHARE * np.arange(folds + 1) / folds
-        self.ends = np.stack([self._first_part(lengths, share) for share in shares])  # (folds + 1, series)
+        # (folds + 1, series)
+        self.ends = np.stack([self._first_part(lengths, share) for share in block_shares(folds)])
         if (np.diff(self.ends, axis=0) < estimator.horizon).all(axis=1).any():
             raise DataError(
-                f"the last {_TESTED_SHARE:.0%} of no series can be cut into {folds} blocks of a horizon, "
+                f"the last {TESTED_SHARE:.0%} of no series can be cut into {folds} blocks of a horizon, "
                 f"{estimator.horizon} steps",
                 where=table.source,
-                expected=f"{int(np.ceil(folds * estimator.horizon / _TESTED_SHARE))} steps or more",
-                hint="pass fewer folds",
+                expected=f"{int(np.ceil(folds * estimator.horizon / TESTED_SHARE))} steps or more",
+                hint="give longer series, a smaller horizon, or fewer folds if there are more than 2",
             )
         trained = self.ends[:-1].sum(axis=1)
         self.test_share = float((np.diff(self.ends.sum(axis=1)) / trained).mean())
@@ -123,8 +126,8 @@ class ForecastFolds(FoldedTask):
             "data": digest_of(
                 sequences.values, sequences.offsets, sequences.observed, sequences.static, table.times
             ),
-            "source": table.source,
         }
+        self.source = table.source
 
     def plain(self, fold: int, seed: int) -> Outcome:
         """Score the baselines and a perceptron on a block."""
@@ -188,13 +191,11 @@ class ForecastFolds(FoldedTask):
         max_steps: int | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> FittedForecast:
-        own = with_changes(self.estimator._parameters(), changes, Architecture)
-        changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
-        copy = type(self.estimator)(**own | changed)
-        part = cut_table(self.table, np.arange(self.ends.shape[1]), self.ends[fold])
-        fitted: FittedForecast = copy._fit_table(part, short_series=self.short_series, run=_SILENT).fitted_
-        if fitted.record.stopped_by == "interrupt":
-            raise KeyboardInterrupt
+        copy = type(self.estimator)(**self._settings(widths, seed, max_steps=max_steps, changes=changes))
+        rows = np.flatnonzero(self.ends[fold])
+        part = cut_table(self.table, rows, self.ends[fold][rows])
+        fitted: FittedForecast = copy._fit_table(part, short_series=self.short_series, run=SILENT).fitted_
+        refuse_interrupted([fitted.record])
         return fitted
 
     def _first_part(self, lengths: IntArray, share: float) -> IntArray:
@@ -235,6 +236,8 @@ class ForecastFolds(FoldedTask):
         """Give the steps that the weights were learned from, and where a part as long as a block begins."""
         rows = self._rows(fitted)
         until = self._first_part(self.ends[fold][rows], _TRAINED_SHARE)
+        # A series of a step or two is too short to give any of them up.
+        rows, until = rows[until > 0], until[until > 0]
         block = np.maximum(self.ends[fold + 1][rows] - self.ends[fold][rows], self.estimator.horizon)
         return cut_table(self.table, rows, until), np.maximum(until - block, 1)
 

@@ -14,18 +14,20 @@ import torch
 from gatestack.data.collections import LabelledSequences
 from gatestack.errors import ArgumentError, DataError
 from gatestack.study.fits import Outcome
-from gatestack.study.folded_task import FoldedTask, Measure
+from gatestack.study.folded_task import Measure
 from gatestack.tasks.evaluation import MODEL
 from gatestack.tasks.folding import (
     PERCEPTRON,
+    SILENT,
+    EstimatorFolds,
     check_options,
     digest_of,
     fit_perceptron,
     measure_of,
     milliseconds,
+    refuse_interrupted,
     scores_of,
     step_bytes,
-    with_changes,
 )
 from gatestack.tasks.labelled.baselines import baseline_answers, resampled_cases
 from gatestack.tasks.labelled.calibration import class_shares, folds_of
@@ -35,7 +37,6 @@ from gatestack.tasks.labelled.options import Architecture
 from gatestack.tasks.labelled.persistence import parameters_to_data
 from gatestack.tasks.labelled.plan import LabelledPlan
 from gatestack.tasks.labelled.sampler import gaps_marked
-from gatestack.training import RunFolder
 
 __all__ = ["LabelledFolds", "deal_folds", "fold_cases", "fold_data"]
 
@@ -44,7 +45,6 @@ IntArray = npt.NDArray[np.int64]
 
 _MOST_POINTS = 128
 _KERNELS = "kernels"
-_SILENT = RunFolder(progress=False)
 
 
 def deal_folds(
@@ -90,7 +90,7 @@ def deal_folds(
     return dealt
 
 
-class LabelledFolds(FoldedTask):
+class LabelledFolds(EstimatorFolds):
     """The folded task of `Classifier` and `Regressor`.
 
     Args:
@@ -99,6 +99,8 @@ class LabelledFolds(FoldedTask):
         dealt: (n,) fold of each case, from 0 on.
         measure: what is compared.
     """
+
+    architecture = Architecture
 
     def __init__(self, estimator: Any, data: LabelledSequences, dealt: IntArray, measure: Measure) -> None:
         self.estimator, self.data, self.dealt, self.measure = estimator, data, dealt, measure
@@ -120,8 +122,12 @@ class LabelledFolds(FoldedTask):
             "data": digest_of(
                 sequences.values, sequences.offsets, sequences.observed, self.answers, self.dealt
             ),
-            "source": data.source,
         }
+        self.source = data.source
+
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Refuse changed settings that the estimator cannot have, with what its recipe brings."""
+        self._plan((1,), 0, changes=changes)
 
     def without_last(self) -> Self:
         """Give the folds but the last, and of the cases those that are not in it."""
@@ -182,10 +188,9 @@ class LabelledFolds(FoldedTask):
         max_steps: int | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> LabelledPlan:
-        own = with_changes(self.estimator._parameters(), changes, Architecture)
-        changed = {"layers": widths, "seed": own["seed"] + seed, "max_steps": max_steps or own["max_steps"]}
+        settings = self._settings(widths, seed, max_steps=max_steps, changes=changes)
         # Classes are those of all cases, so that each fold speaks of the same ones.
-        plan: LabelledPlan = type(self.estimator)(**own | changed)._plan(self.data)
+        plan: LabelledPlan = type(self.estimator)(**settings)._plan(self.data)
         return plan
 
     def _parts(self, fold: int) -> tuple[LabelledSequences, LabelledSequences]:
@@ -198,9 +203,8 @@ class LabelledFolds(FoldedTask):
         return answers
 
     def _fit(self, training: LabelledSequences, plan: LabelledPlan) -> list[Member]:
-        members = fit_members(training.sequences, self._of(training), plan, folder=_SILENT)
-        if any(member.record.stopped_by == "interrupt" for member in members):
-            raise KeyboardInterrupt
+        members = fit_members(training.sequences, self._of(training), plan, folder=SILENT)
+        refuse_interrupted(member.record for member in members)
         return members
 
     def _answer(self, members: list[Member], part: LabelledSequences) -> Floats:
