@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gatestack.errors import ModelFileError
 from gatestack.study.comparison import PairedDifference
 from gatestack.study.folded_task import Measure
-from gatestack.study.variants import VariantRow
-from gatestack.study.words import layers_text
+from gatestack.study.variants import VariantRow, layers_text
 
 if TYPE_CHECKING:
     import polars as pl

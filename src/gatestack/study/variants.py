@@ -16,9 +16,16 @@ from typing import Any
 from gatestack.errors import ArgumentError, nearest_name
 from gatestack.study.comparison import PairedDifference
 from gatestack.study.folded_task import Measure
-from gatestack.study.words import layers_text
 
-__all__ = ["AS_GIVEN", "USUAL", "VariantRow", "least_layers", "parse_variants", "variants_sentence"]
+__all__ = [
+    "AS_GIVEN",
+    "USUAL",
+    "VariantRow",
+    "least_layers",
+    "layers_text",
+    "parse_variants",
+    "variants_sentence",
+]
 
 AS_GIVEN = ""
 """Name of the variant without a change."""
@@ -101,6 +108,16 @@ def least_layers(changes: Mapping[str, Any]) -> int:
         (2, 1)
     """
     return 2 if set(changes) == {"variational_dropout"} else 1
+
+
+def layers_text(count: int) -> str:
+    """Write a number of layers.
+
+    Example:
+        >>> layers_text(1), layers_text(2)
+        ('1 layer', '2 layers')
+    """
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def _change(text: str) -> tuple[str, Any]:

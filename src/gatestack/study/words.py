@@ -7,24 +7,15 @@ from typing import TYPE_CHECKING
 
 from gatestack.study.comparison import PairedDifference
 from gatestack.study.folded_task import Measure
+from gatestack.study.variants import layers_text
 
 if TYPE_CHECKING:
     from gatestack.study.result import DepthRow
 
-__all__ = ["depth_sentence", "layers_text", "overfitting_warning"]
+__all__ = ["depth_sentence", "overfitting_warning"]
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ORDINALS = ("", "a first", "a second", "a third", "a fourth", "a fifth", "a sixth", "a seventh", "an eighth")
-
-
-def layers_text(count: int) -> str:
-    """Write a number of layers.
-
-    Example:
-        >>> layers_text(1), layers_text(2)
-        ('1 layer', '2 layers')
-    """
-    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def depth_sentence(rows: Sequence[DepthRow], chosen: int, measure: Measure, min_gain: float) -> str:
