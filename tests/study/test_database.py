@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import study_worker
 from study_worker import ALL, answer, open_study
+from workers import KINDS, empty_database, end, wait_for
 
 from gatestack.errors import ArgumentError, StorageError, TrainingError
 from gatestack.study.database import Claim, StudyDatabase
@@ -22,18 +22,10 @@ from gatestack.study.storage import storage_name, storage_url
 FIRST, SECOND = Fit(1, 0, 0), Fit(1, 1, 0)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    if request.param == "sqlite":
-        return str(tmp_path / "studies.db")
-    url: str = request.getfixturevalue("postgres_url")
-    name = f"study_{os.getpid()}_{time.monotonic_ns()}"
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    return url.rsplit("/", 1)[0] + f"/{name}"
+    return empty_database(request.param, request, tmp_path)
 
 
 def start(place: str, log: Path, *, hang_at: int = -1) -> subprocess.Popen[str]:
@@ -42,18 +34,6 @@ def start(place: str, log: Path, *, hang_at: int = -1) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(path: Path) -> None:
-    limit = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < limit, f"{path} was not written"
-        time.sleep(0.05)
-
-
-def end(worker: subprocess.Popen[str]) -> None:
-    _, talk = worker.communicate(timeout=120)
-    assert worker.returncode == 0, talk
 
 
 def claimed(study: StudyDatabase, *fits: Fit) -> Claim:
@@ -80,7 +60,7 @@ def test_workers_share_the_fits(place: str, tmp_path: Path) -> None:
 def test_a_killed_workers_fit_is_taken_up(place: str, tmp_path: Path) -> None:
     killed, heir = tmp_path / "killed", tmp_path / "heir"
     worker = start(place, killed, hang_at=2)
-    wait_for(killed.with_suffix(".hangs"))
+    wait_for(killed.with_suffix(".hangs"), worker)
     worker.send_signal(signal.SIGKILL)
     worker.communicate()
     end(start(place, heir))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from made_up import MadeUp
 
 import gatestack as gs
 from gatestack.errors import ArgumentError, TrainingError
-from gatestack.study import TunePlan, TuneStudy, run_tune
+from gatestack.study import StudyDatabase, TunePlan, TuneStudy, run_tune, search
 from gatestack.study.space import Range, parse_space
+from gatestack.study.trials import Trials
 from gatestack.tasks import classify
 
 LEVELS = {0: 1.5, 1: 1.0, 2: 0.8, 3: 0.9}
@@ -94,20 +94,20 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     def stop(_: int) -> None:
         nonlocal fits
         fits += 1
-        if fits == 12:
+        if fits == 9:
             raise KeyboardInterrupt
 
-    first, second = (MadeUp(LEVELS, worth=WORTH, before=act, folds=4) for act in (stop, None))
+    first, second = (MadeUp(LEVELS, worth=WORTH, before=act, folds=3) for act in (stop, None))
     with pytest.raises(KeyboardInterrupt):
         found_by(first, tmp_path / "study.db", trials=6)
     found = found_by(second, tmp_path / "study.db", trials=6)
-    straight = MadeUp(LEVELS, worth=WORTH, folds=4)
+    straight = MadeUp(LEVELS, worth=WORTH, folds=3)
     expected = found_by(straight, trials=6)
     assert found.best == expected.best
     assert sorted(row.score or 0 for row in found.rows) == sorted(row.score or 0 for row in expected.rows)
     # No fit was done twice.
     assert len(first.fitted) + len(second.fitted) == len(straight.fitted)
-    again = MadeUp(LEVELS, worth=WORTH, folds=4)
+    again = MadeUp(LEVELS, worth=WORTH, folds=3)
     assert found_by(again, tmp_path / "study.db", trials=6) == found
     assert not again.fitted
     more = found_by(again, tmp_path / "study.db", trials=7)
@@ -121,6 +121,90 @@ def test_minutes_end_the_search() -> None:
     assert found.sentence.startswith("None of 0 trials is better")
 
 
+def test_minutes_that_end_in_the_middle_of_a_trial_leave_it_for_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    class Slow(MadeUp):
+        def network(self, widths: Any, fold: int, seed: int, changes: Any = None) -> Any:
+            clock[0] += 120.0 if changes and fold == 1 else 0.0
+            return super().network(widths, fold, seed, changes)
+
+    slow = Slow(LEVELS, worth=WORTH, folds=4)
+    first = found_by(slow, tmp_path / "study.db", trials=2, minutes=1, search=("zoneout",))
+    assert first.rows == ()
+    assert [fit[1] for fit in slow.fitted[6:8]] == [
+        0,
+        1,
+    ]  # after the folds of baselines and settings as given
+    after = MadeUp(LEVELS, worth=WORTH, folds=4)
+    found = found_by(after, tmp_path / "study.db", trials=2, search=("zoneout",))
+    assert found == found_by(MadeUp(LEVELS, worth=WORTH, folds=4), trials=2, search=("zoneout",))
+    # The first two folds of the trial were kept.
+    assert [fit[1] for fit in after.fitted[:4]] == [2, 0, 1, 2]
+
+
+def test_fewer_trials_than_were_begun_come_to_an_end(tmp_path: Path) -> None:
+    class Stopped(MadeUp):
+        def network(self, widths: Any, fold: int, seed: int, changes: Any = None) -> Any:
+            if changes and len(self.fitted) > 16:
+                raise KeyboardInterrupt
+            return super().network(widths, fold, seed, changes)
+
+    with pytest.raises(KeyboardInterrupt):
+        found_by(Stopped(LEVELS, folds=4), tmp_path / "study.db", trials=6, search=("zoneout",))
+    found = found_by(MadeUp(LEVELS, folds=4), tmp_path / "study.db", trials=2, search=("zoneout",))
+    assert 2 < len(found.rows) < 6  # those that the call before had done
+
+
+def test_a_worker_that_slept_leaves_its_trial_to_the_heir(tmp_path: Path) -> None:
+    from optuna.trial import TrialState
+
+    with StudyDatabase(tmp_path / "study.db", "search") as database:
+        space = parse_space(["zoneout"])
+        trials = Trials(database, space, sampler="random", pruner="none", seed=0, most=1)
+        with trials.next() as taken:
+            assert taken is not None
+            database.end(taken.trial_id, TrialState.FAIL)  # as another worker does after a minute
+            with trials.next() as heir:
+                assert heir is not None
+                assert heir.settings == taken.settings
+                heir.add(0.5, [0.5], 1.0)
+                heir.end(whole=True)
+            taken.add(9.0, [9.0], 1.0)
+            raise AssertionError("what the worker finds is not taken")
+        assert trials.left() == 0
+        (row,) = trials.ended()
+        assert (row.place, row.scores) == (0, [0.5])
+
+
+def test_widths_are_those_that_the_settings_say() -> None:
+    task = MadeUp(LEVELS, folds=3)
+    widths: list[tuple[int, ...]] = []
+
+    class Noted(MadeUp):
+        def network(self, own: Any, fold: int, seed: int, changes: Any = None) -> Any:
+            widths.append(own)
+            assert not {"layers", "hidden_size"} & set(changes)
+            return super().network(own, fold, seed, changes)
+
+    plan = TunePlan(search=("layers=2-2",), trials=1)
+    run_tune(Noted(LEVELS, folds=3), plan, (32, 16))
+    assert set(widths) == {(32, 16), (task.hidden_size,) * 2}
+    widths.clear()
+    plan = TunePlan(search=("layers=3-3", "hidden_size=5-5"), trials=1)
+    run_tune(Noted(LEVELS, folds=3), plan, (32, 16))
+    assert set(widths) == {(32, 16), (5, 5, 5)}
+
+
+def test_widths_that_are_given_are_not_searched_alone() -> None:
+    model = gs.Regressor(layers=[4, 2], max_steps=2, architecture=PLAIN)
+    with pytest.raises(ArgumentError, match="a number of layers, or search layers too"):
+        gs.tune(model, WAVES, {"y": np.arange(24.0)}, search=["hidden_size"])
+
+
 def test_settings_that_cannot_be_fitted_are_passed_over() -> None:
     class Fragile(MadeUp):
         def network(self, widths: Any, fold: int, seed: int, changes: Any = None) -> Any:
@@ -132,33 +216,6 @@ def test_settings_that_cannot_be_fitted_are_passed_over() -> None:
     states = [row.state for row in found.rows]
     assert {"failed", "complete"} <= set(states)
     assert all(row.settings["zoneout"] <= 0.15 for row in found.rows if row.state == "complete")
-
-
-WORKER = """
-import sys
-sys.path.insert(0, sys.argv[2])
-from test_tune import LEVELS, WORTH, found_by
-from made_up import MadeUp
-from pathlib import Path
-import time
-task = MadeUp(LEVELS, worth=WORTH, before=lambda _: time.sleep(0.02))
-found = found_by(task, Path(sys.argv[1]), trials=12)
-print(len(task.fitted), len(found.rows), found.held_back.best)
-"""
-
-
-@pytest.mark.slow
-def test_two_workers_share_the_trials(tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", WORKER, str(tmp_path / "study.db"), here]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    talk = [worker.communicate(timeout=200)[0].split(maxsplit=2) for worker in workers]
-    assert all(worker.returncode == 0 for worker in workers)
-    assert [words[1] for words in talk] == ["12", "12"]
-    assert talk[0][2] == talk[1][2]
-    fits = sum(int(words[0]) for words in talk)
-    assert fits <= 5 + 4 + 12 * 4 + 6
-    assert min(int(words[0]) for words in talk) > 0
 
 
 @pytest.mark.parametrize(

@@ -183,19 +183,20 @@ class StudyDatabase:
 
     def free_the_dead(self) -> None:
         """Mark as failed what workers without a sign of life were at."""
-        from optuna.storages import RDBStorage
+        from optuna.storages import RDBStorage, fail_stale_trials
+        from optuna.study import load_study
         from optuna.trial import TrialState
 
         if not isinstance(self.storage, RDBStorage):
             return
+
         with storage_errors(self.place), quiet_optuna():
-            dead = set(self.storage._get_stale_trial_ids(self.id))
+            fail_stale_trials(load_study(study_name=self.name, storage=self.storage))
         # Who was killed before its first sign of life has none to miss; clocks of machines differ by minutes.
         long_ago = datetime.datetime.now() - datetime.timedelta(seconds=10 * self.grace_seconds)
         for trial in self.trials(TrialState.RUNNING):
             started = trial.datetime_start or long_ago
-            silent = ALIVE not in trial.user_attrs and started <= long_ago
-            if trial._trial_id in dead or silent:
+            if ALIVE not in trial.user_attrs and started <= long_ago:
                 self.end(trial._trial_id, TrialState.FAIL)
 
     def end(self, trial_id: int, state: Any, loss: float | None = None) -> bool:

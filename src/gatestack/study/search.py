@@ -20,7 +20,7 @@ from gatestack.study.database import StudyDatabase
 from gatestack.study.fits import Outcome
 from gatestack.study.folded_task import FoldedTask, Studied
 from gatestack.study.progress import FitsProgress
-from gatestack.study.space import parse_space
+from gatestack.study.space import Range, parse_space
 from gatestack.study.storage import Place
 from gatestack.study.trials import TakenTrial, Trials
 from gatestack.study.tuned import HeldBack, TrialRow, TuneStudy, tune_sentence
@@ -147,6 +147,13 @@ def tune(
             hint="search layers",
         )
     many = isinstance(layers, list | tuple)
+    space = _space_of(task, plan)
+    if many and "hidden_size" in space and "layers" not in space:
+        raise ArgumentError(
+            f"layers={layers!r} gives each layer a width, and hidden_size is searched",
+            where="tune",
+            expected="a number of layers, or search layers too",
+        )
     widths = tuple(map(int, layers)) if many else (task.hidden_size,) * int(layers)
     return run_tune(task, plan, widths, storage=storage, progress=progress)
 
@@ -176,7 +183,7 @@ def run_tune(
         1
     """
     started = time.monotonic()
-    space = parse_space(plan.search, windows=task.windows, layer_norm=task.cell == "lstm")
+    space = _space_of(task, plan)
     ranges = {name: limits.text for name, limits in space.items()}
     own = fits_identity(task)
     search = own | {"space": ranges, "by": [plan.sampler, plan.pruner, plan.seed], "widths": widths}
@@ -199,6 +206,10 @@ def run_tune(
         _search(trials, fits, end, bar)
         rows = [_row(row.place, row.settings, row.scores, row.state, row.seconds) for row in trials.ended()]
         return _result(rows, fits, plan, ranges, beside[: len(folds)], beside[len(folds) :], trials, bar)
+
+
+def _space_of(task: FoldedTask, plan: TunePlan) -> dict[str, Range]:
+    return parse_space(plan.search, windows=task.windows, layer_norm=task.cell == "lstm")
 
 
 def _search(trials: Trials, fits: TunedFits, end: float, bar: FitsProgress) -> None:

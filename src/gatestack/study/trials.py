@@ -14,6 +14,7 @@ from gatestack.study.space import Range
 from gatestack.study.storage import quiet_optuna, storage_errors
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
@@ -194,26 +195,30 @@ class Trials:
         """Open the study of Optuna anew, so that it sees what others have done meanwhile."""
         import optuna
 
-        seed = (1_000_003 * self.seed + place) % 2**32
-        if self.sampler == "random":
-            sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
-        else:
-            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        for row in self.database.trials():
-            if row.user_attrs.get(_PLACE) == place and _SETTINGS in row.user_attrs:
-                sampler = optuna.samplers.PartialFixedSampler(row.params, sampler)
-                break
         pruners: dict[str, Any] = {
             "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
             "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
             "none": optuna.pruners.NopPruner,
         }
-        return optuna.load_study(
+        study = optuna.load_study(
             study_name=self.database.name,
             storage=self.database.storage,
-            sampler=sampler,
+            sampler=self._sampler((1_000_003 * self.seed + place) % 2**32),
             pruner=pruners[self.pruner](),
         )
+        # Reading the rows also tells Optuna's cache of the trial that was made beside it.
+        rows = [row for row in study.get_trials(deepcopy=False) if row.user_attrs[_PLACE] == place]
+        before = next((row.params for row in rows if _SETTINGS in row.user_attrs), None)
+        if before is not None:
+            study.sampler = optuna.samplers.PartialFixedSampler(before, study.sampler)
+        return study
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        import optuna
+
+        if self.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 def _held_place(row: FrozenTrial) -> int | None:

@@ -44,13 +44,13 @@ class TunedFits:
     def network(self, settings: Mapping[str, Any], fold: int, seed: int) -> Job:
         """Name the fit of a network with some settings on a fold."""
         changes = dict(settings)
-        width = changes.get("hidden_size")
-        layers = changes.pop("layers", len(self.widths))
+        width, layers = changes.pop("hidden_size", None), changes.pop("layers", None)
         widths = self.widths
-        if width is not None or layers != len(widths):
-            widths = (width or self.task.hidden_size,) * layers
+        if width is not None or layers is not None:
+            # As an estimator with these arguments would have them, whatever the widths were at first.
+            widths = (width or self.task.hidden_size,) * (layers or len(widths))
         variant = json.dumps({"widths": widths, **changes}, sort_keys=True)
-        fit = Fit(layers, fold, seed, variant)
+        fit = Fit(len(widths), fold, seed, variant)
         return fit, lambda: self._task(fold).network(widths, fold, seed, changes)
 
     def done(self, *jobs: Job, report: Callable[[int, int], None] | None = None) -> list[Outcome]:
