@@ -21,8 +21,8 @@ __all__ = [
     "AS_GIVEN",
     "USUAL",
     "VariantRow",
-    "least_layers",
     "layers_text",
+    "least_layers",
     "parse_variants",
     "variants_sentence",
 ]

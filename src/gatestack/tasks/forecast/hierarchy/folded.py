@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,6 @@ from gatestack.tasks.forecast.hierarchy.fitting import MOST_ORIGINS, project
 from gatestack.tasks.forecast.hierarchy.nodes import Hierarchy
 from gatestack.tasks.forecast.hierarchy.projection import fit_projection
 from gatestack.tasks.forecast.plan import make_plan
-
-if TYPE_CHECKING:
-    from gatestack.tasks.forecast.hierarchy.forecaster import CoherentForecaster
 
 __all__ = ["CoherentFolds", "fold_nodes", "fold_series"]
 
@@ -54,7 +51,7 @@ class CoherentFolds(ForecastFolds):
 
     def __init__(
         self,
-        estimator: CoherentForecaster,
+        estimator: Any,
         hierarchy: Hierarchy,
         table: SeriesTable,
         folds: int,
@@ -120,7 +117,7 @@ def _adds_up(hierarchy: Hierarchy, forecast: FloatArray) -> bool:
 
 
 def fold_series(
-    estimator: CoherentForecaster,
+    estimator: Any,
     frame: Frame,
     options: Mapping[str, Any],
     *,
@@ -133,7 +130,7 @@ def fold_series(
 
 
 def fold_nodes(
-    estimator: CoherentForecaster,
+    estimator: Any,
     hierarchy: Hierarchy,
     table: SeriesTable,
     *,
