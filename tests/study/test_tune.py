@@ -270,6 +270,23 @@ def test_every_estimator_can_be_tuned_over_everything(kind: str) -> None:
     assert model.get_params(deep=False) == before
 
 
+def test_all_windows_are_scored_in_one_unit() -> None:
+    """MASE is in units of the seasonal naive error, and a short window holds no season."""
+    steps = np.arange(210)
+    noise = np.random.default_rng(0).normal(size=210) / 9
+    frame = pl.DataFrame({"ds": steps, "y": np.sin(steps * 2 * np.pi / 7) + noise}).with_columns(
+        ds=pl.date(2024, 1, 1) + pl.duration(days="ds")
+    )
+    model = gs.Forecaster(2, **SMALL)
+    mase, mae = (model.folded_task(frame, {}, folds=3, measure=name) for name in ("mase", "mae"))
+    units = []
+    for window in (4, 16):
+        found = [task.network((4,), 0, 0, {"window": window}).scores["gatestack"] for task in (mase, mae)]
+        units.append(found[1] / found[0])
+    given = [task.plain(0, 0).scores["last_value"] for task in (mase, mae)]
+    assert units == pytest.approx([given[1] / given[0]] * 2)
+
+
 def test_a_depth_to_begin_with_is_needed() -> None:
     model, data, options = ESTIMATORS["regressor"]
     auto = type(model)(**model.get_params(deep=False) | {"layers": "auto"})

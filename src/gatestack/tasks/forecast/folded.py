@@ -128,6 +128,7 @@ class ForecastFolds(EstimatorFolds):
             ),
         }
         self.source = table.source
+        self._seasons: dict[int, int | None] = {}
 
     def plain(self, fold: int, seed: int) -> Outcome:
         """Score the baselines and a perceptron on a block."""
@@ -196,7 +197,15 @@ class ForecastFolds(EstimatorFolds):
         part = cut_table(self.table, rows, self.ends[fold][rows])
         fitted: FittedForecast = copy._fit_table(part, short_series=self.short_series, run=SILENT).fitted_
         refuse_interrupted([fitted.record])
+        if "window" in (changes or {}):
+            # A season that is longer than the window is left out, and would be from the unit of MASE too.
+            return replace(fitted, season=self._season_as_given(fold))
         return fitted
+
+    def _season_as_given(self, fold: int) -> int | None:
+        if fold not in self._seasons:
+            self._seasons[fold] = self._fit((1,), fold, 0, max_steps=1).season
+        return self._seasons[fold]
 
     def _first_part(self, lengths: IntArray, share: float) -> IntArray:
         """Give the steps of a share of each series, (series,)."""
