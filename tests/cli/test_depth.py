@@ -20,6 +20,7 @@ from typer.testing import Result
 import gatestack as gs
 from gatestack.study import DepthPlan, DepthRange, depth
 from gatestack.tasks import estimator
+from gatestack.tasks.labelled import folded
 
 Run = Callable[..., Result]
 
@@ -79,6 +80,11 @@ def test_json_and_page(gatestack: Run, cases: Path, tmp_path: Path) -> None:
     assert text.count("<svg") == 2
     assert "://" not in text
     assert "How many layers? waves.csv" in text
+    # The lines of Python that the page shows make the same study.
+    lines = html.unescape(text.split("<code>import", 1)[1].split("</code>", 1)[0])
+    made: dict[str, object] = {}
+    exec(f"import{lines}", made)
+    assert [row.score for row in made["study"].rows] == [row["score"] for row in values["rows"]]  # type: ignore[attr-defined]
     again = gatestack("depth", "classify", cases, *options, "--study", study, "--out", page)
     assert again.exit_code == 2
     assert "--overwrite" in again.output
@@ -110,10 +116,51 @@ def test_a_page_does_not_give_a_password_away(
         quiet=False,
         **given,
     )
-    depth_options._write_page("classify", gs.Classifier(), study, run)
+    depth_options._write_page("classify", gs.Classifier(), study, run, python=None)
     page = Path("d.html").read_text()
     assert "secret" not in page
     assert "gatestack depth classify waves.csv --study" in page
+
+
+@pytest.mark.parametrize("layout", ["wide", "long"])
+def test_groups_stay_in_one_fold(
+    gatestack: Run, cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    people = np.repeat(["ann", "bob", "cy", "dee", "eve", "flo"], 2)
+    frame = pl.read_csv(cases).with_columns(person=pl.Series(people), case=pl.int_range(pl.len()))
+    options = ["--case", "case"] if layout == "long" else []
+    if layout == "long":
+        frame = frame.unpivot(index=["case", "label", "person"], value_name="x").drop("variable").sort("case")
+    else:
+        frame = frame.drop("case")
+    path = tmp_path / "people.csv"
+    frame.write_csv(path)
+    dealt = []
+    original = folded.LabelledFolds.__init__
+
+    def note(
+        task: folded.LabelledFolds, estimator: object, data: object, own: object, measure: object
+    ) -> None:
+        dealt.append(own)
+        original(task, estimator, data, own, measure)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folded.LabelledFolds, "__init__", note)
+    found = gatestack("depth", "classify", path, *TINY, *FEW, *options, "--group", "person")
+    assert found.exit_code == 0, found.output
+    assert dealt[0][::2].tolist() == dealt[0][1::2].tolist()
+    assert set(dealt[0]) == {0, 1}
+    for words, text in (
+        (["--group", "persn"], "did you mean 'person'"),
+        (["--group", "person", "--folds", "7"], "6 names"),
+    ):
+        found = gatestack("depth", "classify", path, *TINY, *FEW, *options, *words)
+        assert found.exit_code == 2, found.output
+        assert text in found.output
+    if layout == "long":
+        frame.with_columns(person=pl.int_range(pl.len())).write_csv(path)
+        found = gatestack("depth", "classify", path, *TINY, *FEW, *options, "--group", "person")
+        assert found.exit_code == 2
+        assert "case 0 is in 10 groups" in found.output.replace("'", "")
 
 
 def test_a_regressors_and_a_detectors_study(gatestack: Run, cases: Path, table: Path, tmp_path: Path) -> None:
@@ -204,7 +251,10 @@ def test_regularisation_is_the_second_axis(gatestack: Run, table: Path, tmp_path
     found = gatestack(*words, "--out", page)
     assert found.exit_code == 0, found.output
     assert "zoneout=0.1: " in found.stdout
-    assert "layer_norm: " in page.read_text()
+    text = page.read_text()
+    assert text.count("<svg") == 3
+    assert "gain over without" in text
+    assert html.unescape(text).count("regularisation=('zoneout', 'layer_norm')") == 1
     assert "Regularisation: " in found.stdout
     found = gatestack("depth", "forecast", table, *FORECAST, "--regularisation", "zone")
     assert found.exit_code == 2

@@ -32,6 +32,7 @@ from gatestack.cli.forecast_options import (
     Window,
 )
 from gatestack.cli.forecast_options import Cell as CellKind
+from gatestack.cli.groups import GroupColumn
 from gatestack.cli.labelled_options import (
     CaseColumn,
     Cell,
@@ -113,6 +114,7 @@ def depth_classify(
     label: LabelColumn = None,
     case: CaseColumn = None,
     time: TimeColumn = None,
+    group: GroupColumn = None,
     hidden_size: HiddenSize = None,
     recipe: Recipe = None,
     cell: Cell = None,
@@ -140,8 +142,8 @@ def depth_classify(
     Depth 0 stands for the baselines and models without recurrence. Ctrl-C keeps all finished fits.
     """
     given = dict(locals())
-    estimator, cases = labelled_of("classify", given | _RANGE)
-    run_depth("classify", estimator, cases, {}, depth_run(given))
+    estimator, cases, groups = labelled_of("classify", given | _RANGE)
+    run_depth("classify", estimator, cases, groups, depth_run(given))
 
 
 def depth_regress(
@@ -150,6 +152,7 @@ def depth_regress(
     label: LabelColumn = None,
     case: CaseColumn = None,
     time: TimeColumn = None,
+    group: GroupColumn = None,
     hidden_size: HiddenSize = None,
     recipe: Recipe = None,
     cell: Cell = None,
@@ -177,8 +180,8 @@ def depth_regress(
     Depth 0 stands for the baselines and models without recurrence. Ctrl-C keeps all finished fits.
     """
     given = dict(locals())
-    estimator, cases = labelled_of("regress", given | _RANGE)
-    run_depth("regress", estimator, cases, {}, depth_run(given))
+    estimator, cases, groups = labelled_of("regress", given | _RANGE)
+    run_depth("regress", estimator, cases, groups, depth_run(given))
 
 
 def depth_detect(

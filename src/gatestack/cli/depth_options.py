@@ -145,6 +145,7 @@ def run_depth(task: str, estimator: Estimator, data: Any, options: Mapping[str, 
 
     place = storage_name(run.study)
     talk.say(f"fits are kept in {place}; the same command in other terminals helps")
+    talk.say(f"each depth takes {run.folds * run.seeds} fits, --folds × --seeds")
     try:
         study = study_depth(
             estimator,
@@ -164,7 +165,7 @@ def run_depth(task: str, estimator: Estimator, data: Any, options: Mapping[str, 
         Talk(False).say(f"all finished fits are kept in {place}; the same command goes on from there")
         raise
     if run.out is not None:
-        _write_page(task, estimator, study, run)
+        _write_page(task, estimator, study, run, python=study_lines(estimator, data, options, run))
     if run.as_json:
         page = None if run.out is None else str(run.out)
         print_json(study.to_dict() | {"study": place, "report": page})
@@ -174,7 +175,52 @@ def run_depth(task: str, estimator: Estimator, data: Any, options: Mapping[str, 
         typer.echo(str(run.out))
 
 
-def _write_page(task: str, estimator: Estimator, study: DepthStudy, run: DepthRun) -> None:
+def study_lines(estimator: Estimator, data: Any, options: Mapping[str, Any], run: DepthRun) -> str | None:
+    """Write the Python lines that make the same study.
+
+    Args:
+        estimator: that was studied.
+        data: a path, or cases that were read of one.
+        options: other arguments of `fit`.
+        run: of the command.
+
+    Returns:
+        The lines; None for groups, which are a list as long as the data.
+    """
+    from gatestack.cli.tune_options import python_of
+    from gatestack.data.collections import LabelledSequences
+    from gatestack.study import study_depth
+
+    if "groups" in options:
+        return None
+    lines, words = python_of(estimator, {}).split("\n"), [repr(str(run.file))]
+    if isinstance(data, LabelledSequences):
+        columns = {} if data.columns is None else vars(data.columns)
+        kind = {"kind": "numbers"} if data.targets is not None else {}
+        reading = _arguments(kind | columns, dict.fromkeys(columns))
+        lines.insert(1, "from gatestack.data.collections import read_labelled")
+        lines.append(f"cases = read_labelled({', '.join([*words, *reading])})")
+        words = ["cases"]
+    defaults = _defaults(getattr(estimator, "fit"))  # noqa: B009  (each estimator has its own)
+    given = {name: value for name, value in options.items() if value not in (defaults[name], ())}
+    words += [repr(given)] if given else []
+    asked = vars(run) | {"budget": run.budget.replace("-", " ")}
+    asked = {name: value for name, value in asked.items() if name in _defaults(study_depth)}
+    words += _arguments(asked, _defaults(study_depth))
+    return "\n".join([*lines, f"study = gs.study_depth({', '.join(['model', *words])})"])
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    return {name: argument.default for name, argument in inspect.signature(function).parameters.items()}
+
+
+def _arguments(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value!r}" for name, value in given.items() if value != defaults.get(name)]
+
+
+def _write_page(
+    task: str, estimator: Estimator, study: DepthStudy, run: DepthRun, *, python: str | None
+) -> None:
     import shlex
 
     from gatestack.cli.storage import write_output
@@ -188,19 +234,24 @@ def _write_page(task: str, estimator: Estimator, study: DepthStudy, run: DepthRu
         title=f"How many layers? {run.file.name}",
         settings={"task": task} | _changed(estimator),
         command=shlex.join(["gatestack", *words]) if words[:1] == ["depth"] else None,
+        python=python,
     )
     if run.out is not None:
         write_output(run.out, page.encode())
 
 
 def _changed(estimator: Any) -> dict[str, str]:
-    """Give the arguments that are not at their default, also of an estimator inside."""
+    """Give the settings that are not at their default, also of an estimator inside."""
+    from gatestack.reports.changed import changed_fields
+
     found: dict[str, str] = {}
-    for name, argument in inspect.signature(type(estimator)).parameters.items():
+    for name, default in _defaults(type(estimator)).items():
         value = getattr(estimator, name)
         if hasattr(value, "get_params"):
             found |= _changed(value)
-        elif value != argument.default:
+        elif name in ("architecture", "training"):
+            found |= {key: str(part) for key, part in changed_fields(value).items()}
+        elif value != default:
             found[name] = str(value)
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gatestack.cli.groups import read_with_groups
 from gatestack.cli.options import parse_layers, parse_season, parse_step
 from gatestack.cli.regularisation_options import REGULARISATION
 from gatestack.cli.sums import with_sums
@@ -104,10 +105,10 @@ def detector_of(given: Mapping[str, Any]) -> tuple[AnomalyDetector, dict[str, An
 
 def labelled_of(
     task: Literal["classify", "regress"], given: Mapping[str, Any]
-) -> tuple[Classifier | Regressor, Any]:
-    """Make a classifier or regressor, and read its cases, of the arguments of a command."""
+) -> tuple[Classifier | Regressor, Any, dict[str, Any]]:
+    """Make a classifier or regressor, read its cases and their groups, of the arguments of a command."""
     from gatestack.cli.fit_labelled import model_options
-    from gatestack.data.collections import read_labelled
+    from gatestack.data.collections import LabelColumns
     from gatestack.tasks.classify import Classifier
     from gatestack.tasks.regress import Regressor
 
@@ -118,9 +119,9 @@ def labelled_of(
     }
     options = model_options(left_open | settings | {"crop": 0.0, "jitter": 0.0, "layers": given["layers"]})
     kind: Any = "classes" if task == "classify" else "numbers"
-    names: dict[str, Any] = {name: given[name] for name in ("label", "case", "time")}
-    cases = read_labelled(given["file"], kind=kind, **names)
-    return (Classifier(**options) if task == "classify" else Regressor(**options)), cases
+    columns = LabelColumns(label=given["label"], case=given["case"], time=given["time"])
+    cases, groups = read_with_groups(given["file"], columns, kind=kind, group=given["group"])
+    return (Classifier(**options) if task == "classify" else Regressor(**options)), cases, groups
 
 
 def _layers(given: Mapping[str, Any]) -> dict[str, Any]:

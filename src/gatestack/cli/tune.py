@@ -23,6 +23,7 @@ from gatestack.cli.forecast_options import (
     Window,
 )
 from gatestack.cli.forecast_options import Cell as CellKind
+from gatestack.cli.groups import GroupColumn
 from gatestack.cli.labelled_options import (
     CaseColumn,
     Cell,
@@ -116,6 +117,7 @@ def tune_classify(
     label: LabelColumn = None,
     case: CaseColumn = None,
     time: TimeColumn = None,
+    group: GroupColumn = None,
     layers: Layers = None,
     hidden_size: HiddenSize = None,
     recipe: Recipe = None,
@@ -145,8 +147,8 @@ def tune_classify(
     The winner is checked on a part that the search never looked at. Ctrl-C keeps all finished fits.
     """
     given = dict(locals())
-    estimator, cases = labelled_of("classify", given)
-    run_search("classify", estimator, cases, {}, given, fit_classify)
+    estimator, cases, groups = labelled_of("classify", given)
+    run_search("classify", estimator, cases, groups, given, fit_classify)
 
 
 def tune_regress(
@@ -155,6 +157,7 @@ def tune_regress(
     label: LabelColumn = None,
     case: CaseColumn = None,
     time: TimeColumn = None,
+    group: GroupColumn = None,
     layers: Layers = None,
     hidden_size: HiddenSize = None,
     recipe: Recipe = None,
@@ -184,8 +187,8 @@ def tune_regress(
     The winner is checked on a part that the search never looked at. Ctrl-C keeps all finished fits.
     """
     given = dict(locals())
-    estimator, cases = labelled_of("regress", given)
-    run_search("regress", estimator, cases, {}, given, fit_regress)
+    estimator, cases, groups = labelled_of("regress", given)
+    run_search("regress", estimator, cases, groups, given, fit_regress)
 
 
 def tune_detect(

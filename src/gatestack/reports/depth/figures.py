@@ -1,4 +1,4 @@
-"""The figures of a study of depth: scores with their intervals, and what each layer costs."""
+"""The figures of a study of depth: scores, what each layer costs, what each way to regularise gains."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from gatestack.reports.svg import ACCENT, MODEL, MUTED, TRUTH, new_axes
 from gatestack.study import DepthStudy
+from gatestack.study.variants import layers_text
 
-__all__ = ["draw_costs", "draw_depths"]
+__all__ = ["draw_costs", "draw_depths", "draw_ways"]
 
 
 def draw_depths(study: DepthStudy) -> Figure:
@@ -27,7 +28,7 @@ def draw_depths(study: DepthStudy) -> Figure:
     for number, row in enumerate(study.rows):
         places = row.layers + random.uniform(-0.12, 0.12, len(row.scores))
         label = "one fit" if number == 0 else None
-        axis.plot(places, scale * np.array(row.scores), ".", color=MUTED, markersize=4, label=label)
+        axis.plot(places, scale * np.array(row.scores), ".", color=MUTED, markersize=5, label=label)
     axis.plot(depths, means, "-o", color=MODEL, linewidth=1.6, label="mean, held out")
     trained = [(row.layers, scale * row.training) for row in study.rows if row.training is not None]
     if trained:
@@ -44,8 +45,12 @@ def draw_depths(study: DepthStudy) -> Figure:
         label=f"chosen: {chosen.layers}",
     )
     axis.set_ylabel(f"{study.measure.label}{', %' if study.measure.percent else ''}")
+    if study.measure.percent:
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, min(high, 100.5))  # the margin of a full 100 % reads as more than that
     _label_depths(axis, study)
-    axis.legend(loc="best")
+    # Above the axes, where it hides no fit.
+    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, columnspacing=1.2)
     return figure
 
 
@@ -67,6 +72,34 @@ def draw_costs(study: DepthStudy) -> Figure:
         axis.set_ylabel(name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[-1].set_xlabel("layers")
+    return figure
+
+
+def draw_ways(study: DepthStudy) -> Figure:
+    """Draw the gain of each way to regularise with its interval; a filled mark is worth it.
+
+    Args:
+        study: what was found, with one way or more.
+    """
+    ways = sorted(study.regularisation, key=lambda row: row.gain.mean)
+    figure, (axis,) = new_axes(height=1.2 + 0.35 * len(ways), width=6.4)
+    scale = 100 if study.measure.percent else 1
+    axis.axvline(0.0, color=MUTED, linewidth=1.0)
+    for place, row in enumerate(ways):
+        axis.errorbar(
+            scale * row.gain.mean,
+            place,
+            xerr=scale * row.gain.half_width,
+            fmt="o",
+            color=MODEL,
+            markerfacecolor=MODEL if row.worth else "white",
+            capsize=3,
+        )
+    axis.set_yticks(range(len(ways)))
+    axis.set_yticklabels([f"{row.name}, {layers_text(row.layers)}" for row in ways])
+    axis.set_ylim(-0.6, len(ways) - 0.4)
+    unit = ", points" if study.measure.percent else ""
+    axis.set_xlabel(f"gain in {study.measure.label}{unit} (filled: worth it)")
     return figure
 
 
