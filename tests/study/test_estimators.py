@@ -260,6 +260,10 @@ def test_a_reconstruction_has_principal_components_beside_it() -> None:
     scores = task.plain(1, 0).scores
     assert set(scores) == {"mean", "components"}
     assert scores["components"] < scores["mean"]
+    # Steps that are missing in a block count for neither.
+    gaps = SERIES.with_columns(y=pl.when((pl.col("ds") < 130) | (pl.col("ds") % 2 == 0)).then("y"))
+    fewer = model.folded_task(gaps, {}, folds=2).plain(1, 0).scores
+    assert 0 < fewer["components"] < 2 * scores["components"]
 
 
 def test_a_perceptron_learns_a_map_without_memory() -> None:
@@ -302,6 +306,33 @@ def test_series_of_a_few_steps_are_kept() -> None:
     task = model.folded_task(pl.concat(short), {"short_series": "keep"}, folds=2)
     assert np.isfinite(task.network((4,), 0, 0).training)
     assert np.isfinite(list(task.plain(0, 0).scores.values())).all()
+
+
+def test_the_columns_that_the_lowest_layer_reads_are_counted() -> None:
+    """Equal parameters are counted with them."""
+    day = pl.datetime(2024, 1, 1) + pl.duration(hours="ds")
+    hours = SERIES.with_columns(ds=day, x=pl.col("y").shift(1).fill_null(0.0), z=pl.col("ds") % 5)
+    gaps = hours.with_columns(y=pl.when(pl.col("z") > 0).then("y"))
+    for frame in (hours, gaps):
+        for calendar in ((), ("hour", "day_of_week")):
+            model = gs.Forecaster(2, hidden_size=4, window=8, season=8, max_steps=1, calendar=calendar)
+            task = model.folded_task(frame, {"past": ["x"], "future": ["z"]}, folds=2)
+            assert task.features == task._fit((4,), 0, 0).network.input_size
+        for method in ("forecast", "reconstruction"):
+            model = gs.AnomalyDetector(method, hidden_size=4, window=8, max_steps=1)
+            task = model.folded_task(frame, {"values": ["y", "x"]}, folds=2)
+            network = task._fit((4,), 0, 0).network
+            stack = network.stack if method == "forecast" else network.encoder
+            assert task.features == stack.input_size
+
+
+@pytest.mark.parametrize("kind", ["forecaster", "detector", "coherent"])
+def test_missing_values_do_not_stop_a_study(kind: str) -> None:
+    model, data, _ = ESTIMATORS[kind]
+    gaps = data.with_columns(y=pl.when(pl.col("ds") % 2 == 0).then("y"))  # no horizon is known whole
+    task = model.folded_task(gaps, {}, folds=2)
+    for scores in (task.plain(0, 0).scores, task.network((4,), 0, 0).scores):
+        assert np.isfinite(list(scores.values())).all()
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])

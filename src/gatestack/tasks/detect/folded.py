@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gatestack.data.calendar_encoding import calendar_features, calendar_names_for
 from gatestack.data.frames import Frame
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
@@ -98,7 +99,7 @@ class DetectorFolds(EstimatorFolds):
         self.test_share = float((np.diff(self.ends.sum(axis=1)) / self.ends[:-1].sum(axis=1)).mean())
         self.windows = (_LEAST_WINDOW, int(max(_LEAST_WINDOW, min(_MOST_WINDOW, self.ends[0].max() // 8))))
         self.directions, self.hidden_size = 1, int(estimator.hidden_size)
-        self.features = 2 * table.sequences.num_features
+        self.features = _inputs_of(table, str(estimator.method))
         parameters = plain_parameters(estimator._parameters())
         del parameters["layers"]
         part = cut_table(table, np.arange(len(lengths)), lengths)
@@ -127,7 +128,7 @@ class DetectorFolds(EstimatorFolds):
         if self.estimator.method == "reconstruction":
             scores["components"] = _components(values, ends, window, units)
         else:
-            steps = [part[end:] - part[end - 1 : -1] for part, end in zip(values, ends, strict=True)]
+            steps = [part[end:] - _filled(part)[end - 1 : -1] for part, end in zip(values, ends, strict=True)]
             scores["last_value"] = _mean_of(steps)
             scores[PERCEPTRON] = _perceptron(values, ends, window, units, seed)
         return Outcome(scores=scores, seconds=time.perf_counter() - start)
@@ -218,9 +219,34 @@ def fold_table(
     return DetectorFolds(copy, table, train=train, label=label, folds=folds, measure=measure)
 
 
+def _inputs_of(table: SeriesTable, method: str) -> int:
+    """Count what the lowest layer reads, as the networks of `networks.py` do."""
+    observed, names = table.sequences.observed, calendar_names_for(table.frequency)
+    each = 1 if observed is None or observed.all() else 2
+    if method == "reconstruction":
+        return each * table.sequences.num_features
+    calendar = calendar_features(table.wall_times[:1], names)[0].shape[1] if names else 0
+    return (1 + each) * table.sequences.num_features + calendar
+
+
 def _mean_of(parts: list[FloatArray]) -> float:
     """Average the absolute values of all that is known."""
-    return float(np.nanmean(np.abs(np.concatenate(parts))))
+    values = np.concatenate(parts)
+    if np.isnan(values).all():
+        raise DataError(
+            "no value of a block is known, so that there is nothing to compare",
+            where="study",
+            expected="a value in every block",
+            hint="pass fewer folds",
+        )
+    return float(np.nanmean(np.abs(values)))
+
+
+def _filled(part: FloatArray) -> FloatArray:
+    """Fill gaps of standardised steps with the last value before them, the first with the mean, 0."""
+    from_step = np.where(np.isfinite(part), np.arange(len(part))[:, None], 0)
+    last: FloatArray = np.take_along_axis(part, np.maximum.accumulate(from_step, axis=0), axis=0)
+    return np.nan_to_num(last)
 
 
 def _windows(
@@ -243,9 +269,10 @@ def _perceptron(values: list[FloatArray], ends: IntArray, window: int, units: in
     lengths, channels = np.array([len(part) for part in values]), values[0].shape[1]
     inputs, truth = _windows(values, np.zeros_like(ends), ends, window)
     last = inputs.reshape(len(inputs), channels, window)[:, :, -1]
-    known = np.flatnonzero(np.isfinite(truth).all(axis=1))
+    known = np.flatnonzero(np.isfinite(truth).any(axis=1))
     known = known[np.linspace(0, len(known) - 1, min(len(known), _MOST_EXAMPLES)).astype(int)]
-    model = fit_perceptron(inputs[known], (truth - last)[known], units=units, classes=False, seed=seed)
+    change = np.nan_to_num(truth - last)  # a channel that is missing there is taken not to change
+    model = fit_perceptron(inputs[known], change[known], units=units, classes=False, seed=seed)
     inputs, truth = _windows(values, ends, lengths, window)
     last = inputs.reshape(len(inputs), channels, window)[:, :, -1]
     return _mean_of([truth - last - model.predict(inputs).reshape(truth.shape)])
@@ -262,4 +289,6 @@ def _components(values: list[FloatArray], ends: IntArray, window: int, units: in
     later = [np.concatenate([part, part[-1:]]) for part in values]
     inputs, _ = _windows(later, ends + 1, lengths + 1, window)
     repeated = model.inverse_transform(model.transform(inputs)).reshape(len(inputs), channels, window)
-    return _mean_of([(repeated - inputs.reshape(repeated.shape))[:, :, -1]])
+    # Only what is known is compared; the first windows of a short series end after its block begins.
+    truth = [part[max(int(end), window - 1) :] for part, end in zip(values, ends, strict=True)]
+    return _mean_of([repeated[:, :, -1] - np.concatenate(truth)])

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.frames import Frame
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
@@ -30,14 +31,12 @@ from gatestack.tasks.folding import (
     block_shares,
     check_options,
     digest_of,
-    fit_perceptron,
     measure_of,
     milliseconds,
     refuse_interrupted,
     scores_of,
     step_bytes,
 )
-from gatestack.tasks.forecast.autoregression import lags_at
 from gatestack.tasks.forecast.backtest import errors_from, evaluate_from, training_frame
 from gatestack.tasks.forecast.evaluation import (
     COLUMNS,
@@ -47,10 +46,8 @@ from gatestack.tasks.forecast.evaluation import (
 )
 from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
 from gatestack.tasks.forecast.options import Architecture
-from gatestack.tasks.forecast.panel import Panel
+from gatestack.tasks.forecast.perceptron import WindowPerceptron
 from gatestack.tasks.forecast.plan import make_plan
-from gatestack.tasks.forecast.scaling import MOMENTS
-from gatestack.tasks.forecast.split import origins_between
 from gatestack.tasks.saved import plain_parameters
 
 if TYPE_CHECKING:
@@ -62,10 +59,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _TRAINED_SHARE = 0.9  # of a fit's steps; the rest tells when to stop
-_MOST_ORIGINS = 5000
 _MOST_WINDOW = 512  # of a search
 _OPTIONS = ("target", "time", "series", "past", "future", "static", "frequency", "short_series")
-_LONG_SCALE = MOMENTS.index("long_scale")
 
 
 class ForecastFolds(EstimatorFolds):
@@ -110,9 +105,7 @@ class ForecastFolds(EstimatorFolds):
         self.windows = _windows_of(int(estimator.horizon), self.ends[0])
         self.cell = estimator.architecture.cell if estimator.architecture else "lstm"
         self.directions, self.hidden_size = 1, int(estimator.hidden_size)
-        self.features = 3 + sum(
-            len(columns) for columns in (table.columns.past, table.columns.future, table.columns.static)
-        )
+        self.features = _inputs_of(table, make_plan(estimator._parameters(), table).calendar)
         parameters = plain_parameters(estimator._parameters())
         del parameters["layers"]
         sequences = table.sequences
@@ -137,7 +130,7 @@ class ForecastFolds(EstimatorFolds):
         fitted = self._fit((1,), fold, seed, max_steps=1)
         horizon, units = self.estimator.horizon, self.hidden_size
         training = cut_table(self.table, self._rows(fitted), self.ends[fold][self._rows(fitted)])
-        perceptron = _Perceptron(fitted, training, horizon=horizon, units=units, seed=seed)
+        perceptron = WindowPerceptron(fitted, training, horizon=horizon, units=units, seed=seed)
         held, first = self._held(fitted, fold)
 
         def answer(table: SeriesTable, first: IntArray, step: int) -> ErrorTable:
@@ -251,6 +244,15 @@ class ForecastFolds(EstimatorFolds):
         return cut_table(self.table, rows, until), np.maximum(until - block, 1)
 
 
+def _inputs_of(table: SeriesTable, calendar: tuple[str, ...]) -> int:
+    """Count what the lowest layer reads, as `ForecastNetwork.input_size` does; categories count as 1."""
+    columns, observed = table.columns, table.sequences.observed
+    features = calendar_features(table.wall_times[:1], calendar)[0].shape[1] if calendar else 0
+    known = len(columns.past) + len(columns.future) + features
+    flags = 0 if observed is None or observed.all() else 1 + known
+    return 3 + known + len(columns.static) + flags
+
+
 def _windows_of(horizon: int, lengths: IntArray) -> tuple[int, int]:
     """Give the smallest and largest window of a search: an eighth of the longest first training part."""
     least = max(horizon, 4)
@@ -279,52 +281,3 @@ def fold_table(
     copy = type(estimator)(**estimator._parameters() | {"layers": 1})
     make_plan(copy._parameters(), table)  # wrong arguments are found before the first fit
     return ForecastFolds(copy, table, short_series, folds, measure_of(COLUMNS, measure, usual="mase"))
-
-
-class _Perceptron:
-    """Reads the last window, what is known now and of the steps ahead; gives changes of the last value.
-
-    Both in units of the long-run scale of the series so far.
-    """
-
-    def __init__(
-        self, fitted: FittedForecast, training: SeriesTable, *, horizon: int, units: int, seed: int
-    ) -> None:
-        self.window, self.horizon = len(fitted.autoregression.weight) - 1, horizon
-        self.past = len(training.columns.past)
-        panel = fitted.panel(training)
-        lengths = panel.lengths
-        first = np.minimum(panel.first_observed + self.window, lengths)
-        rows, positions = origins_between(first, lengths, horizon=horizon, step=1, most=_MOST_ORIGINS)
-        inputs, last, scale = self._inputs(panel, rows, positions)
-        ahead = panel.offsets[rows][:, None] + positions[:, None] + np.arange(1, horizon + 1)
-        truth = (training.target_at(ahead) - last[:, None]) / scale[:, None]
-        known = np.isfinite(truth).all(axis=1)
-        self.model = fit_perceptron(inputs[known], truth[known], units=units, classes=False, seed=seed)
-
-    def forecast(self, panel: Panel, rows: IntArray, positions: IntArray) -> FloatArray:
-        """Forecast (origins, horizon) from steps of a panel, in the user's unit."""
-        inputs, last, scale = self._inputs(panel, rows, positions)
-        found = self.model.predict(inputs).reshape(len(rows), self.horizon)
-        forecast: FloatArray = last[:, None] + scale[:, None] * found
-        return forecast
-
-    def _inputs(
-        self, panel: Panel, rows: IntArray, positions: IntArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        lags, level, scale = lags_at(panel, rows, positions, self.window)
-        values = level[:, None] + scale[:, None] * lags
-        at = panel.offsets[rows] + positions
-        last, long_scale = values[:, 0], panel.moments.numpy()[at, _LONG_SCALE].astype(np.float64)
-        ahead = at[:, None] + np.arange(self.horizon + 1)
-        covariates = panel.covariates.numpy().astype(np.float64)
-        if panel.covariates_observed is not None:
-            covariates = np.where(panel.covariates_observed.numpy(), covariates, 0.0)
-        known = np.concatenate([covariates, panel.calendar.numpy()], axis=1)
-        # Past columns are not known ahead; their values there are left out.
-        future = known[ahead[:, 1:]][..., self.past :]
-        static = panel.static.numpy()[rows]
-        window = (values - last[:, None]) / long_scale[:, None]
-        level_now = (last - values[:, -1]) / long_scale
-        parts = [window[:, 1:-1], level_now[:, None], known[at], future.reshape(len(rows), -1), static]
-        return np.concatenate(parts, axis=1), last, long_scale
