@@ -9,9 +9,10 @@ from inspected import LAYERS, LENGTHS, C, N, Reader, T, close, randomised, refer
 
 from gatestack.errors import ArgumentError
 from gatestack.inspect import Outcome, Subject, inspect_subject
-from gatestack.inspect.recording import LayerCall, Place, find_places, open_gates
+from gatestack.inspect.opening import open_gates
+from gatestack.inspect.recording import LayerCall, Place, find_places
 from gatestack.kernels import backend
-from gatestack.nn import GRU, LSTM, RNN, Bidirectional, Loop, LSTMCell, Stack
+from gatestack.nn import GRU, LSTM, RNN, Bidirectional, Loop, LSTMCell, Stack, StackedCells
 from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Steps
 
@@ -143,12 +144,12 @@ def test_bidirectional_around_a_stack_knows_which_layers_read_backwards() -> Non
     assert [place.path for place in places] == ["one.forward_layer", "one.reverse_layer"]
 
 
-def test_layers_without_gates_to_open_are_refused_or_named() -> None:
-    loop = Loop(LSTMCell(4, activation="softsign", gate_activation="hard_sigmoid"))
-    with pytest.raises(ArgumentError, match=r"no layer to look into.*LSTMCell"):
+def test_cells_made_of_several_are_refused_or_named() -> None:
+    loop = Loop(StackedCells(LSTMCell(4), LSTMCell(4, activation="softsign")))
+    with pytest.raises(ArgumentError, match=r"no layer to look into.*StackedCells[\s\S]*layers of a Stack"):
         inspect_subject(simple(Stack(loop, input_size=C)))
     found = inspect_subject(simple(Stack(loop, LSTM(3), input_size=C)))
-    assert "LSTMCell" in found.notes[0]
+    assert "StackedCells" in found.notes[0]
     assert found.tables["layers"]["cell"].to_list() == ["lstm"]
 
 

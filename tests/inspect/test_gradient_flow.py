@@ -9,8 +9,9 @@ from inspected import LENGTHS, C, Reader, close, reference_cell, subject_of
 
 from gatestack.inspect import inspect_subject
 from gatestack.inspect.gradient_flow import MODELS
+from gatestack.inspect.opened import open_layer
 from gatestack.inspect.recording import replaced
-from gatestack.inspect.unrolled import Unrolled, plain_layer
+from gatestack.inspect.unrolled import Unrolled
 from gatestack.nn import GRU, LSTM, RNN, LSTMForm, Stack
 
 CASES = {
@@ -93,7 +94,7 @@ def test_an_unrolled_layer_gives_what_the_layer_gives(layer: object) -> None:
         for parameter in made.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
         wanted, states = made(x, lengths=list(LENGTHS))
-        with replaced(made, {"layers.0": Unrolled(made.layers[0])}):
+        with replaced(made, {"layers.0": Unrolled(open_layer(made.layers[0]))}):
             found, others = made(x, lengths=list(LENGTHS))
         again, _ = made(x, lengths=list(LENGTHS))
     close(found, wanted)
@@ -123,5 +124,5 @@ def test_the_three_models_differ_in_their_recurrent_layers_alone() -> None:
 
 def test_a_plain_layer_is_as_wide_as_what_it_replaces() -> None:
     layer = LSTM(6, 3, bidirectional=True, merge="sum", form=LSTMForm(projection_size=4))
-    made = plain_layer(layer)
+    made = open_layer(layer).plain().layer
     assert (made.output_size, made.input_size, made.num_directions) == (layer.output_size, 3, 2)

@@ -1,8 +1,6 @@
-"""Every estimator and every imported network offers itself, and what is offered is what it computes."""
+"""Every estimator offers itself, and what is offered is what it computes."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,14 +9,6 @@ import torch
 from inspected import close
 
 from gatestack import AnomalyDetector, Classifier, Forecaster, Regressor
-from gatestack.convert import Network, Node, Port, from_torch, read_keras
-from gatestack.convert.layers import (
-    BidirectionalLayer,
-    BidirectionalOptions,
-    Dense,
-    DenseOptions,
-    RecurrentOptions,
-)
 from gatestack.errors import ArgumentError, DataError, NotFittedError
 from gatestack.inspect.inspection import TABLES
 from gatestack.tasks.forecast.options import Architecture
@@ -165,113 +155,3 @@ def test_models_refuse_what_they_cannot_use(forecaster: Forecaster) -> None:
         forecaster.inspect(week(15))
     with pytest.raises(ArgumentError, match="sequences"):
         forecaster.inspect(week(), sequences=0)
-
-
-def torch_model(cell: type[torch.nn.RNNBase], **options: object) -> torch.nn.Module:
-    class Model(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.rnn = cell(3, 5, num_layers=2, batch_first=True, **options)
-            self.head = torch.nn.Linear(10 if options.get("bidirectional") else 5, 4)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.head(self.rnn(x)[0][:, -1])
-
-    return Model().eval()
-
-
-@pytest.mark.parametrize(
-    ("cell", "options"), [(torch.nn.LSTM, {}), (torch.nn.LSTM, {"bidirectional": True}), (torch.nn.GRU, {})]
-)
-def test_a_network_from_torch_is_looked_into(cell: type, options: dict) -> None:
-    model = torch_model(cell, **options)
-    random = np.random.default_rng(0)
-    x = random.normal(size=(12, 7, 3)).astype(np.float32)
-    network = from_torch(model, [Port("x", (None, 3))])
-    classes = np.tile(np.arange(4), 3)
-    found = network.inspect(x, classes, loss="cross-entropy of logits")
-    assert found.tables["layers"]["layer"].n_unique() == 2
-    assert found.tables["layers"]["difference"].max() < 1e-12
-    with torch.no_grad():
-        logits = model.double()(torch.from_numpy(x).double())
-    wanted = torch.nn.functional.cross_entropy(logits, torch.from_numpy(classes))
-    close(found.tables["layer_worth"]["loss"][0], wanted, 1e-6)
-    # The hidden states are those of torch.
-    output, _ = model.rnn(torch.from_numpy(x).double())
-    top = found.tables["gates"].filter(layer=2, sequence="sequence 0")
-    shown = torch.from_numpy(
-        np.concatenate(
-            [
-                top.filter(direction=direction)["hidden"].to_numpy().reshape(7, 5)
-                for direction in top["direction"].unique(maintain_order=True)
-            ],
-            axis=1,
-        )
-    )
-    close(shown, output[0].detach(), 1e-6)
-
-
-def test_a_bidirectional_layer_of_a_network_runs_apart_while_it_is_looked_into() -> None:
-    one = RecurrentOptions(cell="lstm", input_size=3, hidden_size=4, return_sequences=False)
-    both = BidirectionalLayer(
-        BidirectionalOptions(forward=one, backward=one.model_copy(update={"reversed": True}))
-    )
-    network = Network(
-        [Port("x", (None, 3))],
-        [Node("both", both, ("x",)), Node("out", Dense(DenseOptions(units=1, input_size=8)), ("both",))],
-        ["out"],
-    ).eval()
-    x = np.random.default_rng(0).normal(size=(6, 6, 3))
-    found = network.inspect(x, np.zeros(6))
-    assert found.tables["layers"]["direction"].to_list() == ["forward", "reverse"]
-    close(found.tables["layer_worth"]["loss"][0], (network.predict(x) ** 2).mean(), 1e-5)
-    assert both._together
-
-
-ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "keras"
-
-
-@pytest.mark.parametrize(
-    ("file", "layers", "closed"),
-    [
-        ("keras_words.keras", 2, 0),
-        ("keras_stateful.h5", 2, 0),
-        ("keras_gru_options.h5", 3, 1),
-        ("tf_keras_bidirectional_parts.h5", 3, 1),
-    ],
-)
-def test_networks_from_keras_are_looked_into(file: str, layers: int, closed: int) -> None:
-    """With words for inputs, kept states, layers that read backwards, masks, and other functions."""
-    network = read_keras(ARTIFACTS / file)
-    (port,) = network.inputs
-    random = np.random.default_rng(0)
-    shape = (5, *[6 if size is None else size for size in port.shape])
-    inputs = random.integers(0, 4, shape) if port.dtype == "int64" else random.normal(size=shape)
-    before = network.predict(inputs)
-    found = network.inspect(inputs)
-    assert found.tables["layers"]["layer"].n_unique() == layers
-    assert found.tables["layers"]["difference"].max() < 1e-12
-    assert sum("not opened" in note for note in found.notes) >= closed
-    assert ("the first of" in found.words["answer"]) == (len(network.outputs) > 1)
-    network.reset_state()
-    after = network.predict(inputs)
-    for one, other in zip(
-        *[found if isinstance(found, tuple) else (found,) for found in (before, after)], strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_networks_refuse_what_does_not_fit() -> None:
-    network = from_torch(torch_model(torch.nn.LSTM), [Port("x", (None, 3))])
-    x = np.zeros((5, 7, 3))
-    with pytest.raises(ArgumentError, match="targets"):
-        network.inspect(x, np.zeros(4))
-    with pytest.raises(ArgumentError, match="the target has shape"):
-        network.inspect(x, np.zeros((5, 3)))
-    with pytest.raises(ArgumentError, match="loss"):
-        network.inspect(x, np.zeros(5), loss="cross-entropy")
-    with pytest.raises(ArgumentError, match="loss"):
-        network.inspect(x, loss="hinge")
-    with pytest.raises(ArgumentError, match="the inputs have shape"):
-        read_keras(ARTIFACTS / "keras_functions.h5").inspect(np.zeros((4, 5)))

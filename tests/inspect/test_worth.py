@@ -8,7 +8,8 @@ import torch
 from inspected import LENGTHS, C, Reader, close, subject_of
 
 from gatestack.inspect import Outcome, Subject, Truth, inspect_subject
-from gatestack.inspect.input_worth import average_input, integrated_gradients
+from gatestack.inspect.input_worth import average_input
+from gatestack.inspect.path_integral import integrate_gradient
 from gatestack.inspect.probes import probe_table
 from gatestack.nn import GRU, LSTM, Stack
 
@@ -113,10 +114,16 @@ def test_attributions_are_complete_and_those_of_a_fine_sum_of_differences() -> N
     reader = Reader(LSTM(4), GRU(3))
     subject = subject_of(reader, rows=3, steps=5, lengths=(5, 3, 4))
     found = inspect_subject(subject).tables
-    close(found["completeness"]["error"], np.zeros(3), 1e-6)
-    close(found["completeness"]["attributed"], found["completeness"]["change"], 1e-6)
+    largest = found["completeness"]["change"].abs().max()
+    assert found["completeness"]["error"].max() <= 1e-3 * largest
     baseline = average_input(subject, subject.inputs)
-    values, _ = integrated_gradients(subject, reader, subject.inputs, baseline)
+    values, change = integrate_gradient(
+        lambda x: subject.run(reader, x).answer, subject.inputs, baseline, share=1e-7, calls=2000
+    )
+    close(change, found["completeness"]["change"])
+    close(values.sum(dim=(1, 2)), change, 1e-6)
+    told = found["attributions"].filter(sequence="row 1")["attribution"].to_numpy().reshape(3, 3)
+    assert np.abs(told - values[1, :3].numpy()).max() <= 1e-3 * largest
     away = subject.inputs - baseline
     points, small = 400, 1e-5
     with torch.no_grad():
@@ -213,21 +220,71 @@ def test_probes_need_sequences_and_classes() -> None:
     assert probe_table([(1, np.zeros((30, 2)))], Truth(np.zeros(30), "numbers")) is None
 
 
-def test_attributions_that_do_not_add_up_are_said_to() -> None:
-    class Jump(Linear):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x) + 5 * torch.sigmoid(1e5 * (x[:, -1, 0] - 0.3))
+class Jump(Linear):
+    """Jumps by 5 where the first feature of the last step passes 0.3, within `width` of it."""
 
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        past = x[:, -1, 0] - 0.3
+        jump = torch.sigmoid(past / self.width) if self.width else (past > 0).to(x)
+        return super().forward(x) + 5 * jump
+
+
+def jumping(width: float) -> Subject:
     torch.manual_seed(0)
-    subject = Subject(
+    return Subject(
         title="a jump",
-        network=Jump().double(),
+        network=Jump(width).double(),
         inputs=torch.randn(6, 4, C, dtype=torch.float64),
         run=lambda network, x: Outcome(network(x)),
         features=("a", "b", "c"),
         sequences=tuple("abcdef"),
     )
+
+
+def test_a_jump_on_the_way_is_found_and_given_to_what_jumps() -> None:
+    subject = jumping(1e-6)
+    found = inspect_subject(subject)
+    assert not any("add up" in note for note in found.notes)
+    assert (
+        found.tables["completeness"]["error"].max()
+        <= 1e-3 * found.tables["completeness"]["change"].abs().max()
+    )
+    mean = subject.inputs.flatten(0, 1).mean(dim=0)
+    assert mean[0] < 0.3
+    last = found.tables["attributions"].filter(step=3, feature="a")["attribution"]
+    for row, x in enumerate(subject.inputs[:, -1, 0]):
+        wanted = 4 * float(x - mean[0]) + 5 * float(x > 0.3)
+        assert last[row] == pytest.approx(wanted, abs=0.05)
+
+
+def test_attributions_that_do_not_add_up_are_said_to() -> None:
+    """A step has no gradient anywhere, so that no number of points helps."""
+    subject = jumping(0.0)
     found = inspect_subject(subject)
     above = int((subject.inputs[:, -1, 0] > 0.3).sum())
     (note,) = [note for note in found.notes if "add up" in note]
     assert note.startswith(f"the integrated gradients of {above} of 6 sequences")
+
+
+def test_an_answer_that_does_not_read_its_inputs_owes_them_nothing() -> None:
+    x = torch.ones(2, 3, 1, dtype=torch.float64)
+    for answer in (lambda x: torch.zeros(len(x)), lambda x: torch.zeros(len(x), requires_grad=True) * 1):
+        found, change = integrate_gradient(answer, x, 0 * x, share=1e-3, calls=20)
+        assert not found.any()
+        assert not change.any()
+
+
+def test_the_calls_of_the_network_are_bounded() -> None:
+    calls = []
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return (x[:, -1, 0] > 0.3).to(x) + 0 * x.sum(dim=(1, 2))
+
+    x = torch.ones(2, 3, 1, dtype=torch.float64)
+    integrate_gradient(answer, x, 0 * x, share=1e-3, calls=60)
+    assert len(calls) <= 60

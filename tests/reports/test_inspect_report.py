@@ -225,7 +225,7 @@ def test_the_command_looks_into_an_imported_network(tmp_path: Path) -> None:
     for content, words in (
         (None, "no such file"),
         (b"no arrays", "cannot be read"),
-        ({"x": 1}, "'x' is not known"),
+        ({"y": 1}, "'y' is not known"),
         ({"target": 1}, "no array `inputs`"),
     ):
         path = tmp_path / "other.npz"

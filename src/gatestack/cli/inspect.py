@@ -9,7 +9,7 @@ import typer
 
 from gatestack.cli.console import Talk, print_json, print_written
 from gatestack.cli.options import AsJson, ModelFolderPath, Overwrite, Quiet, refuse_existing
-from gatestack.errors import DataError, nearest_name
+from gatestack.errors import ArgumentError, DataError, nearest_name
 
 if TYPE_CHECKING:
     from gatestack.convert import Network
@@ -29,7 +29,8 @@ def inspect(
         typer.Argument(
             metavar="DATA",
             help="What the model is to read while it is looked into. For an imported network: an .npz file "
-            "with the array `inputs` and, where known, `target`.",
+            "with the array `inputs` (of several inputs, each by its name, first the one to look at) and, "
+            "where known, `target`; or an .npy file of the inputs.",
         ),
     ],
     sequences: Annotated[
@@ -41,6 +42,32 @@ def inspect(
             rich_help_panel="Inspection",
         ),
     ] = 64,
+    member: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Which network of a classifier or regressor that has several.  [default: 1]",
+            rich_help_panel="Inspection",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which output of an imported network is scored and explained.  [default: the first]",
+            rich_help_panel="Inspection",
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How an imported network is scored: 'squared error', 'cross-entropy' of probabilities, or "
+            "'cross-entropy of logits'.  [default: by the target]",
+            rich_help_panel="Inspection",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -79,9 +106,19 @@ def inspect(
     loaded = load(model)
     talk.say("looking inside …")
     if isinstance(loaded, Estimator):
-        found = loaded.inspect(data, sequences=sequences)
+        found = _of_estimator(loaded, data, sequences, member, {"--output": output, "--loss": loss})
     else:
-        found = _of_network(loaded, data, sequences)
+        _refuse({"--member": member}, loaded.name)
+        arrays = _arrays(data, [port.name for port in loaded.inputs])
+        target = arrays.pop("target", None)
+        inputs = arrays["inputs"] if list(arrays) == ["inputs"] else arrays
+        found = loaded.inspect(
+            inputs,
+            target,
+            loss=loss,  # type: ignore[arg-type]  # whose names the network checks
+            output=output,
+            sequences=sequences,
+        )
     if out is not None:
         talk.say("drawing …")
         _write(out, found, loaded, data)
@@ -101,16 +138,42 @@ def inspect(
         print_written(out, names)
 
 
-def _of_network(network: Network, data: Path, sequences: int) -> Inspection:
-    arrays = _arrays(data)
-    return network.inspect(arrays["inputs"], arrays.get("target"), sequences=sequences)
+def _of_estimator(
+    model: Estimator, data: Path, sequences: int, member: int | None, of_networks: dict[str, Any]
+) -> Inspection:
+    from gatestack.tasks.labelled.estimator import LabelledEstimator
+
+    _refuse(of_networks, model.kind)
+    if isinstance(model, LabelledEstimator):
+        return model.inspect(data, sequences=sequences, member=member or 1)
+    _refuse({"--member": member}, model.kind)
+    return model.inspect(data, sequences=sequences)
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    """Read the arrays of an .npz file; nothing in it is run.
+def _refuse(options: dict[str, Any], what: str) -> None:
+    """Refuse options that a model cannot have.
 
     Raises:
-        DataError: the file is missing or damaged, or lacks `inputs`.
+        ArgumentError: one of them is given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{name} {value}",
+                where=what,
+                expected="a classifier or regressor" if name == "--member" else "an imported network",
+            )
+
+
+def _arrays(path: Path, inputs: list[str]) -> dict[str, Any]:
+    """Read the arrays of an .npz file; nothing in it is run.
+
+    Args:
+        path: of the file.
+        inputs: names of the inputs of the network.
+
+    Raises:
+        DataError: the file is missing or damaged, or has neither `inputs` nor those of the network.
     """
     import zipfile
 
@@ -118,23 +181,27 @@ def _arrays(path: Path) -> dict[str, Any]:
 
     hint = "numpy.savez(FILE, inputs=…, target=…) writes it"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        read = np.load(path, allow_pickle=False)
+        if isinstance(read, np.ndarray):  # a .npy file, whose array has no name
+            return {"inputs": read}
+        with read as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DataError("there is no such file", where=str(path), hint=hint) from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
             f"it cannot be read as arrays ({error})", where=str(path), expected="an .npz file", hint=hint
         ) from None
+    known = ["inputs", "target", *inputs]
     for name in arrays:
-        if name not in ("inputs", "target"):
+        if name not in known:
             raise DataError(
                 f"the array {name!r} is not known",
                 where=str(path),
-                expected="inputs and target",
-                hint=nearest_name(name, ("inputs", "target")),
+                expected=", ".join(known),
+                hint=nearest_name(name, known),
             )
-    if "inputs" not in arrays:
+    if "inputs" not in arrays and not all(name in arrays for name in inputs):
         raise DataError("there is no array `inputs`", where=str(path), hint=hint)
     return arrays
 
@@ -147,15 +214,16 @@ def _write(out: Path, found: Inspection, model: Estimator | Network, data: Path)
     from gatestack.reports.inspect import figure_files, render_cell_page, render_inspection
     from gatestack.tasks.estimator import Estimator
 
-    if out.exists():
-        shutil.rmtree(out)
     if isinstance(model, Estimator):
-        page = render_report(model, data=data, inspection=found)
+        report = render_report(model, data=data, inspection=found)
     else:
-        page = render_inspection(found)
-    write_output(out / _REPORT, page.encode())
-    write_output(out / _PAGE, render_cell_page(found).encode())
-    for name, content in figure_files(found).items():
+        report = render_inspection(found)
+    page, drawn = render_cell_page(found), figure_files(found)
+    if out.exists():  # what stood there stays until there is something to put in its place
+        shutil.rmtree(out)
+    write_output(out / _REPORT, report.encode())
+    write_output(out / _PAGE, page.encode())
+    for name, content in drawn.items():
         write_output(out / _FIGURES / name, content)
     found.write_parquet(out / _TABLES)
 

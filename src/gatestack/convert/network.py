@@ -154,49 +154,34 @@ class Network(nn.Module):
 
     def inspect(
         self,
-        inputs: npt.ArrayLike,
+        inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike],
         target: npt.ArrayLike | None = None,
         *,
         loss: LossName | None = None,
+        output: str | None = None,
         sequences: int = 64,
     ) -> Inspection:
         """Look into the network: gates, time-scales, gradient flow, the worth of layers and of inputs.
 
-        Of several outputs the first is scored and explained; `Inspection.words` names it.
-
         Args:
-            inputs: (N, T, C), or (N, T) whole numbers such as words.
+            inputs: (N, T, C), images (N, T, …), or (N, T) whole numbers such as words; for a network of
+                several inputs an array for each by its name, of which the first is looked at.
             target: (N,) classes, or numbers of the shape of the output; None where nothing is known: the
                 worth of the layers is then not known either.
             loss: `"squared error"`, `"cross-entropy"` of probabilities, or `"cross-entropy of logits"`; None
-                takes the second where the target is (N,) whole numbers and the output (N, classes), else the
-                first.
+                takes the first, but where the target is (N,) whole numbers and the output (N, classes) the
+                second if the outputs of each sequence add up to 1, and the third if not.
+            output: name of the output that is scored and explained; None takes the first.
             sequences: number of sequences to look at, 1 or more.
 
         Returns:
             Tables and sentences; see `gatestack.inspect`.
 
         Raises:
-            ArgumentError: several inputs, shapes that do not fit, or no recurrent layer to look
-                into.
+            ArgumentError: names or shapes that do not fit, or no recurrent layer to look into.
         """
         check_whole("sequences", sequences, owner="inspect")
-        if len(self.inputs) != 1 or self.inputs[0].batch_axis != 0:
-            raise ArgumentError(
-                f"its inputs are {', '.join(port.described for port in self.inputs)}",
-                where=self.name,
-                expected="one, with the batch first, to look into the network",
-            )
-        subject = network_subject(
-            self,
-            self.inputs[0],
-            inputs,
-            target,
-            loss=loss,
-            title=self.name,
-            sequences=sequences,
-            outputs=self.outputs,
-        )
+        subject = network_subject(self, inputs, target, loss=loss, output=output, sequences=sequences)
         return inspect_subject(subject)
 
     def reset_state(self) -> None:

@@ -1,17 +1,20 @@
 """One step of each cell with its gates laid open, differentiable, over any leading axes.
 
-The kernels compute the same and keep no gates. What is computed here from the states that the kernels gave is
-compared with their outputs (`recording`), and tested against `gatestack.reference`.
+The kernels compute the same and keep no gates. What is computed here is compared with the outputs of the
+layer (`opening`), and tested against `gatestack.reference`.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gatestack.kernels.spec import DirectionWeights, LayerSpec
+from gatestack.nn.activations import ACTIVATIONS
 
-__all__ = ["QUANTITIES", "Gates", "cell_step", "quantities_of"]
+__all__ = ["QUANTITIES", "Functions", "Gates", "cell_step", "lstm_gates", "quantities_of"]
 
 Gates = dict[str, Tensor]
 
@@ -38,6 +41,23 @@ _OF_CELLS = {
 }
 
 
+class Functions(NamedTuple):
+    """The functions of a cell, names in `gatestack.nn.ACTIVATIONS`.
+
+    squash, of what enters the state and of the cell state; gate, of the gates.
+
+    Example:
+        >>> Functions()
+        Functions(squash='tanh', gate='sigmoid')
+    """
+
+    squash: str = "tanh"
+    gate: str = "sigmoid"
+
+
+_USUAL = Functions()
+
+
 def quantities_of(spec: LayerSpec) -> tuple[str, ...]:
     """Name what a unit of a layer has, in the order of computation.
 
@@ -49,7 +69,11 @@ def quantities_of(spec: LayerSpec) -> tuple[str, ...]:
 
 
 def cell_step(
-    spec: LayerSpec, weights: DirectionWeights, x: Tensor, state: tuple[Tensor, ...]
+    spec: LayerSpec,
+    weights: DirectionWeights,
+    x: Tensor,
+    state: tuple[Tensor, ...],
+    functions: Functions = _USUAL,
 ) -> tuple[Gates, tuple[Tensor, ...]]:
     r"""Compute one step in eval mode, gates included.
 
@@ -61,6 +85,7 @@ def cell_step(
         weights: of one direction of it.
         x: (…, C), the input of the step.
         state: before the step, (h (…, P), c (…, H)), or (h (…, H),).
+        functions: those of the cell; a plain layer has no gates, and `squash` alone counts.
 
     Returns:
         The quantities by name, (…, H) each; `hidden` is what each unit shows, before a projection. Then the
@@ -76,12 +101,14 @@ def cell_step(
     h = state[0]
     wide = _normed(x @ weights.weight_ih.T, weights.gain_ih, weights.bias_ih)  # -> (…, G·H)
     if spec.cell == "lstm":
-        gates, new = _lstm(weights, wide, h, state[1])
+        sums = (wide + _recurrent(weights, h)).chunk(4, dim=-1)
+        gates, new = lstm_gates(sums, state[1], weights, functions)
+        if weights.weight_hr is not None:
+            new = (new[0] @ weights.weight_hr.T, new[1])  # -> (…, P)
     elif spec.cell in ("gru", "gru_reset_before"):
-        gates, new = _gru(spec, weights, wide, h)
+        gates, new = _gru(spec, weights, wide, h, functions)
     else:
-        total = wide + _recurrent(weights, h)
-        shown = torch.tanh(total) if spec.cell == "rnn_tanh" else torch.relu(total)
+        shown = ACTIVATIONS[functions.squash](wide + _recurrent(weights, h))
         gates, new = {"hidden": shown}, (shown,)
     mixed = tuple(
         part if share == 0 else (1 - share) * part + share * old
@@ -94,34 +121,51 @@ def cell_step(
     return gates, mixed
 
 
-def _lstm(weights: DirectionWeights, wide: Tensor, h: Tensor, c: Tensor) -> tuple[Gates, tuple[Tensor, ...]]:
-    i, f, g, o = (wide + _recurrent(weights, h)).chunk(4, dim=-1)
+def lstm_gates(
+    sums: tuple[Tensor, ...],
+    c: Tensor,
+    weights: DirectionWeights,
+    functions: Functions,
+) -> tuple[Gates, tuple[Tensor, ...]]:
+    """Compute a step of an LSTM from the sums of its gates.
+
+    Args:
+        sums: those of i, f, g and o, each of the shape of c, without what peepholes see.
+        c: the cell state before the step.
+        weights: whose peepholes and normalisation of the cell state are taken.
+        functions: of the cell.
+
+    Returns:
+        The quantities by name, and (what the units show, the cell state) after the step.
+    """
+    squash, gate = ACTIVATIONS[functions.squash], ACTIVATIONS[functions.gate]
+    i, f, g, o = sums
     if weights.peephole is not None:
         i, f = i + weights.peephole[0] * c, f + weights.peephole[1] * c
-    i, f, g = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g)
-    new_c = f * c + i * g
+    i, f, g = gate(i), gate(f), squash(g)
+    new = f * c + i * g
     if weights.peephole is not None:
-        o = o + weights.peephole[2] * new_c
-    o = torch.sigmoid(o)
-    shown = o * torch.tanh(_normed(new_c, weights.gain_c, weights.bias_c))
-    new_h = shown if weights.weight_hr is None else shown @ weights.weight_hr.T  # -> (…, P)
-    gates = {"input": i, "forget": f, "candidate": g, "output": o, "cell": new_c, "hidden": shown}
-    return gates, (new_h, new_c)
+        o = o + weights.peephole[2] * new
+    o = gate(o)
+    shown = o * squash(_normed(new, weights.gain_c, weights.bias_c))
+    gates = {"input": i, "forget": f, "candidate": g, "output": o, "cell": new, "hidden": shown}
+    return gates, (shown, new)
 
 
 def _gru(
-    spec: LayerSpec, weights: DirectionWeights, wide: Tensor, h: Tensor
+    spec: LayerSpec, weights: DirectionWeights, wide: Tensor, h: Tensor, functions: Functions
 ) -> tuple[Gates, tuple[Tensor, ...]]:
+    squash, gate = ACTIVATIONS[functions.squash], ACTIVATIONS[functions.gate]
     r_x, z_x, n_x = wide.chunk(3, dim=-1)
     if spec.cell == "gru":
         r_h, z_h, n_h = _recurrent(weights, h).chunk(3, dim=-1)
-        r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)
-        n = torch.tanh(n_x + r * n_h)
+        r, z = gate(r_x + r_h), gate(z_x + z_h)
+        n = squash(n_x + r * n_h)
     else:
         W_r, W_z, W_n = weights.weight_hh.chunk(3)
         b_r, b_z, b_n = (0.0, 0.0, 0.0) if weights.bias_hh is None else weights.bias_hh.chunk(3)
-        r, z = torch.sigmoid(r_x + h @ W_r.T + b_r), torch.sigmoid(z_x + h @ W_z.T + b_z)
-        n = torch.tanh(n_x + (r * h) @ W_n.T + b_n)
+        r, z = gate(r_x + h @ W_r.T + b_r), gate(z_x + h @ W_z.T + b_z)
+        n = squash(n_x + (r * h) @ W_n.T + b_n)
     new = (1 - z) * n + z * h
     return {"reset": r, "update": z, "candidate": n, "hidden": new}, (new,)
 

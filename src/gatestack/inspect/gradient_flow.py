@@ -8,7 +8,8 @@ Three models, alike in everything but the weights of their recurrent layers:
 
     trained       as it is
     initialised   every recurrent layer drawn anew
-    plain RNN     every recurrent layer replaced by a plain tanh layer of the same width, drawn anew
+    plain RNN     every recurrent layer replaced by a plain tanh layer of the same width, drawn anew; a
+                  convolutional one by a plain one with kernels of the same size
 
 What stands above the layers is the trained one in all three: a head that starts at zero would pass no
 gradient at all. A plain layer multiplies the gradient at every step by the slope of tanh and the recurrent
@@ -20,17 +21,16 @@ Source:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
+from gatestack.inspect.opened import open_layer
 from gatestack.inspect.recording import Place, replaced
 from gatestack.inspect.subject import Outcome, Subject
-from gatestack.inspect.unrolled import Unrolled, plain_layer
-from gatestack.nn.recurrent import Recurrent
+from gatestack.inspect.unrolled import Unrolled
 
 __all__ = ["MODELS", "gradient_norms", "gradient_table"]
 
@@ -57,7 +57,7 @@ def gradient_table(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for model in MODELS:
-            unrolled = {place.path: _stand_in(place.layer, model) for place in places}
+            unrolled = {place.path: _stand_in(place, model) for place in places}
             with replaced(network, dict(unrolled)):
                 outcome = subject.run(network, inputs)
             parts += [
@@ -81,14 +81,18 @@ def gradient_norms(layers: Sequence[Unrolled], outcome: Outcome) -> list[list[tu
         which of them are real, (N, T).
     """
     states = [h for layer in layers for direction in layer.hidden for h in direction]
-    found = iter(torch.autograd.grad(outcome.flows_back.sum(), states, allow_unused=True))
+    last = outcome.flows_back.sum()
+    # A loss that depends on no state has no gradient, and torch would refuse.
+    found = iter(
+        torch.autograd.grad(last, states, allow_unused=True) if last.requires_grad else [None] * len(states)
+    )
     every = []
     for layer in layers:
         directions = []
         for hidden, real in zip(layer.hidden, layer.real, strict=True):
             norms = torch.stack(
                 [
-                    h.new_zeros(len(h)) if gradient is None else gradient.norm(dim=1)
+                    h.new_zeros(len(h)) if gradient is None else gradient.flatten(1).norm(dim=1)
                     for h, gradient in ((h, next(found)) for h in hidden)
                 ],
                 dim=1,
@@ -106,12 +110,13 @@ def _by_lag(norms: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     return norms.gather(1, order), real.gather(1, order)
 
 
-def _stand_in(layer: Recurrent, model: str) -> Unrolled:
+def _stand_in(place: Place, model: str) -> Unrolled:
+    here = open_layer(place.layer)
     if model == "plain RNN":
-        return Unrolled(plain_layer(layer).requires_grad_(True), like=layer)
-    made = copy.deepcopy(layer).requires_grad_(True)
+        return Unrolled(here.plain(), like=here)
+    made = here.copied()
     if model == "initialised":
-        made.reset_parameters()
+        made.drawn_anew()
     return Unrolled(made)
 
 

@@ -23,8 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError
+from gatestack.inspect.opened import open_layer
 from gatestack.inspect.recording import LayerCall, Place
 from gatestack.inspect.subject import Subject
+from gatestack.nn import SequenceLayer
 from gatestack.nn.steps import Steps
 
 __all__ = ["WAYS", "worth_table"]
@@ -95,11 +97,15 @@ def _loss(subject: Subject, network: nn.Module, inputs: Tensor) -> Tensor:
 
 
 @contextmanager
-def _changed(layer: nn.Module, change: _Change) -> Iterator[None]:
-    """Change the output of a layer, for as long as the block runs; its state stays."""
+def _changed(layer: SequenceLayer, change: _Change) -> Iterator[None]:
+    """Change the output of a layer, for as long as the block runs; its state stays.
 
-    def after(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001
-        return (change(result[0]), *result[1:])
+    Images are changed as features, (N, T, F·S) or (N, F·S).
+    """
+
+    def after(module: SequenceLayer, given: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001
+        y: Tensor = result[0]
+        return (change(y.flatten(2 if module.return_sequences else 1)).view_as(y), *result[1:])
 
     handle = layer.register_forward_hook(after)
     try:
@@ -112,16 +118,21 @@ def _changes(place: Place, call: LayerCall, way: str) -> list[_Change]:
     steps = call.steps
     if way == "held":
         return [lambda y: _mean(y, steps)]
+    opened = open_layer(place.layer)
+    images = opened.start(call.x, call.state)[0][0].shape[2:]  # of its output; () where it has none
     if way == "shuffled":
+        # A channel of an image stays whole: all of its positions come from the same sequence.
+        width = place.layer.output_size or 0
         return [
-            lambda y, shifts=shifts: _of_others(y, steps, shifts)  # type: ignore[misc]
-            for shifts in _shifts(len(call.x), place.layer.output_size)
+            lambda y, shifts=shifts: _of_others(y, steps, shifts.repeat_interleave(images.numel()))  # type: ignore[misc]
+            for shifts in _shifts(len(call.x), width)
         ]
     if place.residual:
         return [torch.zeros_like]
-    if call.x.shape[2] != place.layer.output_size:
+    if call.x.shape[2:] != (place.layer.output_size, *images):
         return []
-    return [lambda y: steps.cleared(call.x) if y.dim() == 3 else steps.last(call.x)]
+    x = call.x.flatten(2)
+    return [lambda y: steps.cleared(x) if y.dim() == 3 else steps.last(x)]
 
 
 def _shifts(rows: int, units: int) -> list[Tensor]:

@@ -1,8 +1,7 @@
-"""Running a network on its fast path, noting what each recurrent layer reads, and opening the gates after.
+"""Running a network on its fast path, and noting what each recurrent layer reads.
 
-A hook notes the input of each layer; the layer itself runs on the kernels as ever. From that input, and from
-the states that the layer gives when the kernels run it once more, the gates of all steps are computed at
-once: every step's old state is known, so no loop over time is needed.
+A hook notes the input of each layer; the layer itself runs on the kernels as ever, to the same bits. The
+gates are opened afterwards (`opening`).
 """
 
 from __future__ import annotations
@@ -13,21 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from gatestack.errors import ArgumentError
-from gatestack.inspect.equations import Gates, cell_step
-from gatestack.kernels.spec import LayerSpec
-from gatestack.nn import Bidirectional, ConvLSTM, Loop
-from gatestack.nn.recurrent import Recurrent
+from gatestack.inspect.opened import can_be_opened
+from gatestack.nn import Bidirectional, Loop, SequenceLayer
 from gatestack.nn.stack import Stack
 from gatestack.nn.steps import Steps
 
-__all__ = ["DirectionRun", "LayerCall", "Place", "find_places", "noted_calls", "open_gates", "replaced"]
-
-# Recomputed from the same numbers in float64, states of about 1 agree to 1e-12.
-_TOLERANCE = 1e-9
+__all__ = ["LayerCall", "Place", "closed_layers", "find_places", "noted_calls", "replaced"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +38,7 @@ class Place:
 
     number: int
     path: str
-    layer: Recurrent
+    layer: SequenceLayer
     backwards: bool
     residual: bool
 
@@ -60,7 +53,7 @@ class LayerCall:
     """What a layer was called with.
 
     Args:
-        x: (N, T, C).
+        x: (N, T, C), of a convolutional layer (N, T, C, *space).
         state: as it was given, or None.
         steps: the real ones.
     """
@@ -68,53 +61,6 @@ class LayerCall:
     x: Tensor
     state: Any
     steps: Steps
-
-
-@dataclass(frozen=True, eq=False)
-class DirectionRun:
-    """One direction of one layer over N sequences, each in the order in which the direction reads it.
-
-    Args:
-        place: the layer.
-        direction: `"forward"`, or `"reverse"` for one that reads from the last real step to the first.
-        spec: of the layer.
-        gates: name → (N, T, H), see `equations.QUANTITIES`; anything at steps that are not real.
-        real: (N, T), True at real steps.
-        lengths: (N,), number of real steps.
-        final: (N, P), h after the last step.
-        difference: the largest distance between an output of the layer and the one of the opened gates.
-    """
-
-    place: Place
-    direction: str
-    spec: LayerSpec
-    gates: Gates
-    real: Tensor
-    lengths: Tensor
-    final: Tensor
-    difference: float
-
-    @property
-    def carried(self) -> Tensor:
-        """What is carried along a unit, (N, T, H): the cell state of an LSTM, else the state."""
-        return self.gates["cell" if self.spec.cell == "lstm" else "hidden"]
-
-    @property
-    def kept(self) -> Tensor | None:
-        """The share of it that is kept at each step, (N, T, H); None for a plain layer, which has no gate."""
-        if self.spec.cell == "lstm":
-            share, gate = self.spec.zoneout_cell, self.gates["forget"]
-        elif "update" in self.gates:
-            share, gate = self.spec.zoneout_hidden, self.gates["update"]
-        else:
-            return None
-        return (1 - share) * gate + share
-
-    def in_time(self, values: Tensor) -> Tensor:
-        """Bring values (N, T, …) into the order of time."""
-        if self.direction == "forward":
-            return values
-        return Steps(self.lengths, None).turned(values)
 
 
 def find_places(network: nn.Module, run: Callable[[], object], backwards: frozenset[str]) -> list[Place]:
@@ -129,7 +75,11 @@ def find_places(network: nn.Module, run: Callable[[], object], backwards: frozen
         ArgumentError: there is none whose gates can be opened.
     """
     calls: list[str] = []
-    layers = {path: layer for path, layer in network.named_modules() if isinstance(layer, Recurrent)}
+    layers = {
+        path: layer
+        for path, layer in network.named_modules()
+        if isinstance(layer, SequenceLayer) and can_be_opened(layer)
+    }
     with noted_calls(layers, calls.append):
         run()
     order = list(dict.fromkeys(calls))
@@ -138,7 +88,8 @@ def find_places(network: nn.Module, run: Callable[[], object], backwards: frozen
         raise ArgumentError(
             f"there is no layer to look into{': ' + ', '.join(closed) if closed else ''}",
             where="inspect",
-            expected="an LSTM, GRU or RNN layer with the usual functions, which the network runs",
+            expected="an LSTM, GRU, RNN or ConvLSTM layer that the network runs",
+            hint="cells that are made of several can be looked into as layers of a Stack" if closed else None,
         )
     reverse = {
         f"{path}.reverse_layer".lstrip(".")
@@ -162,17 +113,17 @@ def find_places(network: nn.Module, run: Callable[[], object], backwards: frozen
 
 
 def closed_layers(network: nn.Module) -> list[str]:
-    """Name the layers over time that have gates, or states, that are not opened here."""
+    """Name the layers over time whose gates are not opened here: those of a cell made of several."""
     return [
-        f"{path or 'the network'} ({type(module.cell if isinstance(module, Loop) else module).__name__})"
+        f"{path or 'the network'} ({type(module.cell).__name__})"
         for path, module in network.named_modules()
-        if isinstance(module, Loop | ConvLSTM)
+        if isinstance(module, Loop) and not can_be_opened(module)
     ]
 
 
 @contextmanager
 def noted_calls(
-    layers: dict[str, Recurrent], note: Callable[[str], None], calls: dict[str, LayerCall] | None = None
+    layers: dict[str, SequenceLayer], note: Callable[[str], None], calls: dict[str, LayerCall] | None = None
 ) -> Iterator[None]:
     """Note which layers are called, in order, and with what each was called first.
 
@@ -200,92 +151,6 @@ def noted_calls(
     finally:
         for handle in handles:
             handle.remove()
-
-
-@torch.no_grad()
-def open_gates(place: Place, call: LayerCall) -> list[DirectionRun]:
-    """Run a layer on the kernels as it was called, and compute its gates at all steps.
-
-    Returns:
-        One run for each direction of the layer.
-
-    Raises:
-        RuntimeError: the gates do not give the output of the layer.
-    """
-    layer, x, steps = place.layer, call.x, call.steps
-    _, result = layer._run(x, call.state, steps.lengths, steps.mask, cells=layer.spec.cell == "lstm")
-    start = layer._states(x, call.state)
-    if start is None:
-        sizes = layer.spec.state_sizes
-        start = tuple(x.new_zeros(layer.num_directions, len(x), size) for size in sizes)
-    found = []
-    for number, weights in enumerate(layer.weights()):
-        width, cells = layer.spec.output_size, layer.spec.hidden_size
-        here = steps if number == 0 else steps.reversed()
-        every = [result.output[..., number * width : (number + 1) * width]]
-        if result.cells is not None:
-            every.append(result.cells[0][..., number * cells : (number + 1) * cells])
-        read = steps.cleared(x)
-        if number == 1:
-            read, every = steps.turned(read), [steps.turned(part) for part in every]
-        real = here.real(x)
-        if real is None:
-            real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        before = tuple(_before(part, first[number], real) for part, first in zip(every, start, strict=True))
-        gates, after = cell_step(layer.spec, weights, read, before)
-        away = (after[0] - every[0]).masked_fill(~real[..., None], 0.0).abs()
-        difference = float(away.max()) if away.numel() else 0.0
-        if not difference <= _TOLERANCE * max(1.0, float(every[0].abs().max())):
-            raise RuntimeError(
-                f"{place.path}: the gates give a state that is {difference:.3g} from the layer's"
-            )
-        turned = (number == 1) != place.backwards
-        run = DirectionRun(
-            place,
-            "reverse" if turned else "forward",
-            layer.spec,
-            gates,
-            real,
-            real.sum(dim=1),
-            result.finals[0][0][number],
-            difference,
-        )
-        found.append(_packed(run))
-    return found
-
-
-def _before(states: Tensor, first: Tensor, real: Tensor) -> Tensor:
-    """Give the state before each step: that of the last real step before it, or the initial one.
-
-    Args:
-        states: (N, T, S), after each step; anything where a step is not real.
-        first: (N, S).
-        real: (N, T).
-    """
-    joined = torch.cat([first[:, None], states], dim=1)  # -> (N, 1 + T, S)
-    count = torch.arange(1, states.shape[1] + 1, device=states.device)
-    last = (real * count).cummax(dim=1).values  # the place in `joined` of the last real step up to here
-    place = torch.nn.functional.pad(last[:, :-1], (1, 0))
-    return joined.gather(1, place[..., None].expand(-1, -1, states.shape[2]))
-
-
-def _packed(run: DirectionRun) -> DirectionRun:
-    """Bring the real steps of each row to its front, where gaps or padding stand before them."""
-    count = torch.arange(run.real.shape[1], device=run.real.device)
-    if bool((run.real == (count < run.lengths[:, None])).all()):
-        return run
-    order = torch.argsort((~run.real).to(torch.int8), dim=1, stable=True)  # -> (N, T)
-    gates = {name: values.gather(1, order[..., None].expand_as(values)) for name, values in run.gates.items()}
-    return DirectionRun(
-        run.place,
-        run.direction,
-        run.spec,
-        gates,
-        run.real.gather(1, order),
-        run.lengths,
-        run.final,
-        run.difference,
-    )
 
 
 @contextmanager

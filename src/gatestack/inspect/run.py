@@ -15,16 +15,9 @@ from gatestack.inspect.gradient_flow import gradient_table
 from gatestack.inspect.input_worth import attribution_tables, occlusion_table
 from gatestack.inspect.inspection import Inspection
 from gatestack.inspect.layer_worth import worth_table
+from gatestack.inspect.opening import DirectionRun, open_gates
 from gatestack.inspect.probes import FEWEST, probe_table
-from gatestack.inspect.recording import (
-    DirectionRun,
-    LayerCall,
-    Place,
-    closed_layers,
-    find_places,
-    noted_calls,
-    open_gates,
-)
+from gatestack.inspect.recording import LayerCall, Place, closed_layers, find_places, noted_calls
 from gatestack.inspect.sentences import make_sentences
 from gatestack.inspect.subject import Subject
 from gatestack.inspect.time_scales import changed_inputs, fading_steps, time_scale_table
@@ -43,6 +36,7 @@ from gatestack.inspect.units import (
 __all__ = ["inspect_subject"]
 
 _ADDS_UP = 0.01
+_NOTHING = 1e-9  # a change of the answer that is rounding
 
 
 @torch.enable_grad()  # whatever surrounds the call
@@ -82,7 +76,8 @@ def inspect_subject(subject: Subject, *, shown: int = 3) -> Inspection:
         places = find_places(network, lambda: subject.run(network, inputs), subject.backwards)
     calls = _calls(subject, network, places, inputs)
     notes = [
-        f"{name} has gates that are not opened here: LSTM, GRU and RNN layers with the usual functions are"
+        f"{name} is a cell made of several, and has gates that are not opened here: the same cells as layers "
+        "of a Stack can be looked into"
         for name in closed_layers(network)
     ]
     tables, states = _opened(subject, network, places, calls, inputs, shown, notes)
@@ -150,15 +145,18 @@ def _opened(
         call = calls[place.path]
         runs = open_gates(place, call)
         states.setdefault(place.number, []).extend(run.final for run in runs)
+        if runs[0].space:
+            notes.append(_about_images(runs[0]))
         # Where something between has changed the steps, a change of one of them has no place in the layer.
-        aligned = all(run.lengths.tolist() == subject.real_lengths.tolist() for run in runs)
+        aligned = all(run.lengths[:: run.positions].tolist() == subject.real_lengths.tolist() for run in runs)
         again = open_gates(place, moved[place.path]) if moved and aligned else [None] * len(runs)
         if moved and not aligned:
             notes.append(
                 f"{place.name} reads other steps than those of the inputs: how a change fades is not known"
             )
         for run, changed in zip(runs, again, strict=True):
-            fading = None if changed is None else fading_steps(run, changed, at)
+            where = at.repeat_interleave(run.positions)
+            fading = None if changed is None else fading_steps(run, changed, where)
             for name, table in {
                 "layers": _layer_row(run),
                 "gates": _all_columns(step_table(run, subject.sequences, shown)),
@@ -175,7 +173,7 @@ def _opened(
 def _incomplete(table: pl.DataFrame) -> list[str]:
     """Say for how many sequences integrated gradients do not add up."""
     change = float(table["change"].abs().to_numpy().max())
-    off = int((table["error"] > _ADDS_UP * change).sum())
+    off = int((table["error"] > max(_ADDS_UP * change, _NOTHING)).sum())
     if not off:
         return []
     return [
@@ -191,15 +189,27 @@ def _layer_row(run: DirectionRun) -> pl.DataFrame:
             "layer": [run.place.number],
             "direction": [run.direction],
             "path": [run.place.path],
-            "cell": [run.spec.cell],
+            "cell": [run.opened.cell],
+            "activation": [run.opened.functions.squash],
+            "gate_activation": [run.opened.functions.gate if run.spec.gates > 1 else None],
             "units": [run.spec.hidden_size],
             "outputs": [run.spec.output_size],
             "inputs": [run.spec.input_size],
             "projection": [run.spec.projection_size > 0],
             "peepholes": [run.spec.peepholes],
             "layer_norm": [run.spec.layer_norm],
+            "positions": [run.positions],
             "difference": [run.difference],
-        }
+        },
+        schema_overrides={"gate_activation": pl.String},
+    )
+
+
+def _about_images(run: DirectionRun) -> str:
+    middle = ", ".join(str(size // 2) for size in run.space)
+    return (
+        f"the states of {run.place.name} are images of {' × '.join(map(str, run.space))} positions, and a "
+        f"unit is a channel: step by step its gates are those at ({middle}), all else is of all positions"
     )
 
 

@@ -34,15 +34,31 @@ def make_sentences(subject: Subject, tables: Mapping[str, pl.DataFrame]) -> Iter
 
 
 def _about_layers(layers: pl.DataFrame) -> str:
-    names = {"lstm": "LSTM", "gru": "GRU", "gru_reset_before": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
     seen = [
-        f"layer {number} is {'a' if names[cell] == 'GRU' else 'an'} {names[cell]} of {units} units"
+        f"layer {number} is {_cell_name(cell)} of {units} {'channels' if positions > 1 else 'units'}"
+        + (f" with {_functions(squash, gate)}" if _functions(squash, gate) else "")
         + (" in each direction" if count == 2 else "")
-        for number, cell, units, count in layers.group_by("layer", maintain_order=True)
-        .agg(pl.col("cell").first(), pl.col("units").first(), pl.len())
+        for number, cell, units, positions, squash, gate, count in layers.group_by(
+            "layer", maintain_order=True
+        )
+        .agg(pl.col("cell", "units", "positions", "activation", "gate_activation").first(), pl.len())
         .iter_rows()
     ]
     return f"{_capital(_listed(seen))}."
+
+
+def _cell_name(cell: str) -> str:
+    if cell.startswith("conv"):
+        return "a ConvLSTM"
+    return {"lstm": "an LSTM", "gru": "a GRU", "gru_reset_before": "a GRU"}.get(cell, "an RNN")
+
+
+def _functions(squash: str, gate: str | None) -> str:
+    """Name functions that are not the usual ones."""
+    told = [] if squash == "tanh" else [squash]
+    if gate not in (None, "sigmoid"):
+        told.append(f"{gate} gates")
+    return " and ".join(told)
 
 
 def _about_units(units: pl.DataFrame) -> str:

@@ -30,7 +30,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from gatestack.inspect.recording import DirectionRun
+from gatestack.inspect.opening import DirectionRun
 from gatestack.inspect.subject import Subject
 
 __all__ = ["LayerTrend", "changed_inputs", "fading_steps", "gate_steps", "layer_trend", "time_scale_table"]
@@ -40,12 +40,14 @@ _FIRST_SHARE = 0.25  # of the sequence lies before the change, so that it does n
 
 
 def gate_steps(run: DirectionRun) -> npt.NDArray[np.float64] | None:
-    """Give the time-scale of each unit by its gate, (H,) in steps; None for a layer without such a gate."""
+    """Give the time-scale of each unit by its gate, (H,) in steps; None for a layer without such a gate.
+
+    Infinite where nothing is lost: a gate that is 1 throughout, or, with another function than σ, beyond 1.
+    """
     if run.kept is None:
         return None
-    logarithms = run.kept[run.real].clamp(min=1e-300).log().mean(dim=0)
-    with np.errstate(divide="ignore"):  # a gate that is 1 throughout keeps for ever
-        found: npt.NDArray[np.float64] = np.abs(1.0 / logarithms.numpy())
+    logarithms = run.kept[run.real].abs().clamp(min=1e-300).log().mean(dim=0)
+    found: npt.NDArray[np.float64] = torch.where(logarithms < 0, -1.0 / logarithms, torch.inf).numpy()
     return found
 
 

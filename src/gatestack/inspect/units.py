@@ -4,7 +4,8 @@ Thresholds, all of them shares of a range from 0 to 1:
 
     closed, open       a gate below 0.1, above 0.9
     never opens        a gate that is below 0.1 at every step
-    saturated          tanh of the cell state (of an LSTM), or the state h, beyond ±0.99 at 95 % of the steps
+    saturated          tanh of the cell state (of an LSTM), or the state h, beyond ±0.99 at 95 % of the steps;
+                       not asked of a function whose range is another one
     dead               the state h has a standard deviation below 0.01 over all steps and sequences
 
 Source:
@@ -18,7 +19,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from gatestack.inspect.recording import DirectionRun
+from gatestack.inspect.opening import DirectionRun
+from gatestack.nn.activations import ACTIVATIONS
 
 __all__ = ["CLOSED", "OPEN", "distribution_table", "gate_table", "step_table", "unit_table"]
 
@@ -26,6 +28,8 @@ CLOSED, OPEN = 0.1, 0.9
 SATURATED, SATURATED_SHARE, DEAD = 0.99, 0.95, 0.01
 _BINS = 20
 
+# Functions whose values lie between −1 and 1.
+_BOUNDED = ("tanh", "softsign", "hard_tanh")
 _GATES = ("input", "forget", "output", "reset", "update")
 # An update gate keeps: what never opens is its complement, which lets something new in.
 _OPENINGS = {"update": "1 - update"}
@@ -33,6 +37,8 @@ _OPENINGS = {"update": "1 - update"}
 
 def step_table(run: DirectionRun, names: tuple[str, ...], shown: int) -> pl.DataFrame:
     """Give every quantity of every unit at every step of the first sequences, in the order of time.
+
+    Of the images of a convolutional layer it is the position in the middle.
 
     Args:
         run: of a layer.
@@ -44,9 +50,10 @@ def step_table(run: DirectionRun, names: tuple[str, ...], shown: int) -> pl.Data
     """
     parts = []
     for row, name in enumerate(names[:shown]):
-        steps = int(run.lengths[row])
+        at = row * run.positions + run.shown
+        steps = int(run.lengths[at])
         values = {
-            quantity: run.in_time(gate)[row, :steps].reshape(-1).numpy()
+            quantity: run.in_time(gate)[at, :steps].reshape(-1).numpy()
             for quantity, gate in run.gates.items()
         }
         units = run.spec.hidden_size
@@ -92,9 +99,10 @@ def gate_table(run: DirectionRun) -> pl.DataFrame:
 def unit_table(run: DirectionRun) -> pl.DataFrame:
     """Say which units are dead, saturated, or have a gate that never opens; the module has the thresholds."""
     hidden = run.gates["hidden"][run.real]
-    squashed = torch.tanh(run.gates["cell"][run.real]) if run.spec.cell == "lstm" else hidden
+    squash = run.opened.functions.squash
+    squashed = ACTIVATIONS[squash](run.gates["cell"][run.real]) if run.opened.carries_cell else hidden
     units = hidden.shape[1]
-    bounded = run.spec.cell != "rnn_relu"
+    bounded = squash in _BOUNDED
     never: list[list[str]] = [[] for _ in range(units)]
     for quantity in _GATES:
         if quantity not in run.gates:
@@ -140,9 +148,10 @@ def distribution_table(run: DirectionRun) -> pl.DataFrame:
 
 
 def _range(quantity: str, seen: Tensor) -> tuple[float, float]:
-    if quantity in _GATES:
+    low, high = float(seen.min()), float(seen.max())
+    if quantity in _GATES and low >= 0 and high <= 1:
         return 0.0, 1.0
-    reach = max(1.0, float(seen.abs().max()))
+    reach = max(1.0, -low, high)
     return -reach, reach
 
 

@@ -7,32 +7,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatestack.inspect.equations import cell_step
-from gatestack.nn import RNN, SequenceLayer
+from gatestack.inspect.opened import OpenLayer
+from gatestack.nn import SequenceLayer
 from gatestack.nn.merge import merged
-from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Lengths, Mask, Steps
 
-__all__ = ["Unrolled", "plain_layer"]
+__all__ = ["Unrolled"]
 
 
 class Unrolled(SequenceLayer):
     """Stands in the place of a layer, gives what it gives in eval mode, and keeps h after every step.
 
     Args:
-        layer: whose equations and weights are computed.
-        like: the layer in whose place this stands, where it is another one; its final state has that form.
+        opened: whose equations and weights are computed.
+        like: what stands in the place of this, where it is another layer; the final state has that form.
 
     Attributes:
-        hidden: per direction, h (N, P) after each step in the order in which it reads; of the first call.
+        hidden: per direction, h (N, P), of images (N, F, *space), after each step in the order in which it
+            reads; of the first call.
         real: per direction, (N, T), True at the steps that are real.
     """
 
-    def __init__(self, layer: Recurrent, like: Recurrent | None = None) -> None:
+    def __init__(self, opened: OpenLayer, like: OpenLayer | None = None) -> None:
         super().__init__()
-        self.layer = layer
-        self.state_names = (like or layer).state_names
-        self.return_sequences = layer.return_sequences
+        self.opened, self.layer = opened, opened.layer
+        self.state_names = (like or opened).state_names
+        self.return_sequences = self.layer.return_sequences
         self.hidden: list[list[Tensor]] = []
         self.real: list[Tensor] = []
 
@@ -42,7 +42,7 @@ class Unrolled(SequenceLayer):
         return self.layer.input_size
 
     @property
-    def output_size(self) -> int:
+    def output_size(self) -> int | None:
         """Features of the output, of the layer."""
         return self.layer.output_size
 
@@ -60,46 +60,43 @@ class Unrolled(SequenceLayer):
         self, x: Tensor, state: Any = None, *, lengths: Lengths | None = None, mask: Mask | None = None
     ) -> tuple[Tensor, Any]:
         """Run over x (N, T, C); arguments and results are those of the layer, without cell states."""
-        layer, steps = self.layer, Steps.read(x, lengths, mask, "Unrolled")
-        given = layer._states(x, self._accepted(state))
-        sizes = layer.spec.state_sizes
-        if given is None:
-            given = tuple(x.new_zeros(layer.num_directions, len(x), size) for size in sizes)
+        opened, steps = self.opened, Steps.read(x, lengths, mask, "Unrolled")
+        given = opened.start(x, self._accepted(state))
         read, first = steps.cleared(x), not self.hidden
         outputs, finals = [], []
-        for number in range(layer.num_directions):
+        for number in range(opened.directions):
             here = steps if number == 0 else steps.reversed()
             ordered = read if number == 0 else steps.turned(read)
             real = here.real(x)
             if real is None:
                 real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-            every, final = self._over(number, ordered, tuple(part[number] for part in given), real)
+            start = tuple(part[number] for part in given)
+            every, final = self._over(number, ordered, start, real)
             if first:
                 self.hidden.append(every)
                 self.real.append(real)
-            shown = here.cleared(torch.stack(every, dim=1)) if every else x.new_zeros(len(x), 0, sizes[0])
+            shown = here.cleared(torch.stack(every, dim=1)) if every else start[0][:, None][:, :0]
             outputs.append(shown if number == 0 else here.turned(shown))
             finals.append(final)
         state = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
         parts = outputs if self.return_sequences else list(state[0])
-        y = parts[0] if len(parts) == 1 else merged(parts[0], parts[1], layer.merge, dim=-1)
+        y = parts[0] if len(parts) == 1 else merged(parts[0], parts[1], opened.merge, dim=-1)
         return y, self._formed(state)
 
     def _over(
         self, number: int, x: Tensor, state: tuple[Tensor, ...], real: Tensor
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        weights = self.layer.weights()[number]
         every = []
         for t in range(x.shape[1]):
-            _, new = cell_step(self.layer.spec, weights, x[:, t], state)
-            now = real[:, t, None]
+            _, new = self.opened.step(number, x[:, t], state)
+            now = real[:, t].view(-1, *(1,) * (state[0].dim() - 1))
             state = tuple(torch.where(now, a, b) for a, b in zip(new, state, strict=True))
             every.append(state[0])
         return every, state
 
     def _accepted(self, state: Any) -> Any:
         """Take a state in the form of the layer in whose place this stands."""
-        if isinstance(state, tuple | list) and len(self.layer.state_names) == 1:
+        if isinstance(state, tuple | list) and len(self.opened.state_names) == 1:
             return state[0]
         return state
 
@@ -107,16 +104,3 @@ class Unrolled(SequenceLayer):
         if len(self.state_names) == 1:
             return state[0]
         return state if len(state) == 2 else (state[0], torch.zeros_like(state[0]))
-
-
-def plain_layer(layer: Recurrent) -> RNN:
-    """Make a plain tanh layer, drawn anew, as wide as the output of a layer and with the same directions."""
-    made = RNN(
-        layer.spec.output_size,
-        layer.input_size,
-        bidirectional=layer.bidirectional,
-        merge=layer.merge,
-        return_sequences=layer.return_sequences,
-        dtype=layer.dtype,
-    )
-    return made.eval()

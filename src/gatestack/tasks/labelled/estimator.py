@@ -42,6 +42,7 @@ from gatestack.training import RunFolder
 if TYPE_CHECKING:
     from gatestack.convert.onnx.builder import GraphBuilder
     from gatestack.convert.onnx.parts import OnnxParts
+    from gatestack.inspect import Inspection
     from gatestack.inspect.subject import Subject
     from gatestack.tasks.labelled.folded import LabelledFolds
 
@@ -263,7 +264,31 @@ class LabelledEstimator(Estimator):
         classes = self._known_classes
         return onnx_parts(self.fitted_, builder, classes=None if classes is None else classes.tolist())
 
-    def _subject(self, data: Any, y: Any, sequences: int) -> Subject:
+    def inspect(self, data: Any, y: Any = None, *, sequences: int = 64, member: int = 1) -> Inspection:
+        """Look into one of the networks; see `Estimator.inspect`.
+
+        Args:
+            data: path of a file, or what `fit` takes.
+            y: the truth, where the data does not bring it.
+            sequences: number of cases to look at, 1 or more.
+            member: which of the `members` networks, from 1.
+
+        Returns:
+            Tables and sentences; see `gatestack.inspect`.
+
+        Raises:
+            NotFittedError: there is nothing to look into yet.
+            DataError: the data does not fit the model.
+            ArgumentError: there is no such member.
+        """
+        from gatestack.inspect import inspect_subject
+
+        self._check_fitted("inspect")
+        check_whole("sequences", sequences, owner="inspect")
+        check_whole("member", member, owner="inspect")
+        return inspect_subject(self._subject(data, y, sequences, member))
+
+    def _subject(self, data: Any, y: Any, sequences: int, member: int = 1) -> Subject:
         from gatestack.tasks.labelled.subject import labelled_subject
 
         fitted = self.fitted_
@@ -277,6 +302,7 @@ class LabelledEstimator(Estimator):
             None if known is None else self._answers(read),
             title=self.kind,
             sequences=sequences,
+            member=member,
         )
 
     def _own_answers(self, fitted: FittedLabelled, sequences: Sequences) -> npt.NDArray[np.float64]:

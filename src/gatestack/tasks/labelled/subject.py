@@ -1,4 +1,4 @@
-"""A classifier or regressor as inspection sees it: the network of its first member, and what that reads."""
+"""A classifier or regressor as inspection sees it: the network of one of its members, and what that reads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatestack.data.collections import LabelledSequences
+from gatestack.errors import ArgumentError
 from gatestack.inspect.subject import Outcome, Subject, Truth, evenly
 from gatestack.tasks.labelled.fitted import FittedLabelled
 from gatestack.tasks.labelled.network import LabelledNetwork
@@ -27,8 +28,9 @@ def labelled_subject(
     *,
     title: str,
     sequences: int,
+    member: int,
 ) -> Subject:
-    """Offer the network of the first member.
+    """Offer the network of a member.
 
     The inputs are what the trained half of the network reads: the scaled steps, or, in the recipe "kernels",
     what the fixed kernels say of each segment. What the linear part of that recipe says stays as it is.
@@ -39,9 +41,18 @@ def labelled_subject(
         answers: (n,) what is known of them, classes from 0 on or numbers; None where nothing is.
         title: of the model.
         sequences: number of cases to look at, at most.
+        member: which one, from 1.
+
+    Raises:
+        ArgumentError: there is no such member.
     """
+    count = len(fitted.members)
+    if member > count:
+        raise ArgumentError(
+            f"member {member}", where="inspect", expected=f"1 to {count}, the trained networks"
+        )
     rows = evenly(len(data.sequences), sequences)
-    network = copy.deepcopy(fitted.members[0].network).double().eval()
+    network = copy.deepcopy(fitted.members[member - 1].network).double().eval()
     x, lengths = gaps_marked(data.sequences.rows(rows))
     with torch.no_grad():
         scaled = network.recurrent.scaling(x.double(), lengths)
@@ -71,7 +82,7 @@ def labelled_subject(
 
     segments = isinstance(network.recurrent.trunk, SegmentTrunk)
     return Subject(
-        title=title,
+        title=title if count == 1 else f"{title}, member {member} of {count}",
         network=network,
         inputs=read,
         run=run,
