@@ -302,5 +302,3 @@ def test_wrong_arguments_are_refused() -> None:
         small("magic").fit(shop())
     with pytest.raises(ArgumentError, match="'forecaster' parameter"):
         CoherentForecaster("model").fit(shop())  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="hint: study the Forecaster"):
-        small().folded_task(shop(), {}, folds=3)

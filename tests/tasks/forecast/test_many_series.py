@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from gatestack.convert.onnx.export import export_onnx
 from gatestack.data import Frequency, SeriesTable
+from gatestack.data.series_cut import ranges
 from gatestack.errors import DataError
 from gatestack.tasks.forecast import Forecaster, Origins
 from gatestack.tasks.forecast.cold_start import with_season_before
 from gatestack.tasks.forecast.prediction import read_like_fit
-from gatestack.tasks.forecast.split import origins_between, ranges
+from gatestack.tasks.forecast.split import origins_between
 
 from .tables import many_series, values_of
 

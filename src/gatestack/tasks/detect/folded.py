@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gatestack.data.calendar_encoding import calendar_features, calendar_names_for
 from gatestack.data.frames import Frame
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
 from gatestack.study.fits import Outcome
@@ -40,7 +41,6 @@ from gatestack.tasks.folding import (
     refuse_interrupted,
     step_bytes,
 )
-from gatestack.tasks.forecast.fitted import cut_table
 from gatestack.tasks.saved import plain_parameters
 
 __all__ = ["DetectorFolds", "fold_frame", "fold_table"]

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, check_whole, quote_value
 from gatestack.tasks.forecast.baselines import baseline_forecasts
 from gatestack.tasks.forecast.evaluation import ErrorTable, ForecastEvaluation, evaluate_forecasts
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.intervals.corrected import corrected_at, first_new_steps
 from gatestack.tasks.forecast.split import origins_between
 

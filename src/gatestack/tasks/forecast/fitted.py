@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from gatestack.data.calendar_encoding import calendar_features
-from gatestack.data.sequences import Sequences
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, nearest_name, quote_value
 from gatestack.tasks.forecast.autoregression import Autoregression
@@ -22,11 +22,10 @@ from gatestack.tasks.forecast.panel import Panel, static_columns
 from gatestack.tasks.forecast.paths import PATHS, sample_paths, sample_quantiles
 from gatestack.tasks.forecast.runner import final_state, forecast_at
 from gatestack.tasks.forecast.scaling import ScaleOverTime, SeriesScale, TrailingScale
-from gatestack.tasks.forecast.split import ranges
 from gatestack.tasks.forecast.state import SeriesState
 from gatestack.training import TrainingRecord
 
-__all__ = ["FittedForecast", "cut_table"]
+__all__ = ["FittedForecast"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -211,42 +210,3 @@ class FittedForecast:
                     hint=f"{nearest_name(key, place)}; or fit with Architecture(scaling='window')",
                 )
         return self.series_scale.take(np.array([place[key] for key in keys]))
-
-
-def cut_table(
-    table: SeriesTable,
-    rows: IntArray,
-    ends: IntArray,
-    begins: IntArray | None = None,
-    *,
-    copy: bool = False,
-) -> SeriesTable:
-    """Give the steps `begins` … `ends` - 1 of some series of a table.
-
-    Args:
-        table: the series.
-        rows: (N,) which.
-        ends: (N,) the step after the last that is kept, counted from the start of each.
-        begins: (N,) the first step that is kept; None keeps all before `ends`.
-        copy: never a view, so that the whole table need not stay in memory.
-    """
-    sequences, offsets = table.sequences, table.sequences.offsets
-    first = np.zeros_like(ends) if begins is None else begins
-    begin, end = offsets[rows] + first, offsets[rows] + ends
-    index: slice | IntArray
-    if not copy and (begin[1:] == end[:-1]).all():
-        # One series, the usual case of large tables, or whole neighbours: a view.
-        index = slice(int(begin[0]), int(end[-1]))
-    else:
-        index = ranges(begin, end)
-    keys = sequences.keys or ()
-    cut = Sequences(
-        values=sequences.values[index],
-        offsets=np.concatenate([[0], np.cumsum(ends - first)]),
-        observed=None if sequences.observed is None else sequences.observed[index],
-        time=None if sequences.time is None else sequences.time[index],
-        static=None if sequences.static is None else sequences.static[rows],
-        keys=tuple(keys[row] for row in rows),
-        names=sequences.names,
-    )
-    return replace(table, sequences=cut, series_keys=table.series_keys.gather(rows))

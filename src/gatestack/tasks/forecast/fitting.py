@@ -13,13 +13,14 @@ import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError, quote_value
 from gatestack.tasks.forecast.autoregression import fit_autoregression, last_value_autoregression
 from gatestack.tasks.forecast.cold_start import with_season_before
 from gatestack.tasks.forecast.distributions import make_distribution
 from gatestack.tasks.forecast.embeddings import category_counts
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares
 from gatestack.tasks.forecast.intervals.calibrate import calibrate
 from gatestack.tasks.forecast.network import ForecastNetwork, NetworkShape

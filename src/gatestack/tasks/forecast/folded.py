@@ -18,6 +18,7 @@ import torch
 
 from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.frames import Frame
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError
 from gatestack.study.fits import Outcome
@@ -44,7 +45,7 @@ from gatestack.tasks.forecast.evaluation import (
     ForecastEvaluation,
     evaluate_forecasts,
 )
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.options import Architecture
 from gatestack.tasks.forecast.perceptron import WindowPerceptron
 from gatestack.tasks.forecast.plan import make_plan

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["origins_between", "ranges", "training_ends"]
+from gatestack.data.series_cut import ranges
+
+__all__ = ["origins_between", "training_ends"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,24 +33,6 @@ def training_ends(lengths: IntArray, *, window: int, horizon: int) -> IntArray:
     """
     held = np.maximum(np.ceil(_VALIDATION_SHARE * lengths).astype(np.int64), horizon)
     return np.where(lengths - held >= window + horizon, lengths - held, lengths)
-
-
-def ranges(begins: IntArray, ends: IntArray, step: int = 1) -> IntArray:
-    """Join the whole numbers from `begins` up to `ends`, which are left out, of many ranges.
-
-    Args:
-        begins: (ranges,).
-        ends: (ranges,), of which one may lie before its begin: that range is empty.
-        step: between two numbers of a range.
-
-    Example:
-        >>> ranges(np.array([0, 10, 5]), np.array([3, 12, 5]))
-        array([ 0,  1,  2, 10, 11])
-    """
-    counts = np.maximum(-((begins - ends) // step), 0)
-    first = np.cumsum(counts) - counts
-    joined: IntArray = np.repeat(begins - step * first, counts) + step * np.arange(counts.sum())
-    return joined
 
 
 def origins_between(

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import polars as pl
 
 from gatestack.data.sequences import Sequences
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import DataError, quote_value
-from gatestack.tasks.forecast.fitted import cut_table
 
 __all__ = ["NewSteps", "extended", "join_tables", "new_steps"]
 

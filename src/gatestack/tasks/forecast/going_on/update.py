@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from gatestack.data.calendar_encoding import calendar_features
 from gatestack.data.frames import Frame, as_polars
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_future import future_values, split_horizon
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, DataError
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.going_on.extend import NewSteps, extended, join_tables, new_steps
 from gatestack.tasks.forecast.going_on.step import forecast_and_learn, go_on
 from gatestack.tasks.forecast.intervals.adaptive import AdaptiveShares

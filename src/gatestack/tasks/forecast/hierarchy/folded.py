@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gatestack.data.frames import Frame
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.study.folded_task import Measure
 from gatestack.tasks.folding import check_options, digest_of, measure_of
 from gatestack.tasks.forecast.evaluation import COLUMNS, ErrorTable, ForecastEvaluation
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.folded import ForecastFolds
 from gatestack.tasks.forecast.hierarchy.evaluation import evaluate_coherent, taken_together
 from gatestack.tasks.forecast.hierarchy.fitting import MOST_ORIGINS, project

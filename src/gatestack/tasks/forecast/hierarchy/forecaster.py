@@ -11,6 +11,7 @@ import polars as pl
 from sklearn.base import clone
 
 from gatestack.data.frames import Frame, as_polars, like_input
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
 from gatestack.errors import ArgumentError, ModelFileError, check_choice, check_whole
 from gatestack.tasks.choices import check_instance
@@ -18,7 +19,7 @@ from gatestack.tasks.estimator import Arrays, Estimator, check_proof
 from gatestack.tasks.evaluation import MODEL
 from gatestack.tasks.forecast.backtest import Origins, steps_after
 from gatestack.tasks.forecast.evaluation import interval_columns
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.forecaster import Forecaster
 from gatestack.tasks.forecast.hierarchy.evaluation import CoherentEvaluation, evaluate_coherent
 from gatestack.tasks.forecast.hierarchy.fitting import project, read_nodes

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from gatestack.convert.onnx.parts import RunGraph
 from gatestack.convert.proof import ProofVector
+from gatestack.data.series_cut import cut_table
 from gatestack.data.series_table import SeriesTable
-from gatestack.tasks.forecast.fitted import FittedForecast, cut_table
+from gatestack.tasks.forecast.fitted import FittedForecast
 from gatestack.tasks.forecast.onnx.feeds import (
     Feeds,
     feeds_of_steps,
