@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from made_up import MadeUp
 
-from gatestack.errors import ArgumentError, ModelFileError
-from gatestack.study import DepthPlan, DepthRange, DepthStudy, Measure, run_depth_study
+from gatestack.errors import ArgumentError, ModelFileError, StorageError
+from gatestack.study import DepthPlan, DepthRange, DepthStudy, Measure, Outcome, run_depth_study
 
 TWO = {0: 1.3, 1: 1.1, 2: 1.0, 3: 1.0, 4: 1.0}
 
@@ -139,6 +139,11 @@ def test_a_study_is_data() -> None:
     for broken in ({"rows": 3}, {"measure": {"name": "mase"}}, {"more": 1}):
         with pytest.raises(ModelFileError, match="study of depth"):
             DepthStudy.from_dict(values | broken)
+
+
+def test_a_fit_of_another_version_is_refused() -> None:
+    with pytest.raises(StorageError, match="a fit has no value 'seconds'"):
+        Outcome.from_dict({"scores": {"linear": 1.0}})
 
 
 @pytest.mark.parametrize("options", [{"budget": "equal time"}, {"seeds": 0}, {"min_gain": -1.0}])
