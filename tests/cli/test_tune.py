@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import signal
+import sqlite3
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +19,8 @@ from typer.testing import Result
 
 import gatestack as gs
 from gatestack.cli.tune_options import fit_command, python_of
+
+from .conftest import start
 
 Run = Callable[..., Result]
 
@@ -53,6 +60,94 @@ def test_a_search_prints_trials_sentence_and_how_to_repeat_it(
     assert again.exit_code == 0, again.output
     model = gs.load(tmp_path / "model")
     assert model.window == 8  # type: ignore[union-attr]
+
+
+def test_the_table_names_its_rows_and_has_a_column_for_each_setting(
+    gatestack: Run, table: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "tune.html"
+    found = gatestack("tune", "forecast", table, *FORECAST, "--out", page)
+    assert found.exit_code == 0, found.output
+    lines = found.stdout.splitlines()
+    head = next(line for line in lines if line.startswith("  trial"))
+    assert head.split("  ")[1:] != []
+    assert [
+        word for word in ("MASE", "zoneout", "learning rate", "folds", "seconds") if word not in head
+    ] == []
+    assert any(line.startswith("  baseline: ") for line in lines)
+    assert any(line.lstrip("* ").startswith("as given") for line in lines)
+    assert len([line for line in lines if line.startswith("* ")]) == 1
+    text = page.read_text()
+    assert "The check: a part that the search never looked at" in text
+    assert "searched in 0-0.3" in text
+    assert ">baseline: " in text
+    # With all settings there are too many for columns of their own.
+    words = [word for word in FORECAST if word not in ("zoneout", "learning_rate", "--search")]
+    compact = gatestack("tune", "forecast", table, *words, "--trials", "1", "--out", page, "--overwrite")
+    assert compact.exit_code == 0, compact.output
+    assert "seconds  settings" in compact.stdout
+    assert "weight decay" in page.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_keeps_the_finished_fits_and_the_same_command_goes_on(
+    gatestack: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["tune", "forecast", str(table), *FORECAST, "--trials", "4", "--study", "kept.db", "--json"]
+    words[words.index("--max-steps") + 1] = "20"
+    process = start(words, tmp_path)
+    limit = time.monotonic() + 120
+    while finished_fits(tmp_path / "kept.db") < 6 and process.poll() is None:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    answer, talk = process.communicate(timeout=200)
+    assert process.returncode == 130, talk
+    assert not answer
+    assert "Traceback" not in talk
+    assert "all finished fits are kept in kept.db; the same command goes on from there" in talk
+    kept = finished_fits(tmp_path / "kept.db")
+    assert kept >= 6
+
+    from gatestack.tasks.forecast.folded import ForecastFolds
+
+    done = []
+    for name in ("network", "plain"):
+        own = getattr(ForecastFolds, name)
+        monkeypatch.setattr(ForecastFolds, name, lambda *given, own=own: (done.append(given), own(*given))[1])
+    found = gatestack(*words)
+    assert found.exit_code == 0, found.output
+    fits = finished_fits(tmp_path / "kept.db")
+    assert kept + len(done) == fits  # none was done twice
+    # It finds what it would have found without the stop.
+    done.clear()
+    words[words.index("kept.db")] = "other.db"
+    straight = gatestack(*words)
+    assert len(done) == fits
+    values, expected = (json.loads(run.stdout) for run in (found, straight))
+    for value in (values, expected):
+        del value["study"]
+        for row in (value["given"], *value["rows"]):
+            del row["seconds"]
+    assert values == expected
+
+
+def finished_fits(database: Path) -> int:
+    """Count the fits, not the trials, that are in a study."""
+    if not database.exists():
+        return 0
+    question = (
+        "select count(*) from trials join studies using (study_id) "
+        "where state = 'COMPLETE' and study_name like 'search-fits-%'"
+    )
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)
+        ) as connection:
+            return int(connection.execute(question).fetchone()[0])
+    except sqlite3.OperationalError:  # the tables are not there yet
+        return 0
 
 
 def test_json_and_going_on(gatestack: Run, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +191,12 @@ def test_the_other_tasks(gatestack: Run, table: Path, tmp_path: Path, task: str)
         (["--folds", "2"], "--folds"),
         (["--layers", "auto"], "a number of layers to begin with"),
         (["--minutes", "-1"], "a number above 0"),
+        (["--search", "dropout=0.5-0.1"], "write dropout=0.1-0.5"),
+        (["--search", "zoneout"], "zoneout is searched twice"),
+        (["--search", "layer_norm=1-2"], "layer_norm alone"),
+        (["--study", "mysql://me@host/x"], "postgresql://user@host/database"),
+        (["--measure", "maes"], "did you mean 'mae'?"),
+        (["--folds", "90"], "fewer folds"),
     ],
 )
 def test_what_cannot_be_is_told(gatestack: Run, table: Path, options: list[str], text: str) -> None:
@@ -103,6 +204,20 @@ def test_what_cannot_be_is_told(gatestack: Run, table: Path, options: list[str],
     assert found.exit_code == 2, found.output
     assert text in found.output
     assert "Traceback" not in found.output
+
+
+def test_windows_that_are_longer_than_the_data_are_said(gatestack: Run, table: Path) -> None:
+    found = gatestack("tune", "forecast", table, *FORECAST[:-4], "--search", "window=500-900")
+    assert found.exit_code == 0, found.output
+    assert "2 trials of 2 could not be fitted; the first: " in found.stdout
+    assert "every series is too short: 'temp' (72 steps)" in found.stdout
+    assert "None of 2 trials is better than the settings as given" in found.stdout
+
+
+def test_a_study_that_cannot_be_kept_there_is_said(gatestack: Run, table: Path) -> None:
+    found = gatestack("tune", "forecast", table, *FORECAST, "--study", ".")
+    assert found.exit_code == 1
+    assert "error: .: the study is a folder" in found.stderr
 
 
 def test_the_lines_that_repeat_a_winner() -> None:

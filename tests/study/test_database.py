@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import study_worker
+from optuna.trial import TrialState
 from study_worker import ALL, answer, open_study
 from workers import KINDS, empty_database, end, wait_for
 
@@ -101,8 +103,6 @@ def test_an_interrupted_fit_is_given_back(tmp_path: Path) -> None:
 
 
 def test_a_fit_that_kills_its_workers_is_refused_in_the_end(tmp_path: Path) -> None:
-    from optuna.trial import TrialState
-
     with open_study(str(tmp_path / "studies.db")) as study:
         for _ in range(3):
             study.end(claimed(study, FIRST).heartbeat.trial_id, TrialState.FAIL)
@@ -119,17 +119,77 @@ def test_studies_in_one_database_are_apart(tmp_path: Path) -> None:
         assert FIRST not in two.outcomes()
 
 
-def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> None:
     with pytest.raises(StorageError, match=r"postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/studies") as found:
         open_study("postgresql://me:geheim@127.0.0.1:1/studies")
     assert "geheim" not in str(found.value)
-    (tmp_path / "text.db").write_text("this is no database, and it is long enough to be seen as such\n" * 20)
-    with pytest.raises(StorageError, match=r"text\.db: the study cannot be read or written"):
-        open_study(str(tmp_path / "text.db"))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "the study has no place"),
+        ("mysql://me@cluster/studies", "a study cannot be kept in mysql"),
+        ("postgresql://me@cluster:port/studies", "the URL of the study cannot be read"),
+        ("postgresql://me@cluster", "the URL of the study cannot be read"),
+        ("postgresql://me:geh@eim@cluster/studies", "write @ as %40"),
+        ("sqlite://", "a study cannot be kept in sqlite"),
+    ],
+)
+def test_places_that_cannot_be_read_are_refused_without_a_password(url: str, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message) as found:
+        open_study(url)
+    assert "eim" not in str(found.value)
+
+
+def test_files_that_are_no_studies_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="the study is a folder — expected a file"):
+        open_study(str(tmp_path))
+    text = tmp_path / "text.db"
+    text.write_text("this is no database, and it is long enough to be seen as such\n" * 20)
+    with pytest.raises(StorageError, match=r"text\.db: (.|\n)*move the file away, or name another one"):
+        open_study(str(text))
+    newer = tmp_path / "newer.db"
+    open_study(str(newer)).__exit__(None, None, None)
+    with sqlite3.connect(newer) as connection:
+        connection.execute("update alembic_version set version_num = 'v99'")
+    connection.close()
+    with pytest.raises(StorageError, match="written by another version of Optuna"):
+        open_study(str(newer))
+
+
+def test_a_fit_that_another_version_wrote_is_said(tmp_path: Path) -> None:
+    with open_study(str(tmp_path / "studies.db")) as study:
+        claim = claimed(study, FIRST)
+        study.note(claim.heartbeat.trial_id, {"outcome": {"scores": {"gatestack": 1.0}}})
+        study.end(claim.heartbeat.trial_id, TrialState.COMPLETE, 1.0)
+        with pytest.raises(StorageError, match="lacks 'seconds' — expected fits that this version"):
+            study.outcomes()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """The file may not grow: what the limit reports is what a full disk reports."""
+    program = (
+        "import resource, sys\n"
+        "from study_worker import *\n"
+        "place = sys.argv[1]\n"
+        "study = open_study(place)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (Path(place).stat().st_size,) * 2)\n"
+        "for fit in ALL * 99:\n"
+        "    study.claim([fit])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "studies.db")],
+        cwd=Path(study_worker.__file__).parent,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert "StorageError: " in done.stderr
+    assert "studies.db: the study cannot be read or written: " in done.stderr
+    assert "the same command again" in done.stderr
 
 
 def test_places() -> None:
     assert storage_url("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
     assert storage_name("runs/a.db") == "runs/a.db"
-    with pytest.raises(ArgumentError, match="mysql"):
-        storage_url("mysql://me@cluster/studies")

@@ -215,6 +215,10 @@ def test_settings_that_cannot_be_fitted_are_passed_over() -> None:
     found = found_by(Fragile(LEVELS), search=("zoneout",), trials=12, sampler="random")
     states = [row.state for row in found.rows]
     assert {"failed", "complete"} <= set(states)
+    assert (
+        found.failures
+        == f"{states.count('failed')} trials of 12 could not be fitted; the first: the loss is not finite"
+    )
     assert all(row.settings["zoneout"] <= 0.15 for row in found.rows if row.state == "complete")
 
 
@@ -222,19 +226,34 @@ def test_settings_that_cannot_be_fitted_are_passed_over() -> None:
     ("text", "message"),
     [
         ("zone_out", "did you mean 'zoneout'"),
-        ("window", "cannot be searched"),
-        ("dropout=0.5-1.5", "a range such as 0-0.5"),
-        ("layers=0-2", "a range such as 1-3"),
-        ("layers=1.5-2", "a range such as 1-3"),
-        ("learning_rate=0-0.1", "a range such as 0.0003-0.03"),
-        ("learning_rate=fast", "a range such as"),
-        ("zoneout=0.2-0.1", "a range such as"),
-        ("layer_norm=0-1", "the name alone"),
+        ("colour", "there are: layers, hidden_size"),
+        ("window", "cannot be searched, since this model has none"),
+        ("dropout=0.5-1.5", "a share below 1, a range such as 0-0.5"),
+        ("layers=0-2", "1 or more, a range such as 1-3"),
+        ("layers=1.5-2", "whole numbers, a range such as 1-3"),
+        ("learning_rate=0-0.1", "more than 0, a range such as 0.0003-0.03"),
+        ("learning_rate=fast", "has no range .* a range such as"),
+        ("learning_rate=0.1", "has no range .* a range such as"),
+        ("learning_rate=1.2.3-4", "has no range"),
+        ("learning_rate=0.1-0.001", "is empty(.|\n)*write learning_rate=0.001-0.1"),
+        ("zoneout=0.2-0.1", "write zoneout=0.1-0.2"),
+        ("layer_norm=0-1", "layer_norm alone: on or off"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(text: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         parse_space([text])
+
+
+def test_no_setting_is_searched_twice() -> None:
+    with pytest.raises(ArgumentError, match="zoneout is searched twice"):
+        parse_space(["zoneout", "zoneout=0.1-0.2"])
+
+
+def test_the_widths_that_are_searched_hold_that_which_was_given() -> None:
+    assert parse_space([], width=4)["hidden_size"].text == "4-128"
+    assert parse_space([], width=300)["hidden_size"].text == "16-300"
+    assert parse_space(["hidden_size=20-30"], width=4)["hidden_size"].text == "20-30"
 
 
 def test_ranges_are_read() -> None:

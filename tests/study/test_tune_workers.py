@@ -56,7 +56,7 @@ def killed_and_taken_up(place: str, folder: Path, how: tuple[str, str]) -> dict[
     _, _, _, settings = json.loads(lost)
     assert any(settings.items() <= row["settings"].items() for row in found["rows"])
     assert len(found["rows"]) == TRIALS
-    assert {row["number"] for row in found["rows"]} == set(range(TRIALS))
+    assert {row["number"] for row in found["rows"]} == set(range(1, TRIALS + 1))
     return found
 
 
@@ -93,3 +93,22 @@ def test_two_workers_share_the_trials(place: str, tmp_path: Path, how: tuple[str
     found = json.loads(answers[0])
     fits = (FOLDS - 1) * 2 + sum(len(row["scores"]) for row in found["rows"]) + 1 + 2 * 2
     assert sum(begun(*logs).values()) == fits
+
+
+@pytest.mark.slow
+def test_a_database_that_is_taken_away_ends_the_search_with_words(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    import psycopg
+
+    place = empty_database("postgresql", request, tmp_path)
+    worker = start(place, tmp_path / "log", ALONE)
+    wait_for(tmp_path / "log", worker)
+    server, name = place.rsplit("/", 1)
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+    _, talk = worker.communicate(timeout=120)
+    assert worker.returncode != 0
+    assert "StorageError: postgresql+psycopg://study@127.0.0.1" in talk
+    assert "the study cannot be read or written: " in talk
+    assert "hint: " in talk

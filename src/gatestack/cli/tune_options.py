@@ -38,8 +38,9 @@ Search = Annotated[
     typer.Option(
         "--search",
         metavar="NAME[=LOW-HIGH]",
-        help="Setting to vary; repeat for more: layers=1-3, hidden_size, window, learning_rate, "
-        "weight_decay, dropout, variational_dropout, recurrent_dropout, zoneout, layer_norm.  [default: all]",
+        help="Setting to vary, with its smallest and largest value or with the usual ones; repeat for more: "
+        "layers=1-3, hidden_size, window, learning_rate=0.001-0.01, weight_decay, dropout, "
+        "variational_dropout, recurrent_dropout, zoneout, layer_norm.  [default: all]",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -52,7 +53,11 @@ FirstLayers = Annotated[
 Trials = Annotated[
     int,
     typer.Option(
-        "--trials", metavar="N", min=1, help="Trials, with those of earlier runs.", rich_help_panel=_SEARCH
+        "--trials",
+        metavar="N",
+        min=1,
+        help="Choices of settings to try, with those of earlier runs.",
+        rich_help_panel=_SEARCH,
     ),
 ]
 Minutes = Annotated[
@@ -60,23 +65,32 @@ Minutes = Annotated[
     typer.Option(
         "--minutes",
         metavar="N",
-        help="Begin no fit after so long.  [default: no limit]",
+        help="Begin no fit of a trial after so long. The fit in work, the settings as given and the check "
+        "are fitted in any case: folds - 1, and 2 × --check-seeds fits.  [default: no limit]",
         rich_help_panel=_SEARCH,
     ),
 ]
 Folds = Annotated[
     int,
     typer.Option(
-        "--folds", metavar="N", min=3, help="Parts; the last is held back.", rich_help_panel=_SEARCH
+        "--folds",
+        metavar="N",
+        min=3,
+        help="Parts to score on; no trial sees the last, on which the winner is checked.",
+        rich_help_panel=_SEARCH,
     ),
 ]
 SamplerName = Annotated[
     Literal["tpe", "random"],
-    typer.Option("--sampler", help="Learn from the trials so far, or not.", rich_help_panel=_SEARCH),
+    typer.Option(
+        "--sampler", help="tpe learns from the trials so far, random does not.", rich_help_panel=_SEARCH
+    ),
 ]
 PrunerName = Annotated[
     Literal["median", "halving", "none"],
-    typer.Option("--pruner", help="When to leave a trial early.", rich_help_panel=_SEARCH),
+    typer.Option(
+        "--pruner", help="How a trial that falls behind the others is left early.", rich_help_panel=_SEARCH
+    ),
 ]
 CheckSeeds = Annotated[
     int,
@@ -84,7 +98,7 @@ CheckSeeds = Annotated[
         "--check-seeds",
         metavar="N",
         min=1,
-        help="Fits of the winner on the part held back.",
+        help="Fits of the winner, and of the settings as given, on the part held back.",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -135,10 +149,22 @@ def run_search(
     command = fit_command(task, given, study.best, fit)
     python = python_of(estimator, study.best)
     if out is not None:
-        _write_page(study, out, title=f"Tuned: {Path(given['file']).name}", command=command, python=python)
+        from gatestack.cli.storage import write_output
+        from gatestack.reports.tune import render_tune_page
+
+        # A page is made to be handed on: the password in a URL is not.
+        words = [word.replace(given["study"], place) for word in sys.argv[1:]]
+        page = render_tune_page(
+            study,
+            title=f"Tuned: {Path(given['file']).name}",
+            command=command,
+            python=python,
+            search=shlex.join(["gatestack", *words]) if words[:1] == ["tune"] else None,
+        )
+        write_output(out, page.encode())
     if given["as_json"]:
-        page = None if out is None else str(out)
-        repeat = {"command": command, "python": python, "study": place, "report": page}
+        report = None if out is None else str(out)
+        repeat = {"command": command, "python": python, "study": place, "report": report}
         print_json(study.to_dict() | repeat)
         return
     _print_study(study)
@@ -211,22 +237,26 @@ def python_of(estimator: Estimator, best: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write_page(study: TuneStudy, out: Path, *, title: str, command: str, python: str) -> None:
-    from gatestack.cli.storage import write_output
-    from gatestack.reports.tune import render_tune_page
-
-    write_output(out, render_tune_page(study, title=title, command=command, python=python).encode())
-
-
 def _print_study(study: TuneStudy) -> None:
-    from gatestack.reports.tune import HEADS, table_rows
+    from gatestack.reports.tune import trial_table
 
     typer.echo(f"{study.measure.label}, {len(study.rows)} trials, {study.folds} folds and one held back")
-    rows = [list(HEADS), *table_rows(study)[:_SHOWN_TRIALS]]
-    wide = [max(len(row[column]) for row in rows) for column in range(len(HEADS) - 1)]
-    for row in rows:
-        cells = [cell.rjust(size) for cell, size in zip(row[:-1], wide, strict=True)]
-        typer.echo("  ".join([*cells, row[-1]]).rstrip())
+    table = trial_table(study)
+    rows = [table.heads, *table.rows[: _SHOWN_TRIALS + 2]]
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    words = {0, len(wide) - 1} if table.compact else {0}
+    for place, row in enumerate(rows):
+        cells = [
+            cell.ljust(size) if column in words else cell.rjust(size)
+            for column, (cell, size) in enumerate(zip(row, wide, strict=True))
+        ]
+        mark = "*" if place == table.chosen + 1 else " "  # says it without bold
+        typer.echo(f"{mark} {'  '.join(cells)}".rstrip())
+    more = len(table.rows) - len(rows) + 1
+    if more > 0:
+        typer.echo(f"  and {more} more trials; --out FILE shows all")
+    if study.failures is not None:
+        typer.echo(study.failures)
     if study.importance:
         shares = [f"{name.replace('_', ' ')} {100 * share:.0f} %" for name, share in study.importance.items()]
         typer.echo(f"What the trials differ by: {', '.join(shares)}")

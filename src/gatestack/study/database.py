@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from gatestack.errors import TrainingError
+from gatestack.errors import StorageError, TrainingError
 from gatestack.study.fits import Fit, Outcome
 from gatestack.study.heartbeat import ALIVE, Heartbeat
 from gatestack.study.storage import Place, open_storage, quiet_optuna, storage_errors, storage_name
@@ -93,10 +93,18 @@ class StudyDatabase:
         """Give what the finished fits found."""
         from optuna.trial import TrialState
 
-        return {
-            _fit_of(trial): Outcome.from_dict(trial.user_attrs[_OUTCOME])
-            for trial in self.trials(TrialState.COMPLETE)
-        }
+        try:
+            return {
+                _fit_of(trial): Outcome.from_dict(trial.user_attrs[_OUTCOME])
+                for trial in self.trials(TrialState.COMPLETE)
+            }
+        except (KeyError, TypeError) as error:
+            raise StorageError(
+                f"a fit of the study {self.name} lacks {error}",
+                where=storage_name(self.place),
+                expected="fits that this version of Gatestack wrote",
+                hint="name another file",
+            ) from error
 
     def claim(self, fits: Sequence[Fit]) -> Claim | None:
         """Take the first of some fits that is neither done nor in work.

@@ -22,7 +22,7 @@ from gatestack.study.folded_task import FoldedTask, Studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.space import Range, parse_space
 from gatestack.study.storage import Place
-from gatestack.study.trials import TakenTrial, Trials
+from gatestack.study.trials import EndedTrial, TakenTrial, Trials
 from gatestack.study.tuned import HeldBack, TrialRow, TuneStudy, tune_sentence
 from gatestack.study.tuned_fits import TunedFits, digest_of_parts, fits_identity
 
@@ -185,10 +185,10 @@ def run_tune(
     started = time.monotonic()
     space = _space_of(task, plan)
     ranges = {name: limits.text for name, limits in space.items()}
-    own = fits_identity(task)
+    own, about = fits_identity(task), {**task.identity, "source": task.source}
     search = own | {"space": ranges, "by": [plan.sampler, plan.pruner, plan.seed], "widths": widths}
     with (
-        StudyDatabase(storage, f"search-fits-{digest_of_parts(own)}", settings=dict(task.identity)) as kept,
+        StudyDatabase(storage, f"search-fits-{digest_of_parts(own)}", settings=about) as kept,
         StudyDatabase(storage, f"search-{digest_of_parts(search)}", settings={"space": ranges}) as database,
         FitsProgress(show=progress) as bar,
     ):
@@ -204,12 +204,14 @@ def run_tune(
         )
         end = np.inf if plan.minutes is None else started + 60 * plan.minutes
         _search(trials, fits, end, bar)
-        rows = [_row(row.place, row.settings, row.scores, row.state, row.seconds) for row in trials.ended()]
+        rows = [_row(trial) for trial in trials.ended()]
         return _result(rows, fits, plan, ranges, beside[: len(folds)], beside[len(folds) :], trials, bar)
 
 
 def _space_of(task: FoldedTask, plan: TunePlan) -> dict[str, Range]:
-    return parse_space(plan.search, windows=task.windows, layer_norm=task.cell == "lstm")
+    return parse_space(
+        plan.search, windows=task.windows, width=task.hidden_size, layer_norm=task.cell == "lstm"
+    )
 
 
 def _search(trials: Trials, fits: TunedFits, end: float, bar: FitsProgress) -> None:
@@ -232,8 +234,9 @@ def _try(taken: TakenTrial, fits: TunedFits, end: float) -> None:
             return
         try:
             (outcome,) = fits.done(fits.network(taken.settings, fold, 0))
-        except (DataError, TrainingError) as error:
-            # Settings that cannot be: a window longer than a training part, a rate too high.
+        except (ArgumentError, DataError, TrainingError) as error:
+            # Settings that cannot be: a window that holds no season, or is longer than a training part, or a
+            # rate too high. What is wrong with the call or the data has shown with the settings as given.
             taken.end(whole=False, error=str(error).splitlines()[0])
             return
         behind = taken.add(fits.loss(outcome), list(outcome.scores.values()), outcome.seconds)
@@ -254,12 +257,14 @@ def _result(
     bar: FitsProgress,
 ) -> TuneStudy:
     task = fits.task
-    given = _row(
-        None,
-        {},
-        [score for found in outcomes for score in found.scores.values()],
-        "complete",
-        sum(found.seconds for found in outcomes),
+    scores = [score for found in outcomes for score in found.scores.values()]
+    given = TrialRow(
+        number=None,
+        settings={},
+        score=float(np.mean(scores)),
+        scores=tuple(scores),
+        state="complete",
+        seconds=sum(found.seconds for found in outcomes),
     )
     whole = [given, *(row for row in rows if row.state == "complete")]
     winner = min(whole, key=lambda row: task.measure.loss(row.score or 0.0))
@@ -298,14 +303,13 @@ def _check(best: Mapping[str, Any], fits: TunedFits, seeds: int, bar: FitsProgre
     )
 
 
-def _row(
-    number: int | None, settings: dict[str, Any], scores: list[float], state: str, seconds: float
-) -> TrialRow:
+def _row(trial: EndedTrial) -> TrialRow:
     return TrialRow(
-        number=number,
-        settings=settings,
-        score=float(np.mean(scores)) if scores else None,
-        scores=tuple(scores),
-        state=state,
-        seconds=seconds,
+        number=trial.place + 1,
+        settings=trial.settings,
+        score=float(np.mean(trial.scores)) if trial.scores else None,
+        scores=tuple(trial.scores),
+        state=trial.state,
+        seconds=trial.seconds,
+        error=trial.error,
     )

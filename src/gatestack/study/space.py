@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gatestack.errors import ArgumentError, nearest_name
@@ -12,7 +13,7 @@ from gatestack.errors import ArgumentError, nearest_name
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["Range", "parse_space", "shown"]
+__all__ = ["Range", "parse_space", "shown", "shown_value"]
 
 _RANGE = re.compile(r"(?P<low>[0-9.]+(?:e[+-]?\d+)?)-(?P<high>[0-9.]+(?:e[+-]?\d+)?)")
 _DIGITS = 3
@@ -70,13 +71,18 @@ _SHARES = ("dropout", "variational_dropout", "recurrent_dropout", "zoneout")
 
 
 def parse_space(
-    texts: Sequence[str], *, windows: tuple[int, int] | None = None, layer_norm: bool = True
+    texts: Sequence[str],
+    *,
+    windows: tuple[int, int] | None = None,
+    width: int | None = None,
+    layer_norm: bool = True,
 ) -> dict[str, Range]:
     """Read what is searched.
 
     Args:
         texts: such as `"zoneout"`, or `"learning_rate=0.001-0.01"`; none takes everything there is.
         windows: smallest and largest window of the task; None where it has none.
+        width: of the layers as they were given, which the range of widths holds; None where it is not known.
         layer_norm: whether its layers can be normalised.
 
     Raises:
@@ -89,6 +95,9 @@ def parse_space(
     usual = dict(_USUAL)
     if windows is not None:
         usual["window"] = Range(*windows, whole=True, log=True)
+    if width is not None:
+        widths = usual["hidden_size"]
+        usual["hidden_size"] = replace(widths, low=min(widths.low, width), high=max(widths.high, width))
     if not layer_norm:
         del usual["layer_norm"]
     if not texts:
@@ -99,23 +108,42 @@ def parse_space(
         name = name.replace("-", "_")
         if name not in usual:
             raise ArgumentError(
-                f"the setting {name!r} cannot be searched", where="tune", hint=nearest_name(name, usual)
+                f"the setting {name!r} cannot be searched"
+                + (", since this model has none" if name in (*_USUAL, "window") else ""),
+                where="tune",
+                hint=nearest_name(name, usual),
             )
+        if name in found:
+            raise ArgumentError(f"{name} is searched twice", where="tune", expected="one range")
         found[name] = _limited(text, usual[name], limits, name in _SHARES) if given else usual[name]
     return found
 
 
 def _limited(text: str, usual: Range, limits: str, share: bool) -> Range:
-    match = None if usual.switch else _RANGE.fullmatch(limits)
+    if usual.switch:
+        raise ArgumentError(f"{text!r}", where="tune", expected=f"{text.partition('=')[0]} alone: on or off")
+    match = _RANGE.fullmatch(limits)
     try:
-        low, high = (float(match[end]) for end in ("low", "high")) if match else (1.0, 0.0)
-    except ValueError:
-        low, high = 1.0, 0.0
-    least = 1.0 if usual.whole else 0.0
-    good = least <= low <= high and not (share and high >= 1) and not (usual.log and low == 0)
-    if not good or (usual.whole and (low % 1 or high % 1)):
-        expected = "the name alone" if usual.switch else f"a range such as {usual.text}"
-        raise ArgumentError(f"{text!r}", where="tune", expected=expected)
+        low, high = (float(match[end]) for end in ("low", "high")) if match else (math.nan, math.nan)
+    except ValueError:  # such as 1.2.3
+        low = high = math.nan
+    example = f"a range such as {usual.text}"
+    if math.isnan(low):
+        raise ArgumentError(f"{text!r} has no range", where="tune", expected=example)
+    if low > high:
+        raise ArgumentError(
+            f"the range of {text!r} is empty",
+            where="tune",
+            expected="the smaller value first",
+            hint=f"write {text.partition('=')[0]}={high:g}-{low:g}",
+        )
+    least = "1 or more" if usual.whole else "more than 0" if usual.log else "0 or more"
+    if low < (1 if usual.whole else 0) or (usual.log and low == 0):
+        raise ArgumentError(f"{text!r} begins too low", where="tune", expected=f"{least}, {example}")
+    if share and high >= 1:
+        raise ArgumentError(f"{text!r} ends too high", where="tune", expected=f"a share below 1, {example}")
+    if usual.whole and (low % 1 or high % 1):
+        raise ArgumentError(f"{text!r}", where="tune", expected=f"whole numbers, {example}")
     return Range(low, high, usual.whole, usual.log)
 
 
@@ -127,8 +155,20 @@ def shown(settings: Mapping[str, Any]) -> str:
         'layers 2, zoneout 0.1'
     """
     parts = [
-        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value:g}"
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {shown_value(value)}"
         for name, value in settings.items()
         if value is not False
     ]
     return ", ".join(parts) or "as given"
+
+
+def shown_value(value: float | bool) -> str:
+    """Write the value of a setting for people.
+
+    Example:
+        >>> shown_value(0.00123), shown_value(True)
+        ('0.00123', 'on')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}"

@@ -21,6 +21,22 @@ Place = str | Path | None
 """A path of an SQLite file, a URL, or None for memory."""
 
 _SQLITE_WAIT_SECONDS = 60
+_GO_ON = "finished fits are kept: run the same command again"
+_HINTS = {
+    "disk is full": f"free some space, then go on; {_GO_ON}",
+    "disk i/o error": f"check that the disk has space left and is in order; {_GO_ON}",
+    "readonly": "change its permissions, or name another file",
+    "permission denied": "change the permissions, or name another place",
+    "not a database": "this is no study: move the file away, or name another one",
+    "malformed": "the file is damaged: move it away, or name another one",
+    "locked": f"another program holds the file: end it, or name another file; {_GO_ON}",
+    "authentication": "check user and password in the URL",
+    'database "': "make the database first (createdb NAME), and check the URL",
+    "resolve host": "check the name of the host in the URL",
+    "connection": f"check that the server runs and the URL is right; {_GO_ON}",
+}
+"""What to do, by a word of what the database says; the first that is found."""
+_PLACES = "a path of a file, sqlite:///path, or postgresql://user@host/database"
 _OPENINGS, _SECONDS_BETWEEN_OPENINGS = 6, 0.5
 
 
@@ -39,17 +55,34 @@ def storage_url(place: str | Path) -> str:
     """
     text = str(place)
     scheme, found, rest = text.partition("://")
+    if not text.strip():
+        raise ArgumentError("the study has no place", where="study", expected=_PLACES)
     if not found:
         return f"sqlite:///{Path(text).as_posix()}"
     if scheme in ("postgresql", "postgres", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{rest}"
+        return _checked(f"postgresql+psycopg://{rest}")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return text
-    raise ArgumentError(
-        f"a study cannot be kept in {scheme}://…",
-        where="study",
-        expected="a path of a file, sqlite:///path, or postgresql://user@host/database",
-    )
+    raise ArgumentError(f"a study cannot be kept in {scheme}://…", where="study", expected=_PLACES)
+
+
+def _checked(url: str) -> str:
+    """Refuse a URL that cannot be read; it is not shown, since a password may be anywhere in it."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError as UrlError
+
+    try:
+        parsed = make_url(url)
+    except (UrlError, ValueError):  # such as a port that is no number
+        parsed = None
+    if parsed is None or url.count("@") > 1 or not parsed.database:
+        raise ArgumentError(
+            "the URL of the study cannot be read",
+            where="study",
+            expected="postgresql://user@host/database, or postgresql://user:password@host:5432/database",
+            hint="in a password, write @ as %40, / as %2F and : as %3A",
+        )
+    return url
 
 
 def storage_name(place: Place) -> str:
@@ -97,6 +130,9 @@ def open_storage(place: Place, *, heartbeat_seconds: int, grace_seconds: int) ->
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, folder, "make the folder of the study") from error
+        file = Path(url.removeprefix("sqlite:///"))
+        if file.is_dir():
+            raise StorageError("the study is a folder", where=str(file), expected="a file, or no file yet")
         options = {"connect_args": {"timeout": _SQLITE_WAIT_SECONDS}}
     with storage_errors(place), quiet_optuna():
         for opening in range(_OPENINGS):
@@ -112,6 +148,12 @@ def open_storage(place: Place, *, heartbeat_seconds: int, grace_seconds: int) ->
                 if opening == _OPENINGS - 1:
                     raise
                 time.sleep(_SECONDS_BETWEEN_OPENINGS)
+            except RuntimeError as error:  # tables of an Optuna that this one cannot read
+                raise StorageError(
+                    f"the study was written by another version of Optuna: {str(error).splitlines()[0]}",
+                    where=storage_name(place),
+                    hint="name another file, or run with the version of Optuna that wrote it",
+                ) from error
     raise AssertionError("unreachable")  # pragma: no cover
 
 
@@ -121,11 +163,12 @@ def storage_errors(place: Place) -> Iterator[None]:
     try:
         yield
     except _database_errors() as error:
-        cause = getattr(error.__cause__ or error, "orig", None) or error
+        cause = str(getattr(error.__cause__ or error, "orig", None) or error).splitlines()[0]
+        hints = [hint for word, hint in _HINTS.items() if word in cause.lower()]
         raise StorageError(
-            f"the study cannot be read or written: {str(cause).splitlines()[0]}",
+            f"the study cannot be read or written: {cause}",
             where=storage_name(place),
-            hint="check that the database is there and that you may write to it; finished fits are kept",
+            hint=hints[0] if hints else f"check that you may read and write it; {_GO_ON}",
         ) from error
 
 

@@ -89,6 +89,7 @@ class EndedTrial:
         scores: of the folds that were fitted.
         seconds: of its fits together.
         state: `"complete"`, `"pruned"` where it was left early, or `"failed"` where it cannot be fitted.
+        error: why it cannot.
     """
 
     place: int
@@ -96,6 +97,7 @@ class EndedTrial:
     scores: list[float]
     seconds: float
     state: str
+    error: str | None
 
 
 class Trials:
@@ -229,7 +231,11 @@ def _held_place(row: FrozenTrial) -> int | None:
 
 def _ended(row: FrozenTrial) -> EndedTrial:
     found = row.user_attrs[_FOUND]
-    state = "failed" if found["error"] is not None else row.state.name.lower()
     return EndedTrial(
-        int(row.user_attrs[_PLACE]), row.user_attrs[_SETTINGS], found["scores"], found["seconds"], state
+        place=int(row.user_attrs[_PLACE]),
+        settings=row.user_attrs[_SETTINGS],
+        scores=found["scores"],
+        seconds=found["seconds"],
+        state="failed" if found["error"] is not None else row.state.name.lower(),
+        error=found["error"],
     )

@@ -20,12 +20,13 @@ class TrialRow:
     """One trial of a search.
 
     Attributes:
-        number: in the order of their beginning; None for the settings as they were given.
+        number: from 1 on, in the order of their beginning; None for the settings as they were given.
         settings: that differ from those of the estimator, by name.
         score: mean over the folds that were fitted.
         scores: of each fold that was fitted.
         state: `"complete"`, `"pruned"`: it was left early, since it fell behind, or `"failed"`.
         seconds: of its fits together.
+        error: why it failed.
 
     Example:
         >>> TrialRow(number=3, settings={}, score=1.0, scores=(1.0,), state="pruned", seconds=2.0).number
@@ -38,6 +39,7 @@ class TrialRow:
     scores: tuple[float, ...]
     state: str
     seconds: float
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,20 @@ class TuneStudy:
         """The trial that is best on the folds of the search, or the settings as they were given."""
         found = [row for row in self.rows if row.state == "complete" and row.settings == self.best]
         return found[0] if self.best and found else self.given
+
+    @property
+    def failures(self) -> str | None:
+        """How many trials could not be fitted, and why the first could not; None where all could."""
+        errors = [row.error for row in self.rows if row.error is not None]
+        if not errors:
+            return None
+        count = "1 trial" if len(errors) == 1 else f"{len(errors)} trials"
+        return f"{count} of {len(self.rows)} could not be fitted; the first: {errors[0]}"
+
+    @property
+    def best_baseline(self) -> str:
+        """Name of the best baseline over the folds of the search."""
+        return min(self.baselines, key=lambda name: self.measure.loss(self.baselines[name]))
 
     @property
     def holds(self) -> bool:

@@ -1,21 +1,25 @@
-"""The page of a search: the answer, the trials, what mattered, how to repeat the winner."""
+"""The page of a search: the answer, the check, the trials, what mattered, how to repeat the winner."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gatestack.reports.svg import ACCENT, MODEL, MUTED, Picture, inline_svg, new_axes, report_style
 from gatestack.reports.template import fill_template
-from gatestack.study import TuneStudy
-from gatestack.study.space import shown
+from gatestack.reports.tune.table import trial_table
+from gatestack.study import TrialRow, TuneStudy
 
-__all__ = ["HEADS", "render_tune_page", "table_rows"]
-
-HEADS = ("trial", "score", "folds", "seconds", "settings")
-"""Headings of the table of trials."""
+__all__ = ["draw_check", "draw_importance", "draw_trials", "render_tune_page"]
 
 
-def render_tune_page(study: TuneStudy, *, title: str, command: str, python: str) -> str:
+def render_tune_page(
+    study: TuneStudy, *, title: str, command: str, python: str, search: str | None = None
+) -> str:
     """Make the page of a search.
 
     Args:
@@ -23,26 +27,13 @@ def render_tune_page(study: TuneStudy, *, title: str, command: str, python: str)
         title: of the page.
         command: that fits with what was found.
         python: lines that do.
+        search: command that searched.
 
     Returns:
         HTML that loads nothing from anywhere.
     """
-    with report_style():
-        pictures = [
-            Picture(
-                inline_svg(draw_trials(study), name="trials", label=study.sentence),
-                f"{study.measure.label} of each trial over the folds of the search. The line is the best so "
-                "far; open points were left early and are means over fewer folds.",
-            )
-        ]
-        if study.importance:
-            pictures.append(
-                Picture(
-                    inline_svg(draw_importance(study), name="importance", label="importance of the settings"),
-                    "The share of each setting in what the trials differ by (fANOVA): a guide where to look, "
-                    "not a proof.",
-                )
-            )
+    table = trial_table(study)
+    searched = {name.replace("_", " "): f"searched in {limits}" for name, limits in study.space.items()}
     return fill_template(
         "tune/template.html.jinja",
         None,
@@ -53,39 +44,52 @@ def render_tune_page(study: TuneStudy, *, title: str, command: str, python: str)
             "text": study.sentence,
         },
         baselines={},
-        settings={name.replace("_", " "): limits for name, limits in study.space.items()},
+        settings={"trials": str(len(study.rows)), "folds": f"{study.folds}, and one held back"} | searched,
         command=command,
         python=python,
-        heads=HEADS,
-        rows=[(cells, cells[0] == _name(study.winner.number)) for cells in table_rows(study)],
-        pictures=pictures,
+        table=table,
+        failures=study.failures,
+        search=search,
+        check=_check_rows(study),
+        pictures=_pictures(study),
         measure=study.measure,
     )
 
 
-def table_rows(study: TuneStudy) -> list[list[str]]:
-    """Give the rows of the table as texts: as given, the baselines, then the trials, best first."""
-    measure = study.measure
-    plain = [
-        ["–", measure.text(score), str(study.folds), "", name.replace("_", " ")]
-        for name, score in sorted(study.baselines.items(), key=lambda pair: measure.loss(pair[1]))[:1]
-    ]
-    order = sorted(
-        study.rows,
-        key=lambda row: (row.state != "complete", measure.loss(row.score) if row.score is not None else 0.0),
-    )
+def _pictures(study: TuneStudy) -> list[Picture]:
+    label = study.measure.label
+    with report_style():
+        pictures = [
+            Picture(
+                inline_svg(draw_trials(study), name="trials", label=study.sentence),
+                f"{label} of each trial over the folds of the search, in the order of their beginning. The "
+                "line is the best so far; open points were left early and are means over fewer folds.",
+            ),
+            Picture(
+                inline_svg(draw_check(study), name="check", label=f"{label} on the part held back"),
+                f"{label} on the part held back: a point for each fresh seed, a line at their mean. "
+                "Where the points of both lie among each other, neither is shown to be better.",
+            ),
+        ]
+        if study.importance:
+            pictures.append(
+                Picture(
+                    inline_svg(draw_importance(study), name="importance", label="importance of the settings"),
+                    "The share of each setting in what the trials differ by (fANOVA): a guide where to look, "
+                    "not a proof.",
+                )
+            )
+    return pictures
+
+
+def _check_rows(study: TuneStudy) -> list[list[str]]:
+    """Give model, mean and the score of each seed on the part held back."""
+    held, text = study.held_back, study.measure.text
+    rows = [("winner", held.best)] if study.best else []
     return [
-        *plain,
-        *(
-            [
-                _name(row.number),
-                "–" if row.score is None else measure.text(row.score),
-                f"{len(row.scores)}{'' if row.state == 'complete' else ' ' + row.state}",
-                f"{row.seconds:.3g}",
-                shown(row.settings),
-            ]
-            for row in (study.given, *order)
-        ),
+        *([name, text(float(np.mean(scores))), ", ".join(map(text, scores))] for name, scores in rows),
+        ["as given", text(float(np.mean(held.given))), ", ".join(map(text, held.given))],
+        [f"baseline: {held.baseline.replace('_', ' ')}", text(held.baseline_score), "–"],
     ]
 
 
@@ -96,34 +100,50 @@ def draw_trials(study: TuneStudy) -> Figure:
         study: what was found.
     """
     figure, (axis,) = new_axes(height=3.2, width=6.4)
-    scale = 100 if study.measure.percent else 1
-    whole = [row for row in study.rows if row.state == "complete" and row.score is not None]
-    early = [row for row in study.rows if row.state == "pruned" and row.score is not None]
-    for rows, face, label in ((whole, MODEL, "trial"), (early, "none", "left early")):
-        if rows:
-            axis.plot(
-                [float(row.number or 0) for row in rows],
-                [scale * (row.score or 0.0) for row in rows],
-                "o",
-                markersize=4,
-                color=MODEL,
-                markerfacecolor=face,
-                label=label,
-            )
-    best: list[float] = []
-    for row in whole:
-        score = row.score or 0.0
-        better = not best or study.measure.loss(score) < study.measure.loss(best[-1])
-        best.append(score if better else best[-1])
+    scale = _scale(study)
+    whole = [point for row in study.rows if row.state == "complete" for point in _point(row)]
+    early = [point for row in study.rows if row.state == "pruned" for point in _point(row)]
+    for points, face, label in ((whole, MODEL, "trial"), (early, "none", "left early")):
+        if points:
+            numbers, scores = zip(*points, strict=True)
+            own = scale * np.array(scores)
+            axis.plot(numbers, own, "o", markersize=4, color=MODEL, markerfacecolor=face, label=label)
     if whole:
-        numbers = [float(row.number or 0) for row in whole]
-        axis.step(numbers, [scale * score for score in best], where="post", color=MODEL, label="best so far")
-    axis.axhline(scale * (study.given.score or 0.0), color=ACCENT, linestyle="--", label="as given")
-    name = min(study.baselines, key=lambda key: study.measure.loss(study.baselines[key]))
-    plain = scale * study.baselines[name]
-    axis.axhline(plain, color=MUTED, linestyle=":", label=name.replace("_", " "))
+        numbers, scores = zip(*whole, strict=True)
+        losses = [study.measure.loss(score) for score in scores]
+        best = [scores[int(np.argmin(losses[: place + 1]))] for place in range(len(scores))]
+        axis.step(numbers, scale * np.array(best), where="post", color=MODEL, label="best so far")
+    if study.given.score is not None:
+        axis.axhline(scale * study.given.score, color=ACCENT, linestyle="--", label="as given")
+    plain = study.best_baseline
+    axis.axhline(scale * study.baselines[plain], color=MUTED, linestyle=":", label=plain.replace("_", " "))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("trial")
-    axis.set_ylabel(f"{study.measure.label}{', %' if study.measure.percent else ''}")
+    _name_scores(axis, study)
+    axis.legend(loc="best")
+    return figure
+
+
+def draw_check(study: TuneStudy) -> Figure:
+    """Draw the scores on the part held back: one point for each seed.
+
+    Args:
+        study: what was found.
+    """
+    held, scale = study.held_back, _scale(study)
+    parts: list[tuple[str, Sequence[float], str, str]] = [("as given", held.given, ACCENT, "s")]
+    if study.best:
+        parts.insert(0, ("winner", held.best, MODEL, "o"))
+    figure, (axis,) = new_axes(height=3.2, width=6.4)
+    for place, (_, scores, colour, mark) in enumerate(parts):
+        own = scale * np.array(scores)
+        axis.plot(np.full(len(own), place), own, mark, color=colour, markersize=5)
+        axis.hlines(float(own.mean()), place - 0.2, place + 0.2, color=colour)
+    label = held.baseline.replace("_", " ")
+    axis.axhline(scale * held.baseline_score, color=MUTED, linestyle=":", label=label)
+    axis.set_xticks(range(len(parts)), [name for name, *_ in parts])
+    axis.set_xlim(-0.6, len(parts) - 0.4)
+    _name_scores(axis, study)
     axis.legend(loc="best")
     return figure
 
@@ -134,7 +154,7 @@ def draw_importance(study: TuneStudy) -> Figure:
     Args:
         study: what was found.
     """
-    figure, (axis,) = new_axes(height=0.5 + 0.3 * len(study.importance), width=6.4)
+    figure, (axis,) = new_axes(height=0.8 + 0.3 * len(study.importance), width=6.4)
     names = list(study.importance)[::-1]
     shares = [100 * study.importance[name] for name in names]
     axis.barh([name.replace("_", " ") for name in names], shares, color=MODEL)
@@ -142,5 +162,13 @@ def draw_importance(study: TuneStudy) -> Figure:
     return figure
 
 
-def _name(number: int | None) -> str:
-    return "given" if number is None else str(number)
+def _point(row: TrialRow) -> list[tuple[int, float]]:
+    return [] if row.number is None or row.score is None else [(row.number, row.score)]
+
+
+def _scale(study: TuneStudy) -> float:
+    return 100.0 if study.measure.percent else 1.0
+
+
+def _name_scores(axis: Axes, study: TuneStudy) -> None:
+    axis.set_ylabel(f"{study.measure.label}{', %' if study.measure.percent else ''}")

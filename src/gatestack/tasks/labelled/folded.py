@@ -220,13 +220,16 @@ class LabelledFolds(EstimatorFolds):
             resampled_cases(part.sequences, points).reshape(len(part), -1) for part in (training, held)
         )
         truth = self._of(training)
+        shares = np.zeros((len(held), self.classes or 0))
+        if self.classes is not None and len(np.unique(truth)) == 1:
+            shares[:, truth[0]] = 1.0  # there is nothing to learn; scikit-learn's network refuses one class
+            return shares
         model = fit_perceptron(
             known, truth, units=self.hidden_size, classes=self.classes is not None, seed=seed
         )
         if self.classes is None:
             numbers: Floats = model.predict(asked)
             return numbers
-        shares = np.zeros((len(held), self.classes))
         shares[:, np.unique(truth)] = model.predict_proba(asked)
         return shares
 
