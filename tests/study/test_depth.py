@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from made_up import MadeUp
 
+import gatestack as gs
 from gatestack.errors import ArgumentError, ModelFileError, StorageError
 from gatestack.study import DepthPlan, DepthRange, DepthStudy, Measure, Outcome, run_depth_study
 
@@ -144,6 +147,23 @@ def test_a_study_is_data() -> None:
 def test_a_fit_of_another_version_is_refused() -> None:
     with pytest.raises(StorageError, match="a fit has no value 'seconds'"):
         Outcome.from_dict({"scores": {"linear": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (((gs.Regressor, [[1.0]] * 8), {}), "the 'estimator' parameter"),
+        ((("model", [[1.0]] * 8), {}), "the 'estimator' parameter"),
+        (((gs.Regressor(), [[1.0]] * 8, np.arange(8)), {}), r'a dict of its other arguments, such as \{"y"'),
+        (((gs.Regressor(), [[1.0]] * 8), {"layers": 3}), "a range of depths such as 0-4"),
+        (((gs.Regressor(), [[1.0]] * 8), {"min_gain": "a"}), "'min_gain'"),
+        (((gs.Regressor(), [[1.0]] * 8), {"regularisation": "dropuot"}), "did you mean 'dropout'"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_named(arguments: Any, text: str) -> None:
+    values, names = arguments
+    with pytest.raises(ArgumentError, match=text):
+        gs.study_depth(*values, **names)
 
 
 @pytest.mark.parametrize("options", [{"budget": "equal time"}, {"seeds": 0}, {"min_gain": -1.0}])

@@ -203,11 +203,18 @@ def test_where_no_layer_is_worth_it_one_is_taken_with_a_warning(monkeypatch: pyt
     plan = DepthPlan(depths=DepthRange(0, 1), seeds=1, min_gain=1e9)
     monkeypatch.setattr(depth, "DepthPlan", lambda: plan)
     model = gs.Regressor(layers="auto", hidden_size=4, max_steps=2, architecture=PLAIN)
-    with pytest.warns(UserWarning, match="No layers: .* This Regressor has one layer all the same"):
+    with pytest.warns(UserWarning, match="No layers: .* This Regressor has one layer all the same") as caught:
         model.fit(WAVES, np.arange(24.0))
+    assert caught[0].filename == __file__
     assert model.depth_ is not None
     assert model.depth_.chosen == 0
     assert model.fitted_.members[0].network.shape.widths == (4,)
+
+
+def test_too_little_data_to_choose_by_is_said() -> None:
+    model = gs.Forecaster(2, layers="auto", hidden_size=4, window=4, max_steps=2)
+    with pytest.raises(DataError, match="hint: give a number of layers"):
+        model.fit(SERIES.head(12))
 
 
 @pytest.mark.usefixtures("small_study")

@@ -76,7 +76,7 @@ class DepthRange:
         Raises:
             ArgumentError: the text is no range.
         """
-        least, dash, most = text.partition("-")
+        least, dash, most = text.partition("-") if isinstance(text, str) else ("", "", "")
         if not (dash and least.strip().isdecimal() and most.strip().isdecimal()):
             raise ArgumentError(f"{text!r}", where="layers", expected="a range of depths such as 0-4")
         return cls(int(least), int(most))

@@ -15,7 +15,7 @@ from gatestack.study.choice import DepthRange, choose_depth, wanted_depths
 from gatestack.study.comparison import compare_paired
 from gatestack.study.database import StudyDatabase
 from gatestack.study.fits import Fit, Outcome
-from gatestack.study.folded_task import FoldedTask, Studied
+from gatestack.study.folded_task import FoldedTask, Studied, check_studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.result import DepthRow, DepthStudy
 from gatestack.study.storage import Place
@@ -53,7 +53,6 @@ class DepthPlan:
     def __post_init__(self) -> None:
         check_choice("budget", self.budget, BUDGETS, owner="study_depth")
         check_whole("seeds", self.seeds, owner="study_depth")
-        object.__setattr__(self, "regularisation", tuple(self.regularisation))
         for name, changes in parse_variants(self.regularisation).items():
             if name != AS_GIVEN and least_layers(changes) > self.depths.most:
                 raise ArgumentError(
@@ -61,7 +60,7 @@ class DepthPlan:
                     where="study",
                     expected="two layers or more",
                 )
-        if not 0 <= self.min_gain < np.inf:
+        if not (isinstance(self.min_gain, int | float) and 0 <= self.min_gain < np.inf):
             raise ArgumentError(
                 f"the 'min_gain' parameter of study_depth is {self.min_gain!r}",
                 expected="a number of 0 or more, in the unit of the measure",
@@ -126,15 +125,16 @@ def study_depth(
         >>> [row.layers for row in found.rows], found.measure.label
         ([1, 2], 'MAE')
     """
+    check_studied(estimator, owner="study_depth")
     plan = DepthPlan(
         depths=DepthRange.parse(layers),
         budget=budget,
         seeds=seeds,
         min_gain=min_gain,
-        regularisation=tuple(regularisation),
+        regularisation=(regularisation,) if isinstance(regularisation, str) else tuple(regularisation),
     )
     check_whole("folds", folds, owner="study_depth", least=2)
-    task = estimator.folded_task(data, options or {}, folds=folds, measure=measure)
+    task = estimator.folded_task(data, {} if options is None else options, folds=folds, measure=measure)
     return run_depth_study(task, plan, storage=storage, progress=progress)
 
 

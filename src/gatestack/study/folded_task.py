@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from gatestack.errors import ArgumentError
 from gatestack.study.fits import Outcome
 
-__all__ = ["FoldedTask", "Measure", "Studied"]
+__all__ = ["FoldedTask", "Measure", "Studied", "check_studied"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +145,19 @@ class Studied(Protocol):
             folds: number of folds, 2 or more.
             measure: column of the scores; None takes that of the task.
         """
+
+
+def check_studied(estimator: object, *, owner: str) -> None:
+    """Raise an ArgumentError where something is no estimator that can be studied.
+
+    Example:
+        >>> check_studied("forecaster", owner="study_depth")
+        Traceback (most recent call last):
+        gatestack.errors.ArgumentError: the 'estimator' parameter of study_depth is 'forecaster' — expected \
+an estimator of Gatestack, such as Forecaster(7)
+    """
+    if isinstance(estimator, type) or not hasattr(estimator, "folded_task"):
+        raise ArgumentError(
+            f"the 'estimator' parameter of {owner} is {estimator!r}",
+            expected="an estimator of Gatestack, such as Forecaster(7)",
+        )

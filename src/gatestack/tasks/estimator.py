@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.base import BaseEstimator
 
-from gatestack.errors import ModelFileError, NotFittedError, check_whole, nearest_name
+from gatestack.errors import DataError, ModelFileError, NotFittedError, check_whole, nearest_name
 from gatestack.runtime.model_folder import ModelFolder, read_model_folder, write_model_folder
 from gatestack.study.result import DepthStudy
 from gatestack.tasks.evaluation import Evaluation
@@ -145,13 +146,17 @@ class Estimator(BaseEstimator, ABC):
             return None
         from gatestack.study.depth import DepthPlan, run_depth_study
 
-        folded = task(_FOLDS)
+        try:
+            folded = task(_FOLDS)
+        except DataError as error:
+            hint = "give a number of layers: this is too little data to choose it by"
+            raise DataError(error.what, where=error.where, expected=error.expected, hint=hint) from error
         place = None if run.path is None else run.path / STUDY_FILE
         study = self.depth_ = run_depth_study(folded, DepthPlan(), storage=place, progress=run.progress)
         if study.chosen == 0:
             warnings.warn(
                 f"{study.sentence} This {type(self).__name__} has one layer all the same: it has no fewer.",
-                stacklevel=4,
+                stacklevel=_frames_inside(),
             )
         return (folded.hidden_size,) * max(study.chosen, 1)
 
@@ -240,6 +245,14 @@ def estimator_from_folder(folder: ModelFolder) -> Estimator:
     if "depth" in folder.model:
         model.depth_ = DepthStudy.from_dict(folder.model["depth"])
     return model
+
+
+def _frames_inside() -> int:
+    """Count the frames of Gatestack above its caller, so that a warning names the user's line."""
+    frame, count = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("gatestack."):
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def check_proof(found: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], where: str) -> None:

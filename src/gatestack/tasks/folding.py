@@ -257,7 +257,7 @@ def check_options(options: Mapping[str, Any], known: Iterable[str], owner: str) 
     """Give the options of a fit as a dict of one's own.
 
     Raises:
-        ArgumentError: one does not exist.
+        ArgumentError: one does not exist, or they are no mapping.
 
     Example:
         >>> check_options({"targt": "temp"}, ["target", "time"], "Forecaster")
@@ -266,6 +266,12 @@ def check_options(options: Mapping[str, Any], known: Iterable[str], owner: str) 
         <BLANKLINE>
         hint: did you mean 'target'?
     """
+    if not isinstance(options, Mapping):
+        raise ArgumentError(
+            f"the options of {owner}.fit are of type {type(options).__name__}",
+            where="study",
+            expected='a dict of its other arguments, such as {"y": labels} or {"target": "sales"}',
+        )
     names = list(known)
     for name in options:
         if name not in names:
