@@ -170,3 +170,14 @@ def test_arguments_of_a_wrong_kind_are_named(arguments: Any, text: str) -> None:
 def test_wrong_plans_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ArgumentError, match="study_depth"):
         DepthPlan(**options)  # type: ignore[arg-type]
+
+
+def test_a_search_names_arguments_of_a_wrong_kind_too() -> None:
+    waves = [[float(step % 3) for step in range(5)]] * 9
+    for model, options, search, text in (
+        (gs.Regressor, None, (), "the 'estimator' parameter of tune"),
+        (gs.Regressor(), np.arange(9), (), "a dict of its other arguments"),
+        (gs.Regressor(), {"y": np.arange(9.0)}, "dropuot", "the setting 'dropuot'"),
+    ):
+        with pytest.raises(ArgumentError, match=text):
+            gs.tune(model, waves, options, search=search)

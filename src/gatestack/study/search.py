@@ -18,7 +18,7 @@ import numpy as np
 from gatestack.errors import ArgumentError, DataError, TrainingError, check_choice, check_whole
 from gatestack.study.database import StudyDatabase
 from gatestack.study.fits import Outcome
-from gatestack.study.folded_task import FoldedTask, Studied
+from gatestack.study.folded_task import FoldedTask, Studied, check_studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.space import Range, parse_space
 from gatestack.study.storage import Place
@@ -127,8 +127,9 @@ def tune(
         Akiba et al. 2019, "Optuna: A Next-generation Hyperparameter Optimization Framework"; Bergstra et al.
         2011, "Algorithms for Hyper-Parameter Optimization".
     """
+    check_studied(estimator, owner="tune")
     plan = TunePlan(
-        search=tuple(search),
+        search=(search,) if isinstance(search, str) else tuple(search),
         trials=trials,
         minutes=minutes,
         sampler=sampler,
@@ -137,7 +138,7 @@ def tune(
         seed=seed,
     )
     check_whole("folds", folds, owner="tune", least=3)
-    task = estimator.folded_task(data, options or {}, folds=folds, measure=measure)
+    task = estimator.folded_task(data, {} if options is None else options, folds=folds, measure=measure)
     layers = estimator.layers
     if isinstance(layers, str):
         raise ArgumentError(
