@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ from inspected import LAYERS, LENGTHS, C, N, Reader, T, close, randomised, refer
 
 from gatestack.errors import ArgumentError
 from gatestack.inspect import Outcome, Subject, inspect_subject
+from gatestack.inspect.opened import can_be_opened
 from gatestack.inspect.opening import open_gates
-from gatestack.inspect.recording import LayerCall, Place, find_places
+from gatestack.inspect.recording import LayerCall, Place, find_places, noted_calls
 from gatestack.kernels import backend
 from gatestack.nn import GRU, LSTM, RNN, Bidirectional, Loop, LSTMCell, Stack, StackedCells
 from gatestack.nn.recurrent import Recurrent
@@ -120,6 +123,66 @@ def test_the_run_stays_on_the_kernels_and_the_network_as_it_was(monkeypatch: pyt
     assert found.tables["layers"]["difference"].max() < 1e-12
     assert all(torch.equal(part, before[name]) for name, part in reader.state_dict().items())
     assert not any(layer._forward_pre_hooks for layer in reader.stack.layers)
+
+
+STACKS = {
+    "lstm": lambda: Stack(LSTM(8), LSTM(8)),
+    "gru on lstm": lambda: Stack(LSTM(8), GRU(5)),
+    "both ways": lambda: Stack(LSTM(4, bidirectional=True), RNN(6)),
+    "residual": lambda: Stack(GRU(8), GRU(8), residual=True),
+    "turned": lambda: Bidirectional(Stack(LSTM(8), LSTM(4))),
+    "last alone": lambda: Stack(LSTM(8), GRU(8, return_sequences=False)),
+    "cell": lambda: Stack(Loop(LSTMCell(8)), LSTM(4)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", STACKS)
+def test_recording_keeps_the_backend_and_every_bit(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain prediction, the same while it is recorded, and the same again: no bit differs."""
+    torch.manual_seed(0)
+    stack = STACKS[name]().build(C).to(dtype).eval()
+    x = drawn().to(dtype)
+    chosen = []
+    choose = backend.choose_backend
+
+    def noted(like: torch.Tensor) -> str:
+        chosen.append(choose(like))
+        return chosen[-1]
+
+    monkeypatch.setattr("gatestack.kernels.recurrent.choose_backend", noted)
+    layers = {path: layer for path, layer in stack.named_modules() if can_be_opened(layer)}
+    calls: dict[str, LayerCall] = {}
+    with torch.no_grad():
+        plain, _ = stack(x, lengths=list(LENGTHS))
+        used = set(chosen)
+        with noted_calls(layers, lambda _: None, calls):
+            recorded, _ = stack(x, lengths=list(LENGTHS))
+        again, _ = stack(x, lengths=list(LENGTHS))
+    assert set(calls) == set(layers)
+    assert set(chosen) == used
+    assert used == {choose(x)}
+    assert torch.equal(recorded, plain)
+    assert torch.equal(again, plain)
+
+
+def test_what_is_inspected_is_the_plain_answer_to_the_bit() -> None:
+    reader = Reader(LSTM(4), GRU(4), LSTM(3, bidirectional=True))
+    subject = subject_of(reader, lengths=LENGTHS)
+    plain = subject.run(reader, subject.inputs).answer.detach()
+    answers = []
+
+    def noted(network: torch.nn.Module, inputs: torch.Tensor) -> Outcome:
+        found = subject.run(network, inputs)
+        if torch.equal(inputs, subject.inputs):
+            answers.append(found.answer.detach())
+        return found
+
+    inspect_subject(replace(subject, run=noted))
+    # To find the layers, and to note what they read; later runs change layers.
+    assert all(torch.equal(answer, plain) for answer in answers[:2])
 
 
 def test_the_table_of_steps_is_in_the_order_of_time() -> None:

@@ -234,6 +234,20 @@ def test_a_convolutional_layer_is_looked_into_whole() -> None:
     assert complete["error"].max() < 1e-3 * complete["change"].abs().max()
 
 
+def test_of_many_positions_some_are_kept_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = made(lambda: ConvLSTM2D(2, 3), (6, 5))
+    x = drawn(6, 5)
+    whole = opened(layer, x, lengths=list(LENGTHS), mask=None, owner="test")
+    monkeypatch.setattr("gatestack.inspect.opening._MOST_NUMBERS", 4 * N * T * 2)
+    some = opened(layer, x, lengths=list(LENGTHS), mask=None, owner="test")
+    assert some.chosen == (0, 10, 17, 19, 29), "four spread evenly, and the one in the middle"
+    for name, values in some.gates.items():
+        kept = whole.gates[name].view(N, 30, T, 2)[:, list(some.chosen)]
+        close(values.view(N, 5, T, 2), kept)
+    close(some.gates["hidden"][some.shown], whole.gates["hidden"][whole.shown])
+    assert any("all else is of 5 positions" in note for note in of_images(layer, x).notes)
+
+
 def test_the_gradient_of_a_convolutional_layer_is_that_of_finite_differences() -> None:
     layer = made(lambda: ConvLSTM1D(2, 3), (4,))
     x = drawn(4)[:2, :4]

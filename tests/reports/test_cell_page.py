@@ -7,13 +7,14 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from browser import BINARY, Page, opened_browser
 
 from gatestack.inspect import Inspection, Outcome, Subject, inspect_subject
-from gatestack.nn import GRU, LSTM, RNN, LSTMForm, Stack
+from gatestack.nn import GRU, LSTM, RNN, GRUCell, Loop, LSTMForm, Stack
 from gatestack.reports.inspect import render_cell_page
 
 WICKED = "</script><script>document.title='broken'</script>"
@@ -25,7 +26,12 @@ def found() -> Inspection:
     torch.manual_seed(0)
     lengths = torch.tensor([STEPS, 7])
     network = Stack(
-        LSTM(4, form=LSTMForm(peepholes=True)), GRU(3, bidirectional=True), RNN(2), input_size=2
+        LSTM(4, form=LSTMForm(peepholes=True)),
+        GRU(3, bidirectional=True),
+        RNN(2),
+        LSTM(2, form=LSTMForm(layer_norm=True)),
+        Loop(GRUCell(2, activation="softsign", gate_activation="hard_sigmoid")),
+        input_size=2,
     ).double()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -64,6 +70,8 @@ def test_the_page_holds_the_numbers_of_the_table_and_nothing_that_loads(found: I
         "layer 2",
         "layer 2, reverse",
         "layer 3",
+        "layer 4",
+        "layer 5",
     ]
 
 
@@ -188,6 +196,43 @@ def test_the_equations_are_filled_in_for_every_cell(page: Page, found: Inspectio
     assert f"= {written(1 - z)} · {inner[0]} + {written(z)} · {inner[1]} = {written(h)}" in lines
     page.run("go({ layer: 3, unit: 0 })")
     assert list(shown_numbers(page)) == ["hidden"]
+
+
+def test_the_equations_name_other_functions_and_layer_normalisation(page: Page, found: Inspection) -> None:
+    page.run("go({ sequence: 0, step: 4, layer: 4, unit: 1 })")
+    lines = page.run("document.getElementById('equations').innerText").splitlines()
+    assert "i = σ(LN(Wi x) + LN(Ui h₋₁))" in lines
+    assert "g = tanh(LN(Wg x) + LN(Ug h₋₁))" in lines
+    assert "h = o · tanh(LN(c))" in lines
+    page.run("go({ layer: 5, unit: 1 })")
+    lines = page.run("document.getElementById('equations').innerText").splitlines()
+    z, n = (value(found, name, layer=5, step=4, unit=1) for name in ("update", "candidate"))
+    assert lines[lines.index("z = hard_sigmoid(Wz x + Uz h₋₁ + bz)") + 1] == f"= {written(z)}"
+    assert lines[lines.index("n = softsign(Wn x + bn + r · (Un h₋₁ + cn))") + 1] == f"= {written(n)}"
+
+
+def test_a_long_sequence_of_a_plain_layer_is_shown(tmp_path: Path) -> None:
+    """More numbers than a browser takes as the arguments of one call."""
+    if BINARY is None:
+        pytest.skip("there is no chromium on this machine (the system's package of that name)")
+    torch.manual_seed(0)
+    steps, units = 2100, 64
+    found = inspect_subject(
+        Subject(
+            title="long",
+            network=Stack(RNN(units), input_size=1),
+            inputs=torch.randn(1, steps, 1),
+            run=lambda network, x: Outcome(network(x)[0][:, -1].sum(dim=1)),
+            features=("x",),
+            sequences=("one",),
+        )
+    )
+    assert len(embedded(render_cell_page(found))["layers"][0]["values"]["hidden"][0]) > 130_000
+    (tmp_path / "long.html").write_text(render_cell_page(found), encoding="utf-8")
+    with opened_browser(tmp_path / "profile") as browser:
+        browser.open((tmp_path / "long.html").as_uri())
+        assert browser.run("document.querySelectorAll('.units rect').length") == units
+        assert browser.reports == []
 
 
 def test_a_shorter_sequence_ends_earlier(page: Page) -> None:

@@ -122,8 +122,9 @@ def occlusion_table(subject: Subject, network: nn.Module, inputs: Tensor) -> pl.
 
     Returns:
         A row per feature and stretch, null for all features together: `first` and `last` step, counted from
-        the end of each sequence (0 is its last step), null for all steps; `change`, of the loss, or the mean
-        absolute change of the answer.
+        the end of each sequence (0 is its last step), null for all steps; `of`, "loss" or "answer"; `change`,
+        of the loss, or the mean absolute change of the answer; `standard_error` over the sequences, null
+        with one.
     """
     real, average = _real(subject, inputs), average_input(subject, inputs)
     names, groups = _groups(subject.features)
@@ -144,19 +145,22 @@ def occlusion_table(subject: Subject, network: nn.Module, inputs: Tensor) -> pl.
             covered = torch.where(here[..., None] & columns, average, inputs)
             found = subject.run(network, covered)
             if found.loss is not None and whole.loss is not None:
-                change = float((found.loss - whole.loss).mean())
+                of, change = "loss", found.loss - whole.loss
             else:
-                change = float((found.answer - whole.answer).abs().mean())
+                of, change = "answer", (found.answer - whole.answer).abs()
             rows.append(
                 {
                     "feature": None if number is None else names[number],
                     "first": None if span is None else span[0],
                     "last": None if span is None else span[1],
-                    "change": change,
+                    "of": of,
+                    "change": float(change.mean()),
+                    "standard_error": float(change.std()) / len(change) ** 0.5 if len(change) > 1 else None,
                 }
             )
-    schema = {"feature": pl.String, "first": pl.Int64, "last": pl.Int64, "change": pl.Float64}
-    return pl.DataFrame(rows, schema=schema)
+    whole_numbers = dict.fromkeys(("first", "last"), pl.Int64)
+    numbers = dict.fromkeys(("change", "standard_error"), pl.Float64)
+    return pl.DataFrame(rows, schema={"feature": pl.String, **whole_numbers, "of": pl.String, **numbers})
 
 
 def _real(subject: Subject, inputs: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ TABLES = {
     "distributions": "how often each quantity of a layer lies in each part of its range",
     "units": "units that are dead, saturated, or have a gate that never opens",
     "time_scales": "how long each unit remembers, by its gate and by how a change fades",
+    "initialised_time_scales": "the same with the recurrent layers drawn anew, as before training",
     "gradient_flow": "norm of the gradient of the state over the lag: trained, initialised, plain RNN",
     "layer_worth": "the loss with each layer bypassed, held at its mean, or shuffled",
     "probes": "what a linear model reads of the truth from each layer's last state",

@@ -15,12 +15,15 @@ from torch import Tensor
 from gatestack.inspect.equations import Gates, cell_step
 from gatestack.inspect.opened import OpenLayer, open_layer
 from gatestack.inspect.recording import LayerCall, Place
+from gatestack.inspect.subject import evenly
 from gatestack.kernels.spec import LayerSpec
 from gatestack.nn.recurrent import Recurrent
 from gatestack.nn.steps import Steps
 
 __all__ = ["DirectionRun", "open_gates"]
 
+# Numbers of one quantity that are kept, where a layer has images: 32 MB.
+_MOST_NUMBERS = 4_000_000
 # Recomputed from the same numbers in float64, states of about 1 agree to 1e-12.
 _TOLERANCE = 1e-9
 
@@ -29,8 +32,9 @@ _TOLERANCE = 1e-9
 class DirectionRun:
     """One direction of one layer over N sequences, each in the order in which the direction reads it.
 
-    The units of a convolutional layer are its channels, and each of the S positions of its images is a row of
-    its own: N·S rows, those of the first sequence first. S is 1 for other layers.
+    The units of a convolutional layer are its channels, and each of S positions of its images is a row of its
+    own: N·S rows, those of the first sequence first. These are all positions, or, where that would be too
+    many numbers, some spread evenly over the image, and the one in the middle. S is 1 for other layers.
 
     Args:
         place: the layer.
@@ -42,6 +46,7 @@ class DirectionRun:
         final: (N, P), h after the last step; of images the mean over the positions.
         difference: the largest distance between an output of the layer and the one of the opened gates.
         space: size of the images, () for other layers.
+        chosen: (S,) which positions, of the image as a row of numbers.
     """
 
     place: Place
@@ -53,6 +58,7 @@ class DirectionRun:
     final: Tensor
     difference: float
     space: tuple[int, ...] = ()
+    chosen: tuple[int, ...] = (0,)
 
     @property
     def spec(self) -> LayerSpec:
@@ -62,15 +68,12 @@ class DirectionRun:
     @property
     def positions(self) -> int:
         """S."""
-        return int(torch.Size(self.space).numel())
+        return len(self.chosen)
 
     @property
     def shown(self) -> int:
-        """Which position is shown step by step: the one in the middle."""
-        place = 0
-        for size in self.space:
-            place = place * size + size // 2
-        return place
+        """Which of the positions is shown step by step: the one in the middle of the image."""
+        return self.chosen.index(_middle(self.space))
 
     @property
     def carried(self) -> Tensor:
@@ -156,31 +159,47 @@ def _by_steps(place: Place, opened: OpenLayer, call: LayerCall) -> DirectionRun:
     x, steps = call.x, call.steps
     real, read = _real(steps, x), steps.cleared(x)
     state = tuple(part[0] for part in opened.start(x, call.state))
+    space = tuple(state[0].shape[2:])
+    chosen = _chosen(space, x.shape[0] * x.shape[1] * state[0].shape[1])
+    outputs: list[Tensor] = []
     every: list[Gates] = []
     for t in range(x.shape[1]):
         gates, new = opened.step(0, read[:, t], state)
         now = real[:, t].view(-1, *(1,) * (state[0].dim() - 1))
         state = tuple(torch.where(now, a, b) for a, b in zip(new, state, strict=True))
-        every.append(gates)
-    joined = {name: torch.stack([gates[name] for gates in every], dim=1) for name in every[0]}
+        outputs.append(gates["hidden"])
+        every.append({name: gate.flatten(2)[..., chosen] if space else gate for name, gate in gates.items()})
     output, _ = place.layer(x, call.state, lengths=steps.lengths, mask=steps.mask)
     if place.layer.return_sequences:
-        difference = _distance(joined["hidden"], output, real)
+        difference = _distance(torch.stack(outputs, dim=1), output, real)
     else:
         difference = float((state[0] - output).abs().max())
-    space = tuple(state[0].shape[2:])
-    count = int(torch.Size(space).numel())
     return DirectionRun(
         place,
         _direction(place, 0),
         opened,
-        {name: _positions_apart(values) for name, values in joined.items()},
-        real.repeat_interleave(count, dim=0),
-        real.sum(dim=1).repeat_interleave(count),
+        {name: _positions_apart([gates[name] for gates in every]) for name in every[0]},
+        real.repeat_interleave(len(chosen), dim=0),
+        real.sum(dim=1).repeat_interleave(len(chosen)),
         state[0].flatten(2).mean(dim=2) if space else state[0],
         difference,
         space,
+        tuple(chosen),
     )
+
+
+def _middle(space: tuple[int, ...]) -> int:
+    place = 0
+    for size in space:
+        place = place * size + size // 2
+    return place
+
+
+def _chosen(space: tuple[int, ...], each: int) -> list[int]:
+    """Choose positions of images by how many numbers a quantity has at each."""
+    count = int(torch.Size(space).numel())
+    spread = evenly(count, max(1, _MOST_NUMBERS // max(1, each))).tolist()
+    return sorted({*spread, _middle(space)})
 
 
 def _direction(place: Place, number: int) -> str:
@@ -197,9 +216,11 @@ def _distance(found: Tensor, given: Tensor, real: Tensor) -> float:
     return float(away.max()) if away.numel() else 0.0
 
 
-def _positions_apart(values: Tensor) -> Tensor:
-    """Make each position of images (N, T, F, *space) a row of its own -> (N·S, T, F)."""
-    return values.movedim((1, 2), (-2, -1)).reshape(-1, *values.shape[1:3])
+def _positions_apart(steps: list[Tensor]) -> Tensor:
+    """Join T steps, (N, F), or (N, F, S) with each position as a row of its own -> (N·S, T, F)."""
+    if steps[0].dim() == 2:
+        return torch.stack(steps, dim=1)
+    return torch.stack([step.transpose(1, 2) for step in steps], dim=2).flatten(0, 1)
 
 
 def _before(states: Tensor, first: Tensor, real: Tensor) -> Tensor:

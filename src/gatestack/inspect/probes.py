@@ -54,7 +54,7 @@ def probe_table(states: Sequence[tuple[int | None, Floats]], truth: Truth) -> pl
     for layer, read in states:
         random = np.random.default_rng(0)
         score = _score(read[kept], values, truth)
-        shuffled = [_score(read[kept], random.permutation(values), truth) for _ in range(_SHUFFLES)]
+        shuffled = [_score(read[kept], _shuffled(values, truth, random), truth) for _ in range(_SHUFFLES)]
         rows.append(
             {
                 "layer": layer,
@@ -66,6 +66,16 @@ def probe_table(states: Sequence[tuple[int | None, Floats]], truth: Truth) -> pl
             }
         )
     return pl.DataFrame(rows, schema_overrides={"layer": pl.Int64})
+
+
+def _shuffled(
+    values: npt.NDArray[np.generic], truth: Truth, random: np.random.Generator
+) -> npt.NDArray[np.generic]:
+    """Give the truth of other sequences; where neighbours are alike they stay so, moved round together."""
+    if not truth.ordered:
+        return random.permutation(values)
+    least = max(1, len(values) // 10)
+    return np.roll(values, random.integers(least, len(values) - least + 1), axis=0)
 
 
 def _known(truth: Truth) -> npt.NDArray[np.bool_]:

@@ -7,7 +7,7 @@ gates are opened afterwards (`opening`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from gatestack.nn import Bidirectional, Loop, SequenceLayer
 from gatestack.nn.stack import Stack
 from gatestack.nn.steps import Steps
 
-__all__ = ["LayerCall", "Place", "closed_layers", "find_places", "noted_calls", "replaced"]
+__all__ = ["LayerCall", "Place", "calls_of", "closed_layers", "find_places", "noted_calls", "replaced"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +151,23 @@ def noted_calls(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def calls_of(
+    run: Callable[[nn.Module, Tensor], object], network: nn.Module, places: Sequence[Place], inputs: Tensor
+) -> dict[str, LayerCall]:
+    """Run a network and give what each of its layers was called with first, by path.
+
+    Args:
+        run: see `Subject`.
+        network: any.
+        places: its layers.
+        inputs: what the network reads.
+    """
+    calls: dict[str, LayerCall] = {}
+    with noted_calls({place.path: place.layer for place in places}, lambda _: None, calls):
+        run(network, inputs)
+    return calls
 
 
 @contextmanager

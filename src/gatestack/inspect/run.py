@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from gatestack.errors import check_whole
 from gatestack.inspect.gradient_flow import gradient_table
+from gatestack.inspect.initialised import initialised_scales
 from gatestack.inspect.input_worth import attribution_tables, occlusion_table
 from gatestack.inspect.inspection import Inspection
 from gatestack.inspect.layer_worth import worth_table
 from gatestack.inspect.opening import DirectionRun, open_gates
 from gatestack.inspect.probes import FEWEST, probe_table
-from gatestack.inspect.recording import LayerCall, Place, closed_layers, find_places, noted_calls
+from gatestack.inspect.recording import LayerCall, Place, calls_of, closed_layers, find_places
 from gatestack.inspect.sentences import make_sentences
 from gatestack.inspect.subject import Subject
-from gatestack.inspect.time_scales import changed_inputs, fading_steps, time_scale_table
+from gatestack.inspect.time_scales import changed_inputs, reads_the_inputs, scales_of
 from gatestack.inspect.units import (
     CLOSED,
     DEAD,
@@ -74,13 +75,14 @@ def inspect_subject(subject: Subject, *, shown: int = 3) -> Inspection:
     inputs = subject.inputs.double() if subject.continuous else subject.inputs
     with torch.no_grad():
         places = find_places(network, lambda: subject.run(network, inputs), subject.backwards)
-    calls = _calls(subject, network, places, inputs)
+        calls = calls_of(subject.run, network, places, inputs)
     notes = [
         f"{name} is a cell made of several, and has gates that are not opened here: the same cells as layers "
         "of a Stack can be looked into"
         for name in closed_layers(network)
     ]
     tables, states = _opened(subject, network, places, calls, inputs, shown, notes)
+    tables["initialised_time_scales"] = initialised_scales(subject, network, places, inputs)
     tables["gradient_flow"] = gradient_table(subject, network, places, inputs)
     with torch.no_grad():
         scored = subject.run(network, inputs).loss is not None
@@ -114,16 +116,6 @@ def inspect_subject(subject: Subject, *, shown: int = 3) -> Inspection:
     )
 
 
-@torch.no_grad()
-def _calls(
-    subject: Subject, network: nn.Module, places: Sequence[Place], inputs: Tensor
-) -> dict[str, LayerCall]:
-    calls: dict[str, LayerCall] = {}
-    with noted_calls({place.path: place.layer for place in places}, lambda _: None, calls):
-        subject.run(network, inputs)
-    return calls
-
-
 def _opened(
     subject: Subject,
     network: nn.Module,
@@ -134,36 +126,31 @@ def _opened(
     notes: list[str],
 ) -> tuple[dict[str, pl.DataFrame], list[tuple[int | None, Tensor]]]:
     """Open the gates layer by layer, so that only one layer's gates are held -> tables, last states."""
-    moved: dict[str, LayerCall] = {}
-    at = torch.zeros(0)
+    moved, at = None, None
     if subject.continuous:
         other, at = changed_inputs(subject, inputs)
-        moved = _calls(subject, network, places, other)
+        with torch.no_grad():
+            moved = calls_of(subject.run, network, places, other)
     parts: dict[str, list[pl.DataFrame]] = {}
     states: dict[int, list[Tensor]] = {}
     for place in places:
-        call = calls[place.path]
-        runs = open_gates(place, call)
+        runs = open_gates(place, calls[place.path])
         states.setdefault(place.number, []).extend(run.final for run in runs)
         if runs[0].space:
             notes.append(_about_images(runs[0]))
-        # Where something between has changed the steps, a change of one of them has no place in the layer.
-        aligned = all(run.lengths[:: run.positions].tolist() == subject.real_lengths.tolist() for run in runs)
-        again = open_gates(place, moved[place.path]) if moved and aligned else [None] * len(runs)
-        if moved and not aligned:
+        again = None if moved is None else open_gates(place, moved[place.path])
+        if moved and not reads_the_inputs(subject, runs):
             notes.append(
                 f"{place.name} reads other steps than those of the inputs: how a change fades is not known"
             )
-        for run, changed in zip(runs, again, strict=True):
-            where = at.repeat_interleave(run.positions)
-            fading = None if changed is None else fading_steps(run, changed, where)
+        for run, scales in zip(runs, scales_of(subject, runs, again, at), strict=True):
             for name, table in {
                 "layers": _layer_row(run),
                 "gates": _all_columns(step_table(run, subject.sequences, shown)),
                 "gate_statistics": gate_table(run),
                 "distributions": distribution_table(run),
                 "units": unit_table(run),
-                "time_scales": time_scale_table(run, fading),
+                "time_scales": scales,
             }.items():
                 parts.setdefault(name, []).append(table)
     joined = {name: pl.concat(tables, how="vertical_relaxed") for name, tables in parts.items()}
@@ -206,10 +193,12 @@ def _layer_row(run: DirectionRun) -> pl.DataFrame:
 
 
 def _about_images(run: DirectionRun) -> str:
+    count = int(torch.Size(run.space).numel())
     middle = ", ".join(str(size // 2) for size in run.space)
     return (
         f"the states of {run.place.name} are images of {' × '.join(map(str, run.space))} positions, and a "
-        f"unit is a channel: step by step its gates are those at ({middle}), all else is of all positions"
+        f"unit is a channel: step by step its gates are those at ({middle}), all else is of "
+        f"{'all' if run.positions == count else run.positions} positions"
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from gatestack.inspect.gradient_flow import MODELS
 from gatestack.inspect.subject import Subject
-from gatestack.inspect.time_scales import layer_trend
+from gatestack.inspect.time_scales import LayerTrend, layer_trend
 
 __all__ = ["make_sentences"]
 
@@ -23,7 +24,7 @@ def make_sentences(subject: Subject, tables: Mapping[str, pl.DataFrame]) -> Iter
     """
     yield _about_layers(tables["layers"])
     yield _about_units(tables["units"])
-    yield _about_time_scales(tables["time_scales"], subject.steps)
+    yield _about_time_scales(tables["time_scales"], tables["initialised_time_scales"], subject.steps)
     yield from _about_gradients(tables["gradient_flow"])
     if "layer_worth" in tables:
         yield from _about_worth(tables["layer_worth"], subject.loss)
@@ -35,7 +36,7 @@ def make_sentences(subject: Subject, tables: Mapping[str, pl.DataFrame]) -> Iter
 
 def _about_layers(layers: pl.DataFrame) -> str:
     seen = [
-        f"layer {number} is {_cell_name(cell)} of {units} {'channels' if positions > 1 else 'units'}"
+        f"layer {number} is {_cell_name(cell)} of {_counted(units, 'channel' if positions > 1 else 'unit')}"
         + (f" with {_functions(squash, gate)}" if _functions(squash, gate) else "")
         + (" in each direction" if count == 2 else "")
         for number, cell, units, positions, squash, gate, count in layers.group_by(
@@ -73,36 +74,57 @@ def _about_units(units: pl.DataFrame) -> str:
     )
 
 
-def _about_time_scales(scales: pl.DataFrame, step: str) -> str:
-    lasting = scales.with_columns(
-        pl.when("change_lasts").then(float("inf")).otherwise(pl.col("change_steps")).alias("change")
-    )
+def _about_time_scales(scales: pl.DataFrame, initialised: pl.DataFrame, step: str) -> str:
     found = []
     for column, name in (("change", "a change of the input"), ("gate_steps", "the gates")):
-        known = lasting.drop_nulls(column)
-        trend = layer_trend(known["layer"].to_list(), known[column].to_list())
+        trend, before = (_trend(table, column) for table in (scales, initialised))
         if trend is None:
             continue
-        medians = _listed(
-            [
-                f"{'longer than was seen' if value == float('inf') else f'{value:.3g}'} in layer {layer}"
-                for layer, value in trend.medians.items()
-            ]
-        )
+        if all(median == float("inf") for median in trend.medians.values()):
+            found.append(
+                f"by {name} it cannot be told: in every layer half of the units outlast what was seen"
+            )
+            continue
         strong = trend.p < _CHANCE
         verdict = "no clear difference" if not strong else "longer" if trend.rho > 0 else "shorter"
-        found.append(
+        text = (
             f"by {name}, {verdict} in higher layers: Spearman's rank correlation of layer and time-scale is "
-            f"{trend.rho:.2f} (p {_chance(trend.p)}, {trend.units} units), medians {medians} {step}s"
+            f"{trend.rho:.2f} (p {_chance(trend.p)}, {trend.units} units), medians in {step}s "
+            f"{_medians(trend)}"
         )
+        if before is not None:
+            same = strong and before.p < _CHANCE and before.rho * trend.rho > 0
+            text += f"; as initialised {_medians(before)}" + (", so that it is so before training" * same)
+        found.append(text)
     if found:
-        return f"Do higher layers work at longer time-scales? {_capital('; '.join(found))}."
-    changes = lasting["change"].drop_nulls()
+        return f"Do higher layers work at longer time-scales? {'. '.join(map(_capital, found))}."
+    changes = _with_lasting(scales)["change"].drop_nulls()
     middle = changes.median() if len(changes) else None
     if not isinstance(middle, float) or scales["layer"].n_unique() > 1:
         return "The time-scales of layers cannot be compared: nothing is known, or nothing differs."
-    told = "longer than was seen" if middle == float("inf") else f"{middle:.3g} {step}s"
-    return f"There is one layer; half of its units forget a change of the input within {told}."
+    if middle == float("inf"):
+        return "There is one layer; in half of its units a change of the input lasts longer than was seen."
+    return f"There is one layer; half of its units forget a change of the input within {middle:.3g} {step}s."
+
+
+def _with_lasting(scales: pl.DataFrame) -> pl.DataFrame:
+    """Give the time-scales by a change as one column, infinite where it outlasts what was seen."""
+    lasting = pl.when("change_lasts").then(float("inf")).otherwise(pl.col("change_steps"))
+    return scales.with_columns(lasting.alias("change"))
+
+
+def _trend(scales: pl.DataFrame, column: str) -> LayerTrend | None:
+    known = _with_lasting(scales).drop_nulls(column)
+    return layer_trend(known["layer"].to_list(), known[column].to_list())
+
+
+def _medians(trend: LayerTrend) -> str:
+    return _listed(
+        [
+            f"{'longer than was seen' if value == float('inf') else f'{value:.3g}'} in layer {layer}"
+            for layer, value in trend.medians.items()
+        ]
+    )
 
 
 def _about_gradients(flow: pl.DataFrame) -> Iterator[str]:
@@ -111,19 +133,19 @@ def _about_gradients(flow: pl.DataFrame) -> Iterator[str]:
         return
     first = int(flow["layer"].to_numpy().min())
     here = flow.filter((pl.col("layer") == first) & (pl.col("lag") == lag))
-    shares = {
-        model: here.filter((pl.col("model") == model) & (pl.col("direction") == here["direction"][0]))[
-            "relative"
-        ].to_list()
-        for model in ("trained", "initialised", "plain RNN")
-    }
-    if all(shares.values()) and not any(share[0] is None for share in shares.values()):
-        told = [f"{share[0]:.2g} of it in the model as {model}" for model, share in shares.items()]
-        told[2] = f"{shares['plain RNN'][0]:.2g} of it in a plain RNN of the same size"
-        yield (
-            f"Of the gradient of layer {first}'s last state, {_listed(told)} reaches the state {lag} steps "
-            "before."
-        )
+    here = here.filter(pl.col("direction") == here["direction"][0])
+    shares = [here.filter(pl.col("model") == model)["relative"][0] for model in MODELS]
+    if any(share is None for share in shares):
+        return
+    models = ("in the model as trained", "as initialised", "in a plain RNN of the same size")
+    told = [f"{share:.2g} times that {model}" for share, model in zip(shares, models, strict=True)]
+    text = (
+        f"Beside the gradient of layer {first}'s last state, that of its state "
+        f"{_counted(lag, 'step')} before is {_listed(told)}"
+    )
+    if max(shares) > 1:
+        text += "; above 1 it grows on the way back, or what stands above reads early states too"
+    yield f"{text}."
 
 
 def _compared_lag(flow: pl.DataFrame) -> int | None:
@@ -157,21 +179,23 @@ def _about_probes(probes: pl.DataFrame) -> str:
 
 def _about_inputs(occlusion: pl.DataFrame, subject: Subject) -> str:
     alone = occlusion.filter(pl.col("first").is_null() & pl.col("feature").is_not_null())
-    best = alone.sort("change", descending=True, nulls_last=True)
-    stretches = occlusion.filter(pl.col("first").is_not_null() & pl.col("feature").is_null()).sort(
-        "change", descending=True
-    )
-    change = best["change"][0]
-    told = (
-        f"the answer changes by {change:.3g}"
-        if subject.truth is None
-        else f"the loss changes by {change:+.3g}"
-    )
-    text = f"Of the inputs, {best['feature'][0]} is worth most: without it {told}"
+    of = alone["of"][0]
+    best = alone.sort("change", descending=True, nulls_last=True).row(0, named=True)
+    if best["change"] <= 2 * (best["standard_error"] or 0.0):
+        return f"Without any one of the inputs the {of} changes by no more than its uncertainty."
+    change = f"{best['change']:+.3g}" if of == "loss" else f"{best['change']:.3g}"
+    text = f"Of the inputs, {best['feature']} is worth most: without it the {of} changes by {change}"
+    stretches = occlusion.filter(pl.col("first").is_not_null() & pl.col("feature").is_null())
     if stretches.height:
-        first, last = stretches["first"][0], stretches["last"][0]
-        text += f"; of the {subject.steps}s, those {first} to {last} before the end"
+        most = stretches.sort("change", descending=True).row(0, named=True)
+        first, last = most["first"], most["last"]
+        where = f"those {first} to {last}" if last > first else f"the one {first}"
+        text += f"; of the {subject.steps}s, {where} before the end"
     return text + "."
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _listed(parts: list[str]) -> str:

@@ -33,7 +33,16 @@ from torch import Tensor
 from gatestack.inspect.opening import DirectionRun
 from gatestack.inspect.subject import Subject
 
-__all__ = ["LayerTrend", "changed_inputs", "fading_steps", "gate_steps", "layer_trend", "time_scale_table"]
+__all__ = [
+    "LayerTrend",
+    "changed_inputs",
+    "fading_steps",
+    "gate_steps",
+    "layer_trend",
+    "reads_the_inputs",
+    "scales_of",
+    "time_scale_table",
+]
 
 _CHANGE = 1e-5  # in deviations of each feature: float64 leaves ten digits of the difference
 _FIRST_SHARE = 0.25  # of the sequence lies before the change, so that it does not fall into the start
@@ -137,6 +146,34 @@ def time_scale_table(run: DirectionRun, fading: npt.NDArray[np.float64] | None) 
             "change_lasts": np.isinf(change),
         }
     ).with_columns(pl.col("gate_steps", "change_steps").fill_nan(None))
+
+
+def scales_of(
+    subject: Subject, runs: Sequence[DirectionRun], changed: Sequence[DirectionRun] | None, at: Tensor | None
+) -> list[pl.DataFrame]:
+    """Give the time-scales of a layer, a table per direction.
+
+    Args:
+        subject: what is inspected.
+        runs: of the layer.
+        changed: with one step of the inputs changed; None where that is not possible.
+        at: which step, (N,); None as well.
+    """
+    if changed is None or at is None or not reads_the_inputs(subject, runs):
+        return [time_scale_table(run, None) for run in runs]
+    return [
+        time_scale_table(run, fading_steps(run, again, at.repeat_interleave(run.positions)))
+        for run, again in zip(runs, changed, strict=True)
+    ]
+
+
+def reads_the_inputs(subject: Subject, runs: Sequence[DirectionRun]) -> bool:
+    """Tell whether a layer reads as many steps as the inputs have.
+
+    Where something between has changed the steps, a change of one of them has no place in the layer.
+    """
+    wanted = subject.real_lengths.tolist()
+    return all(run.lengths[:: run.positions].tolist() == wanted for run in runs)
 
 
 @dataclass(frozen=True)

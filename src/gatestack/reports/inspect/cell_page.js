@@ -50,9 +50,9 @@ function html(name, text, parent, attributes = {}) {
 
 // The range of a quantity: gates lie between 0 and 1, everything else around 0.
 function range(quantity) {
-  if (GATES.includes(quantity)) return [0, 1];
+  if (GATES.includes(quantity) && layer().gate_activation === "sigmoid") return [0, 1];
   const every = layer().values[quantity][at.sequence];
-  const most = Math.max(1e-9, ...every.map(Math.abs));
+  const most = every.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-9);
   const reach = quantity === "cell" ? most : Math.max(1, most);
   return [-reach, reach];
 }
@@ -105,10 +105,24 @@ function before(quantity, otherwise) {
   return otherwise();
 }
 
-function sigma(name, letter, peephole) {
-  const gate = value(name, at.step, at.unit);
-  const sum = `W${letter} x + U${letter} h₋₁ + b${letter}${peephole}`;
-  return [`${letter} = σ(${sum})`, `= σ(${number(logit(gate))}) = ${number(gate)}`];
+// The sum inside a gate or a candidate; a convolution is written ∗.
+function sum(letter, rest = "") {
+  const times = layer().cell.startsWith("conv") ? " ∗ " : " ";
+  if (layer().layer_norm) return `LN(W${letter}${times}x) + LN(U${letter}${times}h₋₁)${rest}`;
+  return `W${letter}${times}x + U${letter}${times}h₋₁ + b${letter}${rest}`;
+}
+
+// A function of a sum, and its value. What was inside is told where the function can be turned round.
+function applied(letter, name, found, inside) {
+  if (name === "sigmoid")
+    return [`${letter} = σ(${inside})`, `= σ(${number(logit(found))}) = ${number(found)}`];
+  if (name === "tanh")
+    return [`${letter} = tanh(${inside})`, `= tanh(${number(Math.atanh(found))}) = ${number(found)}`];
+  return [`${letter} = ${name}(${inside})`, `= ${number(found)}`];
+}
+
+function gate(name, letter, rest = "") {
+  return applied(letter, layer().gate_activation, value(name, at.step, at.unit), sum(letter, rest));
 }
 
 function mixed(text, computed, found) {
@@ -117,41 +131,41 @@ function mixed(text, computed, found) {
 }
 
 function equations() {
-  const own = layer(), now = (quantity) => value(quantity, at.step, at.unit);
+  const own = layer(), now = (quantity) => value(quantity, at.step, at.unit), squash = own.activation;
   const h = now("hidden");
-  if (own.cell === "lstm") {
+  if (own.cell.endsWith("lstm")) {
     const [i, f, g, o, c] = ["input", "forget", "candidate", "output", "cell"].map(now);
-    const old = before("cell", () => (f > 0 ? (c - i * g) / f : 0));
+    const old = before("cell", () => (f ? (c - i * g) / f : 0));
     const made = f * old + i * g;
     const peep = own.peepholes ? [" + pᵢ c₋₁", " + p_f c₋₁", " + pₒ c"] : ["", "", ""];
-    const squashed = own.layer_norm ? "tanh(LN(c))" : "tanh(c)";
+    const plain = squash === "tanh" && !own.layer_norm;
     return [
-      sigma("input", "i", peep[0]),
-      sigma("forget", "f", peep[1]),
-      ["g = tanh(Wg x + Ug h₋₁ + bg)", `= tanh(${number(Math.atanh(g))}) = ${number(g)}`],
+      gate("input", "i", peep[0]),
+      gate("forget", "f", peep[1]),
+      applied("g", squash, g, sum("g")),
       ["c = f · c₋₁ + i · g",
         mixed(`= ${number(f)} · ${inner(old)} + ${number(i)} · ${inner(g)} = ${number(made)}`, made, c)],
-      sigma("output", "o", peep[2]),
-      [`h = o · ${squashed}`, own.layer_norm
-        ? `= ${number(o)} · ${inner(o > 0 ? h / o : 0)} = ${number(h)}`
-        : mixed(`= ${number(o)} · tanh(${number(c)}) = ${number(o * Math.tanh(c))}`, o * Math.tanh(c), h)],
+      gate("output", "o", peep[2]),
+      [`h = o · ${squash}(${own.layer_norm ? "LN(c)" : "c"})`, plain
+        ? mixed(`= ${number(o)} · tanh(${number(c)}) = ${number(o * Math.tanh(c))}`, o * Math.tanh(c), h)
+        : `= ${number(o)} · ${inner(o ? h / o : 0)} = ${number(h)}`],
     ];
   }
   if (own.cell.startsWith("gru")) {
-    const [r, z, n] = ["reset", "update", "candidate"].map(now);
-    const old = before("hidden", () => (z > 0 ? (h - (1 - z) * n) / z : 0));
+    const [z, n] = ["update", "candidate"].map(now);
+    const old = before("hidden", () => (z ? (h - (1 - z) * n) / z : 0));
     const made = (1 - z) * n + z * old;
-    const inside = own.cell === "gru" ? "Wn x + bn + r · (Un h₋₁ + cn)" : "Wn x + bn + Un (r · h₋₁) + cn";
+    const after = own.layer_norm ? "LN(Wn x) + r · LN(Un h₋₁)" : "Wn x + bn + r · (Un h₋₁ + cn)";
+    const inside = own.cell === "gru" ? after : "Wn x + bn + Un (r · h₋₁) + cn";
     return [
-      sigma("reset", "r", ""),
-      sigma("update", "z", ""),
-      [`n = tanh(${inside})`, `= tanh(${number(Math.atanh(n))}) = ${number(n)}`],
+      gate("reset", "r"),
+      gate("update", "z"),
+      applied("n", squash, n, inside),
       ["h = (1 − z) · n + z · h₋₁",
         mixed(`= ${number(1 - z)} · ${inner(n)} + ${number(z)} · ${inner(old)} = ${number(made)}`, made, h)],
     ];
   }
-  const name = own.cell === "rnn_relu" ? "max(0, ·)" : "tanh";
-  return [[`h = ${name}(W x + U h₋₁ + b)`, `= ${number(h)}`]];
+  return [[`h = ${squash === "relu" ? "max(0, ·)" : squash}(W x + U h₋₁ + b)`, `= ${number(h)}`]];
 }
 
 function drawEquations() {

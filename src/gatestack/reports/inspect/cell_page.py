@@ -44,6 +44,8 @@ def render_cell_page(found: Inspection) -> str:
             title=found.title,
             step=found.words["step"],
             projection=bool(found.tables["layers"]["projection"].any()),
+            layer_norm=bool(found.tables["layers"]["layer_norm"].any()),
+            images=bool((found.tables["layers"]["positions"] > 1).any()),
             cut=cut,
             script=script,
             script_hash=f"sha256-{digest}",
@@ -61,7 +63,7 @@ def _page_data(found: Inspection) -> tuple[dict[str, Any], str]:
         left.append(f"the first {_MOST_UNITS} units of each layer")
         gates = gates.filter(pl.col("unit") < _MOST_UNITS)
     each = sum(
-        min(units, _MOST_UNITS) * (6 if cell == "lstm" else 4 if "gru" in cell else 1)
+        min(units, _MOST_UNITS) * (6 if cell.endswith("lstm") else 4 if "gru" in cell else 1)
         for units, cell in layers.select("units", "cell").iter_rows()
     )
     names = gates["sequence"].unique(maintain_order=True).to_list()
@@ -93,6 +95,8 @@ def _layer(gates: pl.DataFrame, row: dict[str, Any], names: list[str]) -> dict[s
         "direction": row["direction"],
         "cell": row["cell"],
         "units": min(row["units"], _MOST_UNITS),
+        "activation": row["activation"],
+        "gate_activation": row["gate_activation"],
         "peepholes": row["peepholes"],
         "layer_norm": row["layer_norm"],
         "quantities": present,

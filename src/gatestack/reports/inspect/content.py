@@ -35,7 +35,7 @@ _FIGURES: dict[str, tuple[Callable[[Inspection], Figure], str, str]] = {
         figures.draw_time_scales,
         "time_scales",
         "How long each unit remembers, measured in two independent ways. A unit whose change does not fade "
-        "within the sequences has no circle.",
+        "within the sequences has no circle, and counts in the median.",
     ),
     "gradients": (
         figures.draw_gradients,
@@ -62,13 +62,14 @@ _FIGURES: dict[str, tuple[Callable[[Inspection], Figure], str, str]] = {
     "inputs": (
         figures.draw_inputs,
         "occlusion",
-        "What each input is worth: the loss when it is replaced by its average, and the part of the answer "
-        "({answer}) that integrated gradients give to it. They ask different questions and need not agree.",
+        "What each input is worth: the change of the {of} when it is replaced by its average, and the part "
+        "of the answer ({answer}) that integrated gradients give to it. They ask different questions and "
+        "need not agree.",
     ),
     "moments": (
         figures.draw_moments,
         "occlusion",
-        "What each stretch of {step}s is worth: the change of the loss when all inputs in it are replaced by "
+        "What each stretch of {step}s is worth: the change of the {of} when all inputs in it are replaced by "
         "their average. The newest {step}s are on the right.",
     ),
 }
@@ -108,7 +109,9 @@ def figure_files(found: Inspection) -> dict[str, bytes]:
 
 
 def _pictures(found: Inspection) -> list[Picture]:
-    words = {"sequence": found.settings["shown"][0], **found.words}
+    occlusion = found.table("occlusion")
+    of = "loss" if occlusion is None else occlusion["of"][0]
+    words = {"sequence": found.settings["shown"][0], "of": of, **found.words}
     pictures = []
     for name, (draw, _, caption) in _drawable(found).items():
         text = caption.format(**words)

@@ -90,7 +90,7 @@ def draw_gates(found: Inspection) -> Figure:
             label = f"{gate} gate" if gates else "state h"
             axis.plot(told["step"], told["middle"], color=colour, linestyle=dash, linewidth=1.5, label=label)
             axis.fill_between(told["step"], told["low"], told["high"], color=colour, alpha=0.12, linewidth=0)
-        if gates:
+        if gates and all(part[gate].min() >= 0 and part[gate].max() <= 1 for gate in gates):  # type: ignore[operator]
             axis.set_ylim(-0.02, 1.02)
         axis.set_ylabel(name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
@@ -124,6 +124,7 @@ def draw_time_scales(found: Inspection) -> Figure:
     parts = list(_layers(table))
     figure, (axis,) = new_axes(height=1.2 + 0.75 * len(parts))
     random = np.random.default_rng(0)
+    named = set()
     for place, (_, part) in enumerate(parts):
         for column, shift, mark, colour, label in (
             ("change_steps", -0.17, "o", MODEL, "until a change of the input has faded to 37 %"),
@@ -132,27 +133,29 @@ def draw_time_scales(found: Inspection) -> Figure:
             known = part[column].drop_nulls().to_numpy()
             if not len(known):
                 continue
-            at = place + shift + random.uniform(-0.1, 0.1, len(known))
             axis.plot(
                 known,
-                at,
+                place + shift + random.uniform(-0.1, 0.1, len(known)),
                 mark,
                 color=colour,
                 markersize=3.5,
                 alpha=0.55,
                 linestyle="none",
-                label=label if place == 0 else None,
+                label=None if column in named else label,
             )
-            middle = float(np.median(known))
-            axis.plot(
-                [middle, middle], [place + shift - 0.15, place + shift + 0.15], color=INK, linewidth=2.2
-            )
+            named.add(column)
+            # Units that last longer than was seen have no mark, and count all the same.
+            lasting = int(part["change_lasts"].sum()) if column == "change_steps" else 0
+            middle = float(np.median(np.append(known, np.full(lasting, np.inf))))
+            if np.isfinite(middle):
+                ends = [place + shift - 0.15, place + shift + 0.15]
+                axis.plot([middle, middle], ends, color=INK, linewidth=2.2)
     axis.set_xscale("log")
     axis.autoscale_view()
     _plain_powers(axis.xaxis)
     axis.set_yticks(range(len(parts)), [name for name, _ in parts])
     axis.set_ylim(len(parts) - 0.5, -0.5)
-    axis.set_xlabel(f"time-scale of a unit, in {found.words['step']}s (black: median)")
+    axis.set_xlabel(f"time-scale of a unit, in {found.words['step']}s (black: median of all)")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1))
     return figure
 
@@ -253,7 +256,7 @@ def draw_inputs(found: Inspection) -> Figure:
     figure, (upper, lower) = new_axes(rows=2, height=1.8 + 0.42 * table.height)
     names = [plain(name) for name in table["feature"]]
     for axis, column, colour, hatch, label in (
-        (upper, "change", MODEL, "//", "change of the loss without the feature (occlusion)"),
+        (upper, "change", MODEL, "//", f"{_changed(table)} without the feature (occlusion)"),
         (
             lower,
             "attribution",
@@ -288,5 +291,10 @@ def draw_moments(found: Inspection) -> Figure:
     axis.axhline(0, color=INK, linewidth=0.8)
     axis.set_xlim(edges[-1], edges[0])
     axis.set_xlabel(f"{found.words['step']}s before the last one")
-    axis.set_ylabel("change of the loss")
+    axis.set_ylabel(_changed(table))
     return figure
+
+
+def _changed(occlusion: pl.DataFrame) -> str:
+    """Name what occlusion changes."""
+    return "change of the loss" if occlusion["of"][0] == "loss" else "mean size of the change of the answer"
