@@ -142,6 +142,11 @@ def test_places_that_cannot_be_read_are_refused_without_a_password(url: str, mes
     assert "eim" not in str(found.value)
 
 
+def test_a_place_of_another_kind_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="the study is of type int"):
+        open_study(3)  # type: ignore[arg-type]
+
+
 def test_files_that_are_no_studies_are_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="the study is a folder — expected a file"):
         open_study(str(tmp_path))

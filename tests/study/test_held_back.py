@@ -118,6 +118,14 @@ def test_a_class_that_only_the_part_held_back_has_is_not_known_to_the_search() -
     assert other.classes == 3
 
 
+@pytest.mark.parametrize("kind", ["classifier", "classifier, kernels"])
+def test_a_class_with_one_case_is_scored_where_it_was_not_seen(kind: str) -> None:
+    task: Any = LABELLED[kind].folded_task(WAVES, {"y": ["a"] * 31 + ["b"]}, folds=FOLDS)
+    alone = int(task.dealt[31])
+    assert task.plain(alone, 0).scores["perceptron"] == 7 / 8
+    assert np.isfinite(task.network((4,), alone, 0).scores["gatestack"])
+
+
 def test_a_search_asks_the_task_for_the_part_without_the_last_fold() -> None:
     asked: list[tuple[str, int]] = []
 

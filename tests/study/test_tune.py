@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +15,10 @@ from made_up import MadeUp
 
 import gatestack as gs
 from gatestack.errors import ArgumentError, TrainingError
-from gatestack.study import StudyDatabase, TunePlan, TuneStudy, run_tune, search
+from gatestack.study import HeldBack, Measure, StudyDatabase, TrialRow, TunePlan, TuneStudy, run_tune, search
 from gatestack.study.space import Range, parse_space
 from gatestack.study.trials import Trials
+from gatestack.study.tuned import tune_sentence
 from gatestack.tasks import classify
 
 LEVELS = {0: 1.5, 1: 1.0, 2: 0.8, 3: 0.9}
@@ -39,7 +41,8 @@ def test_it_finds_what_is_better_and_says_what_that_is_worth() -> None:
     assert {"linear", "last_value"} == set(found.baselines)
     assert found.sentence.startswith("Best of 25 trials: layers 2, ")
     assert "on the part held back, with fresh seeds, it has" in found.sentence
-    assert "The gain holds there." in found.sentence
+    assert found.sentence.endswith("The gain holds there, with every seed.")
+    assert found.beats_baseline
     assert len(found.held_back.best) == 3
     assert max(found.importance, key=found.importance.get) in ("layers", "zoneout")  # type: ignore[arg-type]
     assert found.table.height == 26
@@ -72,6 +75,32 @@ def test_a_gain_that_does_not_hold_is_said() -> None:
 
     found = found_by(Luck(LEVELS, worth=WORTH), trials=5)
     assert found.sentence.endswith("The gain does not hold there: keep the settings as given.")
+
+
+def test_the_words_say_how_surely_a_gain_holds_and_what_the_baseline_does() -> None:
+    measure = Measure(name="mase", label="MASE")
+    row = TrialRow(
+        number=1, settings={"zoneout": 0.1}, score=0.9, scores=(0.9,), state="complete", seconds=1.0
+    )
+    given = replace(row, number=None, settings={}, score=1.0, scores=(1.0,))
+
+    def words(best: tuple[float, ...], own: tuple[float, ...], plain: float) -> str:
+        held = HeldBack(best=best, given=own, baseline="linear", baseline_score=plain)
+        return tune_sentence(row, given, 9, {"linear": 1.2}, held, measure)
+
+    assert words((0.8, 0.9), (1.0, 1.1), 1.2).endswith("The gain holds there, with every seed.")
+    assert words((0.8, 1.0), (0.9, 1.1), 1.2).endswith("seeds differ by more: it may be chance.")
+    assert words((0.8,), (0.9,), 1.2).endswith("The gain holds there, as far as one seed tells.")
+    assert words((1.1, 1.2), (0.9, 1.1), 1.2).endswith("does not hold there: keep the settings as given.")
+    assert words((0.8, 0.9), (1.0, 1.1), 0.7).endswith("No network is better than linear there: take linear.")
+
+
+def test_one_name_is_a_search_and_labels_are_no_options() -> None:
+    model, data, options = ESTIMATORS["regressor"]
+    found = gs.tune(model, data, options, search="zoneout", trials=1, folds=3, check_seeds=1)
+    assert list(found.space) == ["zoneout"]
+    with pytest.raises(ArgumentError, match="a dict of its other arguments"):
+        gs.tune(model, data, np.arange(24.0))  # type: ignore[arg-type]
 
 
 def test_what_falls_behind_is_left_early() -> None:
@@ -227,7 +256,7 @@ def test_settings_that_cannot_be_fitted_are_passed_over() -> None:
     [
         ("zone_out", "did you mean 'zoneout'"),
         ("colour", "there are: layers, hidden_size"),
-        ("window", "cannot be searched, since this model has none"),
+        ("window", "a model with a window"),
         ("dropout=0.5-1.5", "a share below 1, a range such as 0-0.5"),
         ("layers=0-2", "1 or more, a range such as 1-3"),
         ("layers=1.5-2", "whole numbers, a range such as 1-3"),
@@ -261,6 +290,8 @@ def test_ranges_are_read() -> None:
     assert found["learning_rate"] == Range(1e-4, 1e-2, log=True)
     assert found["window"] == Range(8, 24, whole=True, log=True)
     assert "layer_norm" not in parse_space([], layer_norm=False)
+    with pytest.raises(ArgumentError, match="a model of LSTM layers"):
+        parse_space(["layer_norm"], layer_norm=False)
 
 
 PLAIN = classify.Architecture(recipe="plain", dropout=0.0)

@@ -268,7 +268,7 @@ def _result(
         seconds=sum(found.seconds for found in outcomes),
     )
     whole = [given, *(row for row in rows if row.state == "complete")]
-    winner = min(whole, key=lambda row: task.measure.loss(row.score or 0.0))
+    winner = min(whole, key=lambda row: float(np.mean([task.measure.loss(score) for score in row.scores])))
     held = _check(winner.settings, fits, plan.check_seeds, bar)
     names = [name for name in plain[0].scores if all(name in found.scores for found in plain)]
     baselines = {name: float(np.mean([found.scores[name] for found in plain])) for name in names}

@@ -67,6 +67,7 @@ _USUAL: dict[str, Range] = {
     "zoneout": Range(0.0, 0.3),
     "layer_norm": Range(switch=True),
 }
+_NEEDS = {"layer_norm": "a model of LSTM layers", "window": "a model with a window"}
 _SHARES = ("dropout", "variational_dropout", "recurrent_dropout", "zoneout")
 
 
@@ -107,11 +108,10 @@ def parse_space(
         name, given, limits = text.replace(" ", "").partition("=")
         name = name.replace("-", "_")
         if name not in usual:
+            if name in _NEEDS:
+                raise ArgumentError(f"{name} cannot be searched here", where="tune", expected=_NEEDS[name])
             raise ArgumentError(
-                f"the setting {name!r} cannot be searched"
-                + (", since this model has none" if name in (*_USUAL, "window") else ""),
-                where="tune",
-                hint=nearest_name(name, usual),
+                f"the setting {name!r} cannot be searched", where="tune", hint=nearest_name(name, usual)
             )
         if name in found:
             raise ArgumentError(f"{name} is searched twice", where="tune", expected="one range")

@@ -53,6 +53,8 @@ def storage_url(place: str | Path) -> str:
         >>> storage_url("runs/studies.db"), storage_url("postgresql://me@cluster/studies")
         ('sqlite:///runs/studies.db', 'postgresql+psycopg://me@cluster/studies')
     """
+    if not isinstance(place, str | Path):
+        raise ArgumentError(f"the study is of type {type(place).__name__}", where="study", expected=_PLACES)
     text = str(place)
     scheme, found, rest = text.partition("://")
     if not text.strip():

@@ -160,9 +160,13 @@ class Trials:
             yield None
             return
         place, heartbeat = taken
+        settled = None
         try:
-            with heartbeat, contextlib.suppress(UpdateFinishedTrialError):
-                yield self._settle(place, heartbeat.trial_id)
+            with heartbeat:
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    settled = self._settle(place, heartbeat.trial_id)
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    yield settled
         finally:
             self.database.give_back(heartbeat.trial_id)
 
@@ -187,6 +191,7 @@ class Trials:
         """Give a trial its settings: those that the place had before, or new ones."""
         from optuna.trial import Trial
 
+        # `Study.ask` would give a trial of its own; this one has its number, which decided who may have it.
         with storage_errors(self.database.place), quiet_optuna():
             trial = Trial(self._study(place), trial_id)
             settings = {name: limits.suggest(name, trial) for name, limits in self.space.items()}

@@ -125,6 +125,11 @@ class TuneStudy:
         return _holds(self.held_back, self.measure)
 
     @property
+    def beats_baseline(self) -> bool:
+        """Whether a network, winner or as given, is better than the best baseline on the fold held back."""
+        return not _beside_baseline(self.held_back, self.measure)
+
+    @property
     def table(self) -> pl.DataFrame:
         """One row per trial: number, score, state, seconds and each setting."""
         import polars as pl
@@ -166,17 +171,43 @@ def tune_sentence(
     if winner.number is None:
         return (
             f"None of {trials} trials is better than the settings as given: {measure.label} "
-            f"{measure.text(given.score or 0.0)}, {beside}. On the part held back: {own}, {last}."
+            f"{measure.text(_known(given))}, {beside}. On the part held back: {own}, {last}."
+            f"{_beside_baseline(held, measure)}"
         )
     fresh = sum(held.best) / len(held.best)
-    keeps = _holds(held, measure)
-    end = "The gain holds there." if keeps else "The gain does not hold there: keep the settings as given."
     return (
         f"Best of {trials} trials: {shown(winner.settings)}, with {measure.label} "
-        f"{measure.text(winner.score or 0.0)} against {measure.text(given.score or 0.0)} as given and "
+        f"{measure.text(_known(winner))} against {measure.text(_known(given))} as given and "
         f"{beside}. The best of many flatters itself on the folds that chose it; on the part held back, with "
-        f"fresh seeds, it has {measure.text(fresh)} against {own} as given and {last}. {end}"
+        f"fresh seeds, it has {measure.text(fresh)} against {own} as given and {last}. "
+        f"{_worth(held, measure)}{_beside_baseline(held, measure)}"
     )
+
+
+def _worth(held: HeldBack, measure: Measure) -> str:
+    """Say whether the gain holds on the part held back, and how surely as far as seeds tell."""
+    if not _holds(held, measure):
+        return "The gain does not hold there: keep the settings as given."
+    best, given = ([measure.loss(score) for score in scores] for scores in (held.best, held.given))
+    if len(best) == 1:
+        return "The gain holds there, as far as one seed tells."
+    if max(best) < min(given):
+        return "The gain holds there, with every seed."
+    return "The gain holds there on average, but seeds differ by more: it may be chance."
+
+
+def _beside_baseline(held: HeldBack, measure: Measure) -> str:
+    """Warn where the best plain answer is better than both networks."""
+    networks = [sum(scores) / len(scores) for scores in (held.best, held.given)]
+    if min(map(measure.loss, networks)) < measure.loss(held.baseline_score):
+        return ""
+    return f" No network is better than {held.baseline} there: take {held.baseline}."
+
+
+def _known(row: TrialRow) -> float:
+    if row.score is None:
+        raise ValueError("what is compared has a score")
+    return row.score
 
 
 def _holds(held: HeldBack, measure: Measure) -> bool:

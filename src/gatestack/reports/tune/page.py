@@ -17,6 +17,14 @@ from gatestack.study import TrialRow, TuneStudy
 __all__ = ["draw_check", "draw_importance", "draw_trials", "render_tune_page"]
 
 
+_MARKS = {
+    "wins": "Better settings",
+    "open": "Keep the settings as given",
+    "none": "Keep the settings as given",
+    "loses": "No network beats the baseline",
+}
+
+
 def render_tune_page(
     study: TuneStudy, *, title: str, command: str, python: str, search: str | None = None
 ) -> str:
@@ -39,8 +47,8 @@ def render_tune_page(
         None,
         title=title,
         verdict={
-            "kind": "none" if not study.best else "wins" if study.holds else "open",
-            "mark": "Better settings" if study.best and study.holds else "Keep the settings as given",
+            "kind": _kind(study),
+            "mark": _MARKS[_kind(study)],
             "text": study.sentence,
         },
         baselines={},
@@ -54,6 +62,14 @@ def render_tune_page(
         pictures=_pictures(study),
         measure=study.measure,
     )
+
+
+def _kind(study: TuneStudy) -> str:
+    if not study.beats_baseline:
+        return "loses"
+    if not study.best:
+        return "none"
+    return "wins" if study.holds else "open"
 
 
 def _pictures(study: TuneStudy) -> list[Picture]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gatestack.study import TrialRow, TuneStudy
@@ -60,7 +61,10 @@ def trial_table(study: TuneStudy) -> TrialTable:
     plain, winner = study.best_baseline, study.winner
     trials = sorted(
         study.rows,
-        key=lambda row: (row.state != "complete", row.score is None, measure.loss(row.score or 0.0)),
+        key=lambda row: (
+            row.state != "complete",
+            math.inf if row.score is None else measure.loss(row.score),
+        ),
     )
     return TrialTable(
         heads=heads,
