@@ -35,7 +35,8 @@ _FIGURES: dict[str, tuple[Callable[[Inspection], Figure], str, str]] = {
         figures.draw_time_scales,
         "time_scales",
         "How long each unit remembers, measured in two independent ways. A unit whose change does not fade "
-        "within the sequences has no circle, and counts in the median.",
+        "within the sequences has no circle, and counts in the median. The dotted bars are the same network "
+        "before training: what they show already was not learned.",
     ),
     "gradients": (
         figures.draw_gradients,
@@ -63,8 +64,8 @@ _FIGURES: dict[str, tuple[Callable[[Inspection], Figure], str, str]] = {
         figures.draw_inputs,
         "occlusion",
         "What each input is worth: the change of the {of} when it is replaced by its average, and the part "
-        "of the answer ({answer}) that integrated gradients give to it. They ask different questions and "
-        "need not agree.",
+        "of the answer ({answer}) that integrated gradients give to it. Lines: ± 2 standard errors. They ask "
+        "different questions and need not agree.",
     ),
     "moments": (
         figures.draw_moments,

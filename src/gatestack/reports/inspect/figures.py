@@ -124,12 +124,27 @@ def draw_time_scales(found: Inspection) -> Figure:
     parts = list(_layers(table))
     figure, (axis,) = new_axes(height=1.2 + 0.75 * len(parts))
     random = np.random.default_rng(0)
-    named = set()
-    for place, (_, part) in enumerate(parts):
+    named: set[str] = set()
+    before = dict(_layers(found.tables["initialised_time_scales"]))
+    for place, (name, part) in enumerate(parts):
         for column, shift, mark, colour, label in (
             ("change_steps", -0.17, "o", MODEL, "until a change of the input has faded to 37 %"),
             ("gate_steps", 0.17, "^", ACCENT, "by the forget (update) gate: −1 / mean ln f"),
         ):
+            for table, ink, reach in ((before[name], MUTED, 0.2), (part, INK, 0.15)):
+                middle = _middle(table, column)
+                if np.isfinite(middle):
+                    ends = [place + shift - reach, place + shift + reach]
+                    axis.plot(
+                        [middle] * 2, ends, color=ink, linewidth=2.2, linestyle="-" if ink == INK else ":"
+                    )
+            lasting = int(part["change_lasts"].sum()) if column == "change_steps" else 0
+            if lasting:
+                told = f"{lasting} of {part.height} last longer than was seen →"
+                where = ("axes fraction", "data")
+                axis.annotate(
+                    told, (0.99, place + shift), xycoords=where, ha="right", va="center", fontsize=7
+                )
             known = part[column].drop_nulls().to_numpy()
             if not len(known):
                 continue
@@ -144,20 +159,23 @@ def draw_time_scales(found: Inspection) -> Figure:
                 label=None if column in named else label,
             )
             named.add(column)
-            # Units that last longer than was seen have no mark, and count all the same.
-            lasting = int(part["change_lasts"].sum()) if column == "change_steps" else 0
-            middle = float(np.median(np.append(known, np.full(lasting, np.inf))))
-            if np.isfinite(middle):
-                ends = [place + shift - 0.15, place + shift + 0.15]
-                axis.plot([middle, middle], ends, color=INK, linewidth=2.2)
     axis.set_xscale("log")
     axis.autoscale_view()
     _plain_powers(axis.xaxis)
     axis.set_yticks(range(len(parts)), [name for name, _ in parts])
     axis.set_ylim(len(parts) - 0.5, -0.5)
-    axis.set_xlabel(f"time-scale of a unit, in {found.words['step']}s (black: median of all)")
+    axis.set_xlabel(
+        f"time-scale of a unit, in {found.words['step']}s (bar: median of all units, dotted: as initialised)"
+    )
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1))
     return figure
+
+
+def _middle(scales: pl.DataFrame, column: str) -> float:
+    """Give the median of all units; those that last longer than was seen have no number, and count."""
+    lasting = int(scales["change_lasts"].sum()) if column == "change_steps" else 0
+    every = np.append(scales[column].drop_nulls().to_numpy(), np.full(lasting, np.inf))
+    return float(np.median(every)) if len(every) else float("inf")
 
 
 def draw_gradients(found: Inspection) -> Figure:
@@ -256,7 +274,13 @@ def draw_inputs(found: Inspection) -> Figure:
     figure, (upper, lower) = new_axes(rows=2, height=1.8 + 0.42 * table.height)
     names = [plain(name) for name in table["feature"]]
     for axis, column, colour, hatch, label in (
-        (upper, "change", MODEL, "//", f"{_changed(table)} without the feature (occlusion)"),
+        (
+            upper,
+            "change",
+            MODEL,
+            "//",
+            f"{_changed(table)} without the feature",
+        ),
         (
             lower,
             "attribution",
@@ -268,6 +292,8 @@ def draw_inputs(found: Inspection) -> Figure:
         axis.barh(
             range(len(names)),
             table[column],
+            xerr=2 * table["standard_error"].fill_null(0).to_numpy() if column == "change" else None,
+            ecolor=INK,
             color=colour,
             alpha=0.75,
             hatch=hatch,
@@ -297,4 +323,4 @@ def draw_moments(found: Inspection) -> Figure:
 
 def _changed(occlusion: pl.DataFrame) -> str:
     """Name what occlusion changes."""
-    return "change of the loss" if occlusion["of"][0] == "loss" else "mean size of the change of the answer"
+    return "change of the loss" if occlusion["of"][0] == "loss" else "change of the answer"
