@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from workers import KINDS, empty_database, end, wait_for
 from gatestack.errors import ArgumentError, StorageError, TrainingError
 from gatestack.study.database import Claim, StudyDatabase
 from gatestack.study.fits import Fit
-from gatestack.study.storage import storage_name, storage_url
+from gatestack.study.storage import storage_errors, storage_name, storage_url
 
 FIRST, SECOND = Fit(1, 0, 0), Fit(1, 1, 0)
 
@@ -193,6 +194,29 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     assert "StorageError: " in done.stderr
     assert "studies.db: the study cannot be read or written: " in done.stderr
     assert "the same command again" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_waits_for_the_end_of_a_transaction() -> None:
+    done = []
+
+    def transaction(times: int, error: Exception | None = None) -> None:
+        with storage_errors(None):
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+            done.append(times)
+            if error is not None:
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        transaction(1)
+    assert done == [1]
+    with pytest.raises(KeyboardInterrupt):
+        transaction(1, ValueError("it ends in another error"))
+    with pytest.raises(KeyboardInterrupt):
+        transaction(2)
+    assert done == [1, 1]  # the second one came through at once
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_places() -> None:

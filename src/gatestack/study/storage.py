@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gatestack.errors import ArgumentError, StorageError
@@ -161,9 +164,14 @@ def open_storage(place: Place, *, heartbeat_seconds: int, grace_seconds: int) ->
 
 @contextmanager
 def storage_errors(place: Place) -> Iterator[None]:
-    """Turn what goes wrong in the database into a `StorageError` that names the place."""
+    """Turn what goes wrong in the database into a `StorageError` that names the place.
+
+    Ctrl-C waits for the end of the block: in the middle of a transaction it would leave the database locked
+    by a process that is about to give back what it holds.
+    """
     try:
-        yield
+        with _uninterrupted():
+            yield
     except _database_errors() as error:
         cause = str(getattr(error.__cause__ or error, "orig", None) or error).splitlines()[0]
         hints = [hint for word, hint in _HINTS.items() if word in cause.lower()]
@@ -172,6 +180,29 @@ def storage_errors(place: Place) -> Iterator[None]:
             where=storage_name(place),
             hint=hints[0] if hints else f"check that you may read and write it; {_GO_ON}",
         ) from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold the first Ctrl-C back until the end of the block; a second one comes through at once."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    noted: list[tuple[int, FrameType | None]] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append((number, frame))
+        if len(noted) > 1:
+            usual(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if noted:
+            usual(*noted[0])
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
