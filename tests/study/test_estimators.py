@@ -15,6 +15,7 @@ import gatestack as gs
 from gatestack.errors import ArgumentError, DataError, ModelFileError
 from gatestack.study import DepthPlan, DepthRange, depth
 from gatestack.tasks import estimator
+from gatestack.tasks.folding import fit_perceptron
 from gatestack.tasks.forecast import CoherentForecaster
 from gatestack.tasks.labelled import Architecture
 from gatestack.tasks.labelled.folded import deal_folds
@@ -279,6 +280,19 @@ def test_a_perceptron_learns_a_map_without_memory() -> None:
     model = gs.Forecaster(1, hidden_size=16, window=4, season=None, max_steps=2)
     scores = model.folded_task(frame, {"future": ["x"]}, folds=2).plain(1, 0).scores
     assert scores["perceptron"] < 0.6 * scores["linear"]
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_ctrl_c_ends_a_perceptron_too(monkeypatch: pytest.MonkeyPatch, classes: bool) -> None:
+    """scikit-learn would give a model that is half trained, and go on."""
+    from sklearn.neural_network import _multilayer_perceptron
+
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_multilayer_perceptron.BaseMultilayerPerceptron, "_backprop", press)
+    with pytest.raises(KeyboardInterrupt):
+        fit_perceptron(RANDOM.normal(size=(20, 3)), np.arange(20) % 2, units=2, classes=classes, seed=0)
 
 
 def test_other_measures() -> None:

@@ -94,7 +94,7 @@ def study_depth(
         options: other arguments of `fit`, such as `{"target": "temp_max"}` or `{"y": labels}`.
         layers: smallest and largest depth, such as `"0-4"`.
         budget: `"equal width"` keeps `hidden_size` and lets the parameters grow; `"equal parameters"` makes
-            the layers narrower, so that every depth has as many as two layers of that size.
+            the layers narrower, so that those of every depth have together as many as two of that size.
         folds: 2 or more: rolling origins for series in time, stratified folds for labelled series.
         seeds: fits per depth and fold, 1 or more.
         min_gain: the price of a layer, in the unit of the measure, 0 or more: what each layer more must gain

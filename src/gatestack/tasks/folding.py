@@ -49,6 +49,7 @@ TESTED_SHARE = 0.4
 """Share of series in time that is cut into blocks, the last one."""
 
 _ROUNDS, _BATCH, _TIMINGS = 200, 64, 5
+_INTERRUPTED = "Training interrupted by user"
 _BYTES = 4
 _CARRIED = {"lstm": 2, "gru": 1, "rnn": 1}
 
@@ -211,6 +212,9 @@ def fit_perceptron(
 
     Returns:
         An estimator of scikit-learn.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -231,7 +235,14 @@ def fit_perceptron(
     with warnings.catch_warnings():
         # It ends after so many rounds at the latest, as the networks beside it do.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(inputs, truth[:, 0] if one else truth)
+        # scikit-learn takes Ctrl-C for the wish to end here, with a warning and a model that is half trained.
+        warnings.filterwarnings("error", _INTERRUPTED, UserWarning)
+        try:
+            return model.fit(inputs, truth[:, 0] if one else truth)
+        except UserWarning as warning:
+            if str(warning).startswith(_INTERRUPTED):
+                raise KeyboardInterrupt from None
+            raise
 
 
 def milliseconds(run: Callable[[], object]) -> float:
