@@ -49,6 +49,7 @@ def test_a_search_prints_trials_sentence_and_how_to_repeat_it(
     assert "MASE, 2 trials, 2 folds and one held back" in found.stdout
     assert "the part held back" in found.stdout
     assert "fits are kept in gatestack-studies.db" in found.stderr
+    assert "at most 8 fits: 2 of the settings as given, 2 of each of 2 trials, 2 of the check" in found.stderr
     command = next(line for line in found.stdout.splitlines() if line.startswith("gatestack fit forecast"))
     assert "--target temp" in command
     assert "model = gs.Forecaster(" in found.stdout

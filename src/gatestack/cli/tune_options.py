@@ -131,6 +131,11 @@ def run_search(
     from gatestack.study.storage import storage_name
 
     place = storage_name(given["study"])
+    folds, trials, seeds = given["folds"] - 1, given["trials"], given["check_seeds"]
+    talk.say(
+        f"at most {(trials + 1) * folds + 2 * seeds} fits: {folds} of the settings as given, {folds} of each "
+        f"of {trials} trials, {2 * seeds} of the check; --trials and --minutes bound the search"
+    )
     talk.say(f"fits are kept in {place}; the same command in other terminals helps")
     names = ("trials", "minutes", "folds", "sampler", "pruner", "check_seeds", "measure", "seed")
     try:
