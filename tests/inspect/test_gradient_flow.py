@@ -101,6 +101,22 @@ def test_an_unrolled_layer_gives_what_the_layer_gives(layer: object) -> None:
         close(one, other)
 
 
+def test_the_gradient_of_a_step_is_as_large_as_the_step() -> None:
+    """That of a slice is as large as the whole, at every step: memory by the square of the length."""
+    layer = RNN(4).build(C).double()
+    unrolled = Unrolled(open_layer(layer))
+    unrolled(torch.zeros(2, 6, C, dtype=torch.float64, requires_grad=True) * 2)
+    seen, names, open_ones = set(), set(), [unrolled.hidden[0][-1].grad_fn]
+    while open_ones:
+        node = open_ones.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.add(node.name())
+            open_ones += [above for above, _ in node.next_functions]
+    assert "UnbindBackward0" in names
+    assert not {"SelectBackward0", "SliceBackward0"} & names
+
+
 def _tensors(states: object) -> list[torch.Tensor]:
     if isinstance(states, torch.Tensor):
         return [states]

@@ -277,6 +277,10 @@ def test_networks_refuse_what_does_not_fit() -> None:
         network.inspect(x, np.zeros(5), loss="cross-entropy")
     with pytest.raises(ArgumentError, match="loss"):
         network.inspect(x, loss="hinge")
+    x[3, 4, 1] = np.nan
+    with pytest.raises(ArgumentError, match=r"'x' holds nan at \[3, 4, 1\]"):
+        network.inspect(x)
+    x[3, 4, 1] = 0
     with pytest.raises(ArgumentError, match="classes from 0 to 3"):
         network.inspect(x, np.full(5, 4))
     for wrong in (np.float64(3), np.array(["a", "b"])):

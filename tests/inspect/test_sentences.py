@@ -99,12 +99,25 @@ def test_gradients_are_told_as_ratios_and_growth_is_said(found: Inspection) -> N
     assert "above 1 it grows" in said(found, "gradient", gradient_flow=flow(1.6, 0.2, 0.01))
 
 
+def test_what_passes_no_gradient_and_what_reads_nothing_is_said(found: Inspection) -> None:
+    nothing = flow(0.5, 0.2, 0.01).with_columns(relative=pl.lit(None, pl.Float64))
+    assert said(found, "gradient", gradient_flow=nothing) == (
+        "What stands above layer 1 passes no gradient down to its last state."
+    )
+    probes = pl.DataFrame({"layer": [None, 1], "score": [0.5, -0.2], "shuffled": [0.0, 0.1], "metric": "R²"})
+    told = said(found, "linear probe", probes=probes)
+    assert told.endswith(
+        "0.50 from the inputs (shuffled 0.00) and -0.20 from layer 1 (shuffled 0.10), which is nothing."
+    )
+
+
 def occlusion(change: float, error: float, of: str = "loss", last: int = 3) -> pl.DataFrame:
     row = {"of": of, "change": change, "standard_error": error}
     return pl.DataFrame(
         [
             {"feature": None, "first": None, "last": None, **row},
             {"feature": "rain", "first": None, "last": None, **row},
+            {"feature": "wind", "first": None, "last": None, **row, "change": change - 1},
             {"feature": None, "first": last, "last": last, **row},
         ],
         schema_overrides={"feature": pl.String, "first": pl.Int64, "last": pl.Int64},
@@ -119,6 +132,10 @@ def test_inputs_are_worth_something_beyond_their_uncertainty_alone(found: Inspec
     )
     assert "the answer changes by 0.5;" in said(
         found, "Of the inputs", occlusion=occlusion(0.5, 0.1, "answer")
+    )
+    alone = occlusion(0.5, 0.1).filter(pl.col("feature").is_null() | (pl.col("feature") == "rain"))
+    assert said(found, "the only input", occlusion=alone).startswith(
+        "Without rain, the only input, the loss changes by +0.5;"
     )
     for change, error in ((0.15, 0.1), (-0.5, 0.1)):
         nothing = said(found, "any one of the inputs", occlusion=occlusion(change, error))

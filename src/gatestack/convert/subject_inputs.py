@@ -151,6 +151,15 @@ def _numbers(name: str, given: npt.ArrayLike) -> npt.NDArray[Any]:
             where="inspect",
             expected="numbers, a row for each sequence",
         )
+    unknown = np.argwhere(~np.isfinite(array))
+    if len(unknown):
+        place = ", ".join(str(number) for number in unknown[0])
+        raise ArgumentError(
+            f"{name!r} holds {array[tuple(unknown[0])]} at [{place}]",
+            where="inspect",
+            expected="finite numbers",
+            hint="leave such sequences out, or fill them as the network was trained on",
+        )
     return array
 
 

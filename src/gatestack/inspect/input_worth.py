@@ -34,7 +34,7 @@ __all__ = ["attribution_tables", "average_input", "integrated_gradients", "occlu
 _GOOD_ENOUGH = 1e-3
 # Calls of the network times sequences times steps: bounds the time of integrated gradients.
 _MOST_WORK = 4_000_000
-_CALLS = (64, 800)
+_CALLS = (64, 400)
 _MOST_CALLS = 400
 _MOST_STRETCHES = 12
 

@@ -86,10 +86,10 @@ def _about_time_scales(scales: pl.DataFrame, initialised: pl.DataFrame, step: st
             )
             continue
         strong = trend.p < _CHANCE
-        verdict = "no clear difference" if not strong else "longer" if trend.rho > 0 else "shorter"
+        verdict = "longer in higher layers" if trend.rho > 0 else "shorter in higher layers"
         text = (
-            f"by {name}, {verdict} in higher layers: Spearman's rank correlation of layer and time-scale is "
-            f"{trend.rho:.2f} (p {_chance(trend.p)}, {trend.units} units), medians in {step}s "
+            f"by {name}, {verdict if strong else 'not clearly'}: Spearman's rank correlation of layer and "
+            f"time-scale is {trend.rho:.2f} (p {_chance(trend.p)}, {trend.units} units), medians in {step}s "
             f"{_medians(trend)}"
         )
         if before is not None:
@@ -136,6 +136,7 @@ def _about_gradients(flow: pl.DataFrame) -> Iterator[str]:
     here = here.filter(pl.col("direction") == here["direction"][0])
     shares = [here.filter(pl.col("model") == model)["relative"][0] for model in MODELS]
     if any(share is None for share in shares):
+        yield f"What stands above layer {first} passes no gradient down to its last state."
         return
     models = ("in the model as trained", "as initialised", "in a plain RNN of the same size")
     told = [f"{share:.2g} times that {model}" for share, model in zip(shares, models, strict=True)]
@@ -172,6 +173,7 @@ def _about_worth(worth: pl.DataFrame, loss: str) -> Iterator[str]:
 def _about_probes(probes: pl.DataFrame) -> str:
     told = [
         f"{score:.2f} from {'the inputs' if layer is None else f'layer {layer}'} (shuffled {shuffled:.2f})"
+        + (", which is nothing" if score <= 0 else "")
         for layer, score, shuffled in probes.select("layer", "score", "shuffled").iter_rows()
     ]
     return f"A linear probe reads the truth with {probes['metric'][0]} {_listed(told)}."
@@ -185,6 +187,8 @@ def _about_inputs(occlusion: pl.DataFrame, subject: Subject) -> str:
         return f"Without any one of the inputs the {of} changes by no more than its uncertainty."
     change = f"{best['change']:+.3g}" if of == "loss" else f"{best['change']:.3g}"
     text = f"Of the inputs, {best['feature']} is worth most: without it the {of} changes by {change}"
+    if alone.height == 1:
+        text = f"Without {best['feature']}, the only input, the {of} changes by {change}"
     stretches = occlusion.filter(pl.col("first").is_not_null() & pl.col("feature").is_null())
     if stretches.height:
         most = stretches.sort("change", descending=True).row(0, named=True)

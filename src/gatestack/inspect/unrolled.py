@@ -87,9 +87,10 @@ class Unrolled(SequenceLayer):
         self, number: int, x: Tensor, state: tuple[Tensor, ...], real: Tensor
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         every = []
-        for t in range(x.shape[1]):
-            _, new = self.opened.step(number, x[:, t], state)
-            now = real[:, t].view(-1, *(1,) * (state[0].dim() - 1))
+        # All steps are taken apart at once: the gradient of x[:, t] would be as large as x, for each t.
+        for step, here in zip(x.unbind(1), real.unbind(1), strict=True):
+            _, new = self.opened.step(number, step, state)
+            now = here.view(-1, *(1,) * (state[0].dim() - 1))
             state = tuple(torch.where(now, a, b) for a, b in zip(new, state, strict=True))
             every.append(state[0])
         return every, state

@@ -27,7 +27,8 @@ function number(x) {
   if (x === null || Number.isNaN(x)) return "–";
   if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
   const digits = Math.abs(x) >= 100 ? 1 : Math.abs(x) >= 0.005 || x === 0 ? 2 : 4;
-  return x.toFixed(digits).replace("-", "−");
+  const text = x.toFixed(digits);
+  return Number(text) === 0 ? "0.00" : text.replace("-", "−");
 }
 
 const inner = (x) => (x < 0 ? `(${number(x)})` : number(x));
