@@ -13,8 +13,8 @@ import pytest
 from made_up import MadeUp
 
 import gatestack as gs
-from gatestack.errors import ArgumentError, ModelFileError, StorageError
-from gatestack.study import DepthPlan, DepthRange, DepthStudy, Measure, Outcome, run_depth_study
+from gatestack.errors import ArgumentError, ModelFileError
+from gatestack.study import DepthPlan, DepthRange, DepthStudy, Measure, run_depth_study
 
 TWO = {0: 1.3, 1: 1.1, 2: 1.0, 3: 1.0, 4: 1.0}
 
@@ -94,6 +94,21 @@ def test_overfitting_is_warned_of() -> None:
     ).warnings
 
 
+def test_learning_by_heart_is_warned_of_at_the_smallest_depth_too() -> None:
+    found = run_depth_study(MadeUp(TWO, training={1: 0.1, 2: 0.1, 3: 0.1}), DepthPlan())
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith(
+        "Already with one layer the network learns its training part by heart: MASE is 0.0"
+    )
+    assert not run_depth_study(MadeUp(TWO, training={1: 0.5, 2: 0.5, 3: 0.5}), DepthPlan()).warnings
+    accuracy = Measure(name="accuracy", label="accuracy", better="higher", percent=True)
+    levels = {0: -0.5, 1: 0.7, 2: 0.8, 3: 0.7}
+    for trained, said in ((0.95, True), (0.75, False)):
+        training = dict.fromkeys((1, 2, 3), trained)
+        found = run_depth_study(MadeUp(levels, training=training, measure=accuracy), DepthPlan())
+        assert any(text.startswith("Already with one layer") for text in found.warnings) == said
+
+
 def test_a_stopped_study_goes_on_where_it_was(tmp_path: Path) -> None:
     place, fits = tmp_path / "studies.db", 0
 
@@ -142,11 +157,6 @@ def test_a_study_is_data() -> None:
     for broken in ({"rows": 3}, {"measure": {"name": "mase"}}, {"more": 1}):
         with pytest.raises(ModelFileError, match="study of depth"):
             DepthStudy.from_dict(values | broken)
-
-
-def test_a_fit_of_another_version_is_refused() -> None:
-    with pytest.raises(StorageError, match="a fit has no value 'seconds'"):
-        Outcome.from_dict({"scores": {"linear": 1.0}})
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from gatestack.study.variants import (
     parse_variants,
     variants_sentence,
 )
-from gatestack.study.words import depth_sentence, overfitting_warning
+from gatestack.study.words import depth_sentence, gap_warning, overfitting_warning
 from gatestack.study.work import Outcomes, work
 
 __all__ = ["DepthPlan", "run_depth_study", "study_depth"]
@@ -306,10 +306,15 @@ def _result(
             step_bytes=_whole([cell.step_bytes for cell in cells]),
             scores=tuple(float(score) for score in scores.reshape(-1)),
         )
-        if below is not None and below.layers > 0:
-            gaps = [_gaps(outcomes, depth, task, plan) for depth in (layers, below.layers)]
-            wider = compare_paired(gaps[0], gaps[1], test_share=task.test_share)
-            warnings.append(overfitting_warning(row, below, wider, task.measure))
+        if layers > 0:
+            gaps = _gaps(outcomes, layers, task, plan)
+            if below is not None and below.layers > 0:
+                under = _gaps(outcomes, below.layers, task, plan)
+                wider = compare_paired(gaps, under, test_share=task.test_share)
+                warnings.append(overfitting_warning(row, below, wider, task.measure))
+            else:
+                gap = compare_paired(gaps, np.zeros_like(gaps), test_share=task.test_share)
+                warnings.append(gap_warning(row, gap, task.measure))
         rows.append(row)
     return DepthStudy(
         chosen=chosen,

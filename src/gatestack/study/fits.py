@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
-from gatestack.errors import StorageError
-
 __all__ = ["Fit", "Outcome"]
 
 
@@ -62,17 +60,5 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave.
-
-        Raises:
-            StorageError: a value is missing: another version wrote it.
-        """
-        try:
-            return cls(**{field.name: values[field.name] for field in fields(cls)})
-        except (KeyError, TypeError) as error:
-            raise StorageError(
-                f"a fit has no value {error}",
-                where="study",
-                expected="fits of this version",
-                hint="keep this study in another file or database",
-            ) from error
+        """Read what `to_dict` gave."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})

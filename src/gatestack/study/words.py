@@ -12,7 +12,7 @@ from gatestack.study.variants import layers_text
 if TYPE_CHECKING:
     from gatestack.study.result import DepthRow
 
-__all__ = ["depth_sentence", "overfitting_warning"]
+__all__ = ["depth_sentence", "gap_warning", "overfitting_warning"]
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ORDINALS = ("", "a first", "a second", "a third", "a fourth", "a fifth", "a sixth", "a seventh", "an eighth")
@@ -103,6 +103,29 @@ def overfitting_warning(
         f"With {_layers(row.layers)} the network begins to learn its training part by heart: {measure.label} "
         f"goes from {measure.text(below.training)} to {measure.text(row.training)} there, and from "
         f"{measure.text(below.score)} to {measure.text(row.score)} where it counts."
+    )
+
+
+def gap_warning(row: DepthRow, gap: PairedDifference, measure: Measure) -> str | None:
+    """Warn where the smallest network already fits its training part far better than the part held out.
+
+    Far better: a quarter of the loss, or ten points of a share that should be high.
+
+    Args:
+        row: of the smallest network.
+        gap: by how much its loss on the part held out is higher than in training.
+        measure: that was compared.
+    """
+    if row.training is None or gap.low <= 0:
+        return None
+    lower = measure.better == "lower"
+    far = row.training < row.score / 4 if lower else row.training > row.score + 0.1
+    if not far:
+        return None
+    return (
+        f"Already with {_layers(row.layers)} the network learns its training part by heart: {measure.label} "
+        f"is {measure.text(row.training)} there, and {measure.text(row.score)} where it counts. More data, "
+        "fewer updates or regularisation may help more than layers."
     )
 
 
