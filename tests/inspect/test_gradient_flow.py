@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from inspected import LENGTHS, C, Reader, close, reference_cell, subject_of
 
-from gatestack.inspect import inspect_subject
+from gatestack.inspect import Outcome, inspect_subject
 from gatestack.inspect.gradient_flow import MODELS
 from gatestack.inspect.opened import open_layer
 from gatestack.inspect.recording import replaced
@@ -125,13 +127,25 @@ def _tensors(states: object) -> list[torch.Tensor]:
 
 def test_the_three_models_differ_in_their_recurrent_layers_alone() -> None:
     reader = Reader(LSTM(8), LSTM(8))
-    flow = inspect_subject(subject_of(reader, steps=40)).tables["gradient_flow"]
+    subject = subject_of(reader, steps=40)
+    seen = []
+
+    def noted(network: torch.nn.Module, inputs: torch.Tensor) -> Outcome:
+        if all(isinstance(layer, Unrolled) for layer in network.stack.layers):
+            seen.append((network.head.weight.clone(), [part.opened for part in network.stack.layers]))
+        return subject.run(network, inputs)
+
+    flow = inspect_subject(replace(subject, run=noted)).tables["gradient_flow"]
     assert flow["model"].unique(maintain_order=True).to_list() == list(MODELS)
-    at = flow.filter(layer=1, lag=30)
-    shares = dict(zip(at["model"], at["relative"], strict=True))
-    # Drawn with an orthogonal matrix, a plain layer still loses what tanh flattens at each step.
-    assert shares["plain RNN"] < 1
-    assert all(share > 0 for share in shares.values())
+    assert len(seen) == 3
+    assert all(torch.equal(head, reader.head.weight) for head, _ in seen)
+    own = [layer.weight_hh_l0 for layer in reader.stack.layers]
+    trained, initialised, plain = ([one.layer.weight_hh_l0 for one in opened] for _, opened in seen)
+    assert all(torch.equal(a, b) for a, b in zip(trained, own, strict=True))
+    assert [weight.shape for weight in initialised] == [weight.shape for weight in own]
+    assert not any(torch.equal(a, b) for a, b in zip(initialised, own, strict=True))
+    assert [one.cell for one in seen[2][1]] == ["rnn_tanh"] * 2
+    assert [weight.shape for weight in plain] == [(8, 8)] * 2
     zero = flow.filter(lag=0)
     close(zero["relative"], np.ones(zero.height))
 

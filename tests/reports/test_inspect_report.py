@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gatestack import Classifier
 from gatestack.cli.main import app
-from gatestack.convert import Network, Node, Port
+from gatestack.convert import Network, Node, Port, read_keras
 from gatestack.convert.layers import Dense, DenseOptions, RecurrentLayer, RecurrentOptions
 from gatestack.errors import ArgumentError
 from gatestack.inspect import Inspection, Outcome, Subject, Truth, inspect_subject
@@ -239,3 +239,61 @@ def test_the_command_looks_into_an_imported_network(tmp_path: Path) -> None:
         done = run(app, ["inspect", str(tmp_path / "model"), str(path)])
         assert done.exit_code == 2
         assert words in done.stderr
+
+
+KERAS = Path(__file__).resolve().parents[1] / "artifacts" / "keras"
+
+
+def test_a_file_of_keras_is_imported_and_looked_into_on_the_command_line(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    model, data = str(tmp_path / "model"), str(tmp_path / "data.npy")
+    done = run(app, ["import", str(KERAS / "keras_stateful.h5"), "--out", model])
+    assert done.exit_code == 0, done.stderr
+    network = read_keras(KERAS / "keras_stateful.h5")
+    inputs = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
+    np.save(data, inputs)
+    done = run(app, ["inspect", model, data, "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["tables"]["layers"]["cell"] == ["lstm", "gru"]
+    (name,) = network.outputs
+    answers = network.predict(inputs)
+    np.savez(tmp_path / "both.npz", inputs=inputs, target=answers)
+    named = ["inspect", model, str(tmp_path / "both.npz"), "--output", name, "--loss", "squared error"]
+    done = run(app, [*named, "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["tables"]["layer_worth"]["loss"][0] < 1e-10
+    for options, words in (
+        (["--output", "other"], "no output 'other'"),
+        (["--loss", "hinge"], "loss"),
+        (["--member", "2"], "a classifier or regressor"),
+    ):
+        done = run(app, ["inspect", model, data, *options])
+        assert done.exit_code == 2
+        assert words in " ".join(done.stderr.split())
+
+
+def test_a_member_is_chosen_by_its_number(classifier: tuple[Path, Path], tmp_path: Path) -> None:
+    _, data = classifier
+    waves = np.stack([np.sin(np.arange(16) * (1 + case % 2)) for case in range(12)])
+    names = np.array([str(case % 2) for case in range(12)])
+    model = Classifier(layers=1, hidden_size=3, max_steps=2, members=2).fit(waves, names)
+    second = model.inspect(waves, names, sequences=4, member=2)
+    assert second.title == "classifier, member 2 of 2"
+    own = model.fitted_.members[1].network.recurrent.trunk
+    hidden = second.tables["layers"]["units"].to_list()
+    assert hidden == [3, 3]
+    subject = model._subject(waves, names, 4, 2)
+    assert str(subject.network.recurrent.trunk) == str(own)
+    assert torch.equal(next(subject.network.recurrent.trunk.parameters()), next(own.double().parameters()))
+    with pytest.raises(ArgumentError, match="1 to 2"):
+        model.inspect(waves, member=3)
+    model.save(tmp_path / "model")
+    run = CliRunner().invoke
+    done = run(
+        app, ["inspect", str(tmp_path / "model"), str(data), "--sequences", "3", "--member", "2", "--json"]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["title"] == "classifier, member 2 of 2"
+    done = run(app, ["inspect", str(tmp_path / "model"), str(data), "--output", "dense"])
+    assert done.exit_code == 2
+    assert "an imported network" in done.stderr
