@@ -151,7 +151,7 @@ def tune(
     space = _space_of(task, plan)
     if many and "hidden_size" in space and "layers" not in space:
         raise ArgumentError(
-            f"layers={layers!r} gives each layer a width, and hidden_size is searched",
+            f"each layer has a width, {tuple(layers)}, and hidden_size is searched",
             where="tune",
             expected="a number of layers, or search layers too",
         )

@@ -115,13 +115,15 @@ def parse_space(
             )
         if name in found:
             raise ArgumentError(f"{name} is searched twice", where="tune", expected="one range")
-        found[name] = _limited(text, usual[name], limits, name in _SHARES) if given else usual[name]
+        found[name] = _limited(name, usual[name], limits) if given else usual[name]
     return found
 
 
-def _limited(text: str, usual: Range, limits: str, share: bool) -> Range:
+def _limited(name: str, usual: Range, limits: str) -> Range:
+    """Read a range; messages have it beside the name, since `name=…` is an option of its own elsewhere."""
+    what = f"the range {limits!r} of {name}"
     if usual.switch:
-        raise ArgumentError(f"{text!r}", where="tune", expected=f"{text.partition('=')[0]} alone: on or off")
+        raise ArgumentError(what, where="tune", expected=f"{name} alone: it is on or off")
     match = _RANGE.fullmatch(limits)
     try:
         low, high = (float(match[end]) for end in ("low", "high")) if match else (math.nan, math.nan)
@@ -129,21 +131,19 @@ def _limited(text: str, usual: Range, limits: str, share: bool) -> Range:
         low = high = math.nan
     example = f"a range such as {usual.text}"
     if math.isnan(low):
-        raise ArgumentError(f"{text!r} has no range", where="tune", expected=example)
+        raise ArgumentError(f"{what} cannot be read", where="tune", expected=example)
     if low > high:
+        smaller = f"write it as {high:g}-{low:g}"
         raise ArgumentError(
-            f"the range of {text!r} is empty",
-            where="tune",
-            expected="the smaller value first",
-            hint=f"write {text.partition('=')[0]}={high:g}-{low:g}",
+            f"{what} is empty", where="tune", expected="the smaller value first", hint=smaller
         )
     least = "1 or more" if usual.whole else "more than 0" if usual.log else "0 or more"
     if low < (1 if usual.whole else 0) or (usual.log and low == 0):
-        raise ArgumentError(f"{text!r} begins too low", where="tune", expected=f"{least}, {example}")
-    if share and high >= 1:
-        raise ArgumentError(f"{text!r} ends too high", where="tune", expected=f"a share below 1, {example}")
+        raise ArgumentError(f"{what} begins too low", where="tune", expected=f"{least}, {example}")
+    if name in _SHARES and high >= 1:
+        raise ArgumentError(f"{what} ends too high", where="tune", expected=f"a share below 1, {example}")
     if usual.whole and (low % 1 or high % 1):
-        raise ArgumentError(f"{text!r}", where="tune", expected=f"whole numbers, {example}")
+        raise ArgumentError(what, where="tune", expected=f"whole numbers, {example}")
     return Range(low, high, usual.whole, usual.log)
 
 

@@ -173,7 +173,8 @@ def storage_errors(place: Place) -> Iterator[None]:
         with _uninterrupted():
             yield
     except _database_errors() as error:
-        cause = str(getattr(error.__cause__ or error, "orig", None) or error).splitlines()[0]
+        parts = (getattr(each, "orig", None) for each in (error, error.__cause__))
+        cause = str(next((part for part in parts if part is not None), error)).splitlines()[0]
         hints = [hint for word, hint in _HINTS.items() if word in cause.lower()]
         raise StorageError(
             f"the study cannot be read or written: {cause}",
