@@ -29,6 +29,7 @@ _HINTS = {
     "disk is full": f"free some space, then go on; {_GO_ON}",
     "disk i/o error": f"check that the disk has space left and is in order; {_GO_ON}",
     "readonly": "change its permissions, or name another file",
+    "unable to open": "check the path, and that you may write there",
     "permission denied": "change the permissions, or name another place",
     "not a database": "this is no study: move the file away, or name another one",
     "malformed": "the file is damaged: move it away, or name another one",
