@@ -102,7 +102,7 @@ def test_gradients_are_told_as_ratios_and_growth_is_said(found: Inspection) -> N
 def test_what_passes_no_gradient_and_what_reads_nothing_is_said(found: Inspection) -> None:
     nothing = flow(0.5, 0.2, 0.01).with_columns(relative=pl.lit(None, pl.Float64))
     assert said(found, "gradient", gradient_flow=nothing) == (
-        "What stands above layer 1 passes no gradient down to its last state."
+        "No gradient of what is explained reaches layer 1's last state."
     )
     probes = pl.DataFrame({"layer": [None, 1], "score": [0.5, -0.2], "shuffled": [0.0, 0.1], "metric": "R²"})
     told = said(found, "linear probe", probes=probes)

@@ -33,6 +33,7 @@ def found() -> Inspection:
         RNN(2),
         LSTM(2, form=LSTMForm(layer_norm=True)),
         Loop(GRUCell(2, activation="softsign", gate_activation="hard_sigmoid")),
+        GRU(2, reset="before"),
         input_size=2,
     ).double()
     with torch.no_grad():
@@ -74,6 +75,7 @@ def test_the_page_holds_the_numbers_of_the_table_and_nothing_that_loads(found: I
         "layer 3",
         "layer 4",
         "layer 5",
+        "layer 6",
     ]
 
 
@@ -210,8 +212,15 @@ def test_the_equations_name_other_functions_and_layer_normalisation(page: Page, 
     page.run("go({ layer: 5, unit: 1 })")
     lines = page.run("document.getElementById('equations').innerText").splitlines()
     z, n = (value(found, name, layer=5, step=4, unit=1) for name in ("update", "candidate"))
-    assert lines[lines.index("z = hard_sigmoid(Wz x + Uz h₋₁ + bz)") + 1] == f"= {written(z)}"
-    assert lines[lines.index("n = softsign(Wn x + bn + r · (Un h₋₁ + cn))") + 1] == f"= {written(n)}"
+    for formula, number in (
+        ("z = hard_sigmoid(Wz x + Uz h₋₁ + bz)", z),
+        ("n = softsign(Wn x + bn + r · (Un h₋₁ + cn))", n),
+    ):
+        shown = lines[lines.index(formula) + 1].removeprefix("= ")
+        assert shown in (written(number), written(float(f"{number:.4g}")))
+    page.run("go({ layer: 6 })")
+    lines = page.run("document.getElementById('equations').innerText").splitlines()
+    assert "n = tanh(Wn x + bn + Un (r · h₋₁) + cn)" in lines, "the gate resets before the product"
 
 
 def test_a_long_sequence_of_a_plain_layer_is_shown(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def inspect_subject(subject: Subject, *, shown: int = 3) -> Inspection:
     return Inspection(
         title=subject.title,
         sentences=tuple(make_sentences(subject, tables)),
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),  # both directions of a layer say the same
         settings={
             "sequences": len(inputs),
             "steps": [int(lengths.min()), int(lengths.max())],

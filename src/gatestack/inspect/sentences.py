@@ -13,6 +13,7 @@ from gatestack.inspect.time_scales import LayerTrend, layer_trend
 __all__ = ["make_sentences"]
 
 _CHANCE = 0.05
+_ROUNDING = 1e-9  # of the loss: less is no change
 
 
 def make_sentences(subject: Subject, tables: Mapping[str, pl.DataFrame]) -> Iterator[str]:
@@ -136,7 +137,7 @@ def _about_gradients(flow: pl.DataFrame) -> Iterator[str]:
     here = here.filter(pl.col("direction") == here["direction"][0])
     shares = [here.filter(pl.col("model") == model)["relative"][0] for model in MODELS]
     if any(share is None for share in shares):
-        yield f"What stands above layer {first} passes no gradient down to its last state."
+        yield f"No gradient of what is explained reaches layer {first}'s last state."
         return
     models = ("in the model as trained", "as initialised", "in a plain RNN of the same size")
     told = [f"{share:.2g} times that {model}" for share, model in zip(shares, models, strict=True)]
@@ -161,7 +162,7 @@ def _about_worth(worth: pl.DataFrame, loss: str) -> Iterator[str]:
     shuffled = worth.filter((pl.col("way") == "shuffled") & pl.col("change").is_not_null())
     told = [
         f"to {value:.4g} with layer {layer} shuffled"
-        + (f" (change {change:+.2g} ± {error:.1g})" if error else "")
+        + (f" (change {change:+.2g} ± {error:.1g})" if abs(change) > _ROUNDING * abs(whole) and error else "")
         for layer, value, change, error in shuffled.select(
             "layer", "loss", "change", "standard_error"
         ).iter_rows()
