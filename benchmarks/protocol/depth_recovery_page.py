@@ -214,7 +214,7 @@ def _worth_words(tasks: dict[str, dict[str, Any]]) -> str:
         agrees = (
             "as it should be"
             if best in task["right"]
-            else f"not {right}, as the rule behind the answers would let one expect"
+            else f"though the rule behind the answers would let one expect {right}"
         )
         line = f"- `{name}`: the lowest mean error is that of depth {best}, {agrees}."
         if task["right"] != (0,):
@@ -254,8 +254,10 @@ def _verdicts(tasks: dict[str, dict[str, Any]]) -> str:
     for rule in (ARGMIN, TWO):
         less = {name: task["summary"]["rules"][rule]["study_less"] for name, task in tasks.items()}
         overall = mean(found.value for found in less.values())
+        side = "lower" if overall > 0 else "higher"
         parts = [
-            f"Against {rule}: {100 * overall:+.1f} points less regret on the mean of the {len(less)} tasks"
+            f"Against {rule}: the study's regret is {100 * abs(overall):.1f} points {side} on the mean of "
+            f"the {len(less)} tasks"
         ]
         for words, sign in (("less", 1), ("more", -1)):
             names = [
