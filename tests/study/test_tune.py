@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,17 @@ from made_up import MadeUp
 
 import gatestack as gs
 from gatestack.errors import ArgumentError, TrainingError
-from gatestack.study import HeldBack, Measure, StudyDatabase, TrialRow, TunePlan, TuneStudy, run_tune, search
+from gatestack.study import (
+    HeldBack,
+    Measure,
+    StudyDatabase,
+    TrialRow,
+    TunePlan,
+    TuneStudy,
+    progress,
+    run_tune,
+    search,
+)
 from gatestack.study.space import Range, parse_space
 from gatestack.study.trials import Trials
 from gatestack.study.tuned import tune_sentence
@@ -101,6 +112,33 @@ def test_one_name_is_a_search_and_labels_are_no_options() -> None:
     assert list(found.space) == ["zoneout"]
     with pytest.raises(ArgumentError, match="a dict of its other arguments"):
         gs.tune(model, data, np.arange(24.0))  # type: ignore[arg-type]
+
+
+def test_the_bar_counts_what_its_label_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int, int]] = []
+
+    class Bar:
+        def start(self) -> None: ...
+        def stop(self) -> None: ...
+        def refresh(self) -> None: ...
+        def add_task(self, *_: object, **__: object) -> int:
+            return 0
+
+        def update(self, _: int, *, completed: int, total: int, unit: str, text: str) -> None:
+            assert not text or "left" in text
+            shown.append((unit, completed, total))
+
+    monkeypatch.setattr(progress, "_make_bar", Bar)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    found_by(MadeUp(LEVELS, worth=WORTH), trials=3)
+    assert list(dict.fromkeys(unit for unit, _, _ in shown)) == [
+        "fits as given",
+        "trials",
+        "fits of the check",
+    ]
+    assert {total for unit, _, total in shown if unit == "fits as given"} == {4 + 4}
+    assert [done for unit, done, _ in shown if unit == "trials"] == [0, 1, 2, 3]
+    assert shown[-1] == ("fits of the check", 1 + 2 * 3, 1 + 2 * 3)
 
 
 def test_what_falls_behind_is_left_early() -> None:
