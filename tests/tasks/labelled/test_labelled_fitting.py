@@ -261,6 +261,24 @@ def test_weights_of_classes_move_the_answers_of_every_recipe() -> None:
         assert (logits.argmax(axis=1) == 0).all()
 
 
+def test_balanced_weights_are_those_of_the_cases_that_are_fitted() -> None:
+    data, classes = waves()
+    rows = np.concatenate([np.flatnonzero(classes == 0)[:5], np.flatnonzero(classes == 1)[:2]])
+    part, known = data.rows(rows), classes[rows]
+    balanced = outputs(replace(PLAN, class_weights="balanced"), part, known)
+    np.testing.assert_array_equal(
+        balanced, outputs(replace(PLAN, class_weights=(7 / (2 * 5), 7 / (2 * 2))), part, known)
+    )
+    assert not np.allclose(balanced, outputs(PLAN, part, known))
+
+
+def test_balanced_weights_bear_a_class_that_a_fold_lacks() -> None:
+    data, classes = waves()
+    rows = np.flatnonzero(classes == 0)
+    found = outputs(replace(PLAN, class_weights="balanced"), data.rows(rows), classes[rows])
+    assert np.isfinite(found).all()
+
+
 def test_a_case_alone_is_a_case_in_a_batch() -> None:
     data, classes = waves()
     for recipe in RECIPES:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
 
 from gatestack.data.collections import LabelledSequences
 from gatestack.errors import ArgumentError, DataError, check_choice, nearest_name, quote_value
@@ -216,36 +215,34 @@ class Classifier(ClassifierMixin, LabelledEstimator):
             self._parameters(),
             task="classify",
             outputs=len(self.classes_),
-            class_weights=self._class_weights(labels),
+            class_weights=self._class_weights(),
             owner="Classifier",
         )
 
-    def _class_weights(self, labels: npt.NDArray[Any]) -> tuple[float, ...] | None:
-        if self.class_weight is None:
-            return None
-        if self.class_weight != "balanced" and not isinstance(self.class_weight, Mapping):
+    def _class_weights(self) -> tuple[float, ...] | Literal["balanced"] | None:
+        if self.class_weight is None or self.class_weight == "balanced":
+            return self.class_weight
+        if not isinstance(self.class_weight, Mapping):
             raise ArgumentError(
                 f"the 'class_weight' parameter of Classifier is {self.class_weight!r}",
                 expected="a mapping of classes to weights, 'balanced', or None",
             )
-        if isinstance(self.class_weight, Mapping):
-            known = set(self.classes_.tolist())
-            for name, weight in self.class_weight.items():
-                if name not in known:
-                    raise ArgumentError(
-                        f"class_weight names the class {name!r}",
-                        where="Classifier",
-                        expected="a class of the data",
-                        hint=nearest_name(str(name), map(str, known)),
-                    )
-                if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < np.inf:
-                    raise ArgumentError(
-                        f"class_weight gives {name!r} the weight {weight!r}",
-                        where="Classifier",
-                        expected="a number above 0",
-                    )
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
-        return tuple(float(weight) for weight in weights)
+        known = self.classes_.tolist()
+        for name, weight in self.class_weight.items():
+            if name not in known:
+                raise ArgumentError(
+                    f"class_weight names the class {name!r}",
+                    where="Classifier",
+                    expected="a class of the data",
+                    hint=nearest_name(str(name), map(str, known)),
+                )
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < np.inf:
+                raise ArgumentError(
+                    f"class_weight gives {name!r} the weight {weight!r}",
+                    where="Classifier",
+                    expected="a number above 0",
+                )
+        return tuple(float(self.class_weight.get(name, 1.0)) for name in known)
 
     def _answers(self, data: LabelledSequences) -> npt.NDArray[np.int64]:
         labels = np.asarray(data.labels)

@@ -94,6 +94,11 @@ def fit_members(
     )
     truth = torch.from_numpy(np.asarray(targets))
     truth = truth.long() if plan.task == "classify" else truth.double().reshape(len(x), plan.outputs)
+    if plan.class_weights == "balanced":
+        # Here and not in the estimator, so that a fold is balanced by its own cases; it may lack a class.
+        counts = truth.bincount(minlength=plan.outputs).clamp(min=1).double()
+        weights = tuple((len(x) / (plan.outputs * counts)).tolist())
+        plan = dataclasses.replace(plan, class_weights=weights)
     members = []
     for seed in plan.seeds:
         place = None if folder.path is None else folder.path / f"member-{seed}"

@@ -44,7 +44,8 @@ class LabelledPlan:
             so that its patience has no effect.
         max_steps: updates of the weights; None for `scheduled_steps`.
         seeds: one network is trained for each, 0 or more.
-        class_weights: (K,) weight of each class in the loss, above 0; None for 1 each. Classes only.
+        class_weights: (K,) weight of each class in the loss, above 0; `"balanced"` for n / (K · cases of the
+            class), of the cases that are fitted; None for 1 each. Classes only.
         label_smoothing: share of each label that is spread over all classes, in [0, 1). The recipe "kernels"
             spreads at least K / (n + K), as its linear part does. Classes only.
         augmentation: of the training cases.
@@ -62,7 +63,7 @@ class LabelledPlan:
     training: Training = field(default_factory=Training)
     max_steps: int | None = None
     seeds: tuple[int, ...] = (0,)
-    class_weights: tuple[float, ...] | None = None
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
     label_smoothing: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 

@@ -25,7 +25,7 @@ def plan_of(
     *,
     task: Literal["classify", "regress"],
     outputs: int,
-    class_weights: tuple[float, ...] | None = None,
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None,
     owner: str,
 ) -> LabelledPlan:
     """Check every parameter against its range.
@@ -34,7 +34,7 @@ def plan_of(
         parameters: the arguments of the constructor, by name.
         task: of the estimator.
         outputs: number of classes, or 1.
-        class_weights: (outputs,) or None.
+        class_weights: (outputs,), `"balanced"`, or None.
         owner: name of the estimator, for messages.
 
     Raises:
