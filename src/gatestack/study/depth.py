@@ -14,12 +14,11 @@ from gatestack.study.budget import BUDGETS, Budget, widths_of
 from gatestack.study.choice import DepthRange, choose_depth, wanted_depths
 from gatestack.study.comparison import compare_paired
 from gatestack.study.database import StudyDatabase
-from gatestack.study.fits import Fit, Outcome
+from gatestack.study.fits import Fit, Outcome, digest_of_parts
 from gatestack.study.folded_task import FoldedTask, Studied, check_studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.result import DepthRow, DepthStudy
 from gatestack.study.storage import Place
-from gatestack.study.tuned_fits import digest_of_parts, fits_identity
 from gatestack.study.variants import (
     AS_GIVEN,
     VariantRow,
@@ -187,15 +186,14 @@ def run_depth_study(
             return task.plain(fit.fold, fit.seed)
         return task.network(widths(fit.layers), fit.fold, fit.seed, variants[fit.variant])
 
-    def loss(outcome: Outcome) -> float:
-        return min(task.measure.loss(score) for score in outcome.scores.values())
-
     settings = {**task.identity, "source": task.source, "budget": plan.budget}
     with (
         StudyDatabase(storage, _name_of(task, plan), settings=settings) as database,
         FitsProgress(show=progress) as bar,
     ):
-        outcomes = work(database, wanted=wanted, perform=perform, loss=loss, report=bar.show)
+        outcomes = work(
+            database, wanted=wanted, perform=perform, loss=task.measure.lowest_loss, report=bar.show
+        )
     all_widths = {row: widths(row) for row in range(1, plan.depths.most + 1)}
     study = _result(_only(outcomes, AS_GIVEN), task, plan, all_widths)
     if len(variants) == 1:
@@ -248,7 +246,7 @@ def _variant_row(
 
 def _name_of(task: FoldedTask, plan: DepthPlan) -> str:
     """Name the study by what its fits depend on: the same command finds the same fits, any other does not."""
-    return f"depth-{digest_of_parts(fits_identity(task) | {'budget': plan.budget})}"
+    return f"depth-{digest_of_parts(task.fits_identity() | {'budget': plan.budget})}"
 
 
 def _losses(outcomes: Outcomes, task: FoldedTask, plan: DepthPlan) -> dict[int, FloatArray]:

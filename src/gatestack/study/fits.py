@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
-__all__ = ["Fit", "Outcome"]
+__all__ = ["Fit", "Outcome", "digest_of_parts"]
 
 
 class Fit(NamedTuple):
@@ -62,3 +64,13 @@ class Outcome:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` gave."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+def digest_of_parts(parts: Mapping[str, Any]) -> str:
+    """Give a short name of JSON values, such as those that the fits of a study depend on.
+
+    Example:
+        >>> digest_of_parts({"folds": 3}) == digest_of_parts({"folds": 4})
+        False
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

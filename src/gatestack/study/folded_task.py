@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal, Protocol
 
 from gatestack.errors import ArgumentError
@@ -40,6 +41,10 @@ class Measure:
     def loss(self, score: float) -> float:
         """Give a number of which lower is better."""
         return score if self.better == "lower" else -score
+
+    def lowest_loss(self, outcome: Outcome) -> float:
+        """Give the loss of the best model of a fit."""
+        return min(self.loss(score) for score in outcome.scores.values())
 
     def text(self, score: float) -> str:
         """Write a score for people."""
@@ -115,6 +120,15 @@ class FoldedTask(ABC):
         Raises:
             ArgumentError: a setting does not exist, or not together with the others.
         """
+
+    def fits_identity(self) -> dict[str, Any]:
+        """Give what the fits of a study depend on, as JSON values."""
+        return {
+            "task": self.identity,
+            "measure": self.measure.name,
+            "folds": self.folds,
+            "version": version("gatestack"),
+        }
 
     def without_last(self) -> FoldedTask:
         """Give the task without what its last fold scores on; no fold before reads a later block in time."""

@@ -17,14 +17,14 @@ import numpy as np
 
 from gatestack.errors import ArgumentError, DataError, TrainingError, check_choice, check_whole
 from gatestack.study.database import StudyDatabase
-from gatestack.study.fits import Outcome
+from gatestack.study.fits import Outcome, digest_of_parts
 from gatestack.study.folded_task import FoldedTask, Studied, check_studied
 from gatestack.study.progress import FitsProgress
 from gatestack.study.space import Range, parse_space
 from gatestack.study.storage import Place
 from gatestack.study.trials import EndedTrial, TakenTrial, Trials
 from gatestack.study.tuned import HeldBack, TrialRow, TuneStudy, tune_sentence
-from gatestack.study.tuned_fits import TunedFits, digest_of_parts, fits_identity
+from gatestack.study.tuned_fits import TunedFits
 
 __all__ = ["Pruner", "Sampler", "TunePlan", "run_tune", "tune"]
 
@@ -186,7 +186,7 @@ def run_tune(
     started = time.monotonic()
     space = _space_of(task, plan)
     ranges = {name: limits.text for name, limits in space.items()}
-    own, about = fits_identity(task), {**task.identity, "source": task.source}
+    own, about = task.fits_identity(), {**task.identity, "source": task.source}
     search = own | {"space": ranges, "by": [plan.sampler, plan.pruner, plan.seed], "widths": widths}
     with (
         StudyDatabase(storage, f"search-fits-{digest_of_parts(own)}", settings=about) as kept,
@@ -240,7 +240,9 @@ def _try(taken: TakenTrial, fits: TunedFits, end: float) -> None:
             # rate too high. What is wrong with the call or the data has shown with the settings as given.
             taken.end(whole=False, error=str(error).splitlines()[0])
             return
-        behind = taken.add(fits.loss(outcome), list(outcome.scores.values()), outcome.seconds)
+        behind = taken.add(
+            fits.task.measure.lowest_loss(outcome), list(outcome.scores.values()), outcome.seconds
+        )
         if behind and fold < fits.last - 1:
             taken.end(whole=False)
             return

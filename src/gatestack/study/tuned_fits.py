@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 from gatestack.study.database import StudyDatabase
@@ -13,7 +11,7 @@ from gatestack.study.fits import Fit, Outcome
 from gatestack.study.folded_task import FoldedTask
 from gatestack.study.work import work
 
-__all__ = ["TunedFits", "digest_of_parts", "fits_identity"]
+__all__ = ["TunedFits"]
 
 Job = tuple[Fit, Callable[[], Outcome]]
 
@@ -32,10 +30,6 @@ class TunedFits:
         self.last = task.folds - 1
         # The search fits and scores without anything of the last fold.
         self._searched = task.without_last()
-
-    def loss(self, outcome: Outcome) -> float:
-        """Give the loss of the best model of an outcome."""
-        return min(self.task.measure.loss(score) for score in outcome.scores.values())
 
     def plain(self, fold: int) -> Job:
         """Name the fit that scores the baselines on a fold."""
@@ -73,30 +67,10 @@ class TunedFits:
             self.database,
             wanted=lambda done: [fit for fit in performs if fit not in done],
             perform=lambda fit: performs[fit](),
-            loss=self.loss,
+            loss=self.task.measure.lowest_loss,
             report=tell,
         )
         return [outcomes[fit] for fit, _ in jobs]
 
     def _task(self, fold: int) -> FoldedTask:
         return self.task if fold == self.last else self._searched
-
-
-def fits_identity(task: FoldedTask) -> dict[str, Any]:
-    """Give what the fits of a search depend on, as JSON values."""
-    return {
-        "task": task.identity,
-        "measure": task.measure.name,
-        "folds": task.folds,
-        "version": version("gatestack"),
-    }
-
-
-def digest_of_parts(parts: Mapping[str, Any]) -> str:
-    """Give a short name of JSON values.
-
-    Example:
-        >>> digest_of_parts({"folds": 3}) == digest_of_parts({"folds": 4})
-        False
-    """
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
