@@ -194,7 +194,9 @@ def test_what_cannot_be_is_told(gatestack: Run, table: Path, options: list[str],
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_fits(table: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_fits(number: signal.Signals, table: Path, tmp_path: Path) -> None:
     study = tmp_path / "studies.db"
     words = ["depth", "forecast", str(table), *FORECAST, "--max-steps", "30000", "--study", str(study)]
     command = [sys.executable, "-c", "from gatestack.cli.main import run; run()", *words]
@@ -205,7 +207,7 @@ def test_ctrl_c_keeps_the_fits(table: Path, tmp_path: Path) -> None:
     while not study.exists() and time.monotonic() < limit:
         time.sleep(0.2)
     time.sleep(8)  # into a fit
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
     assert f"all finished fits are kept in {study}; the same command goes on from there" in talk

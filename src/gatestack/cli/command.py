@@ -79,6 +79,7 @@ class Command(TyperCommand):
 _ORDER = (
     "demo",
     "depth",
+    "tune",
     "fit",
     "predict",
     "evaluate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from typing import Annotated
@@ -133,4 +134,7 @@ def run() -> None:
         # A name that the terminal's encoding lacks shows as "?", and nothing fails.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        # `kill`, or the end of a machine, leaves as tidily as Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
