@@ -44,6 +44,35 @@ def test_a_forecaster_is_looked_into(forecaster: Forecaster) -> None:
     assert found.tables["completeness"]["error"].max() < 1e-3
 
 
+def test_every_column_that_a_forecaster_reads_has_its_name() -> None:
+    days = pl.date_range(pl.date(2023, 1, 1), pl.date(2023, 4, 30), eager=True)
+    frames = [
+        week().with_columns(
+            ds=days,
+            unique_id=pl.lit(name),
+            rain=pl.when(pl.arange(120) % 9 > 0).then("rain"),
+            sky=pl.Series(["clear", "grey", "fog"] * 40),
+            height=pl.lit(height),
+        )
+        for name, height in (("hill", 300.0), ("shore", 2.0))
+    ]
+    model = Forecaster(3, hidden_size=4, window=14, max_steps=2, calendar=["day_of_week", "day_of_year"])
+    columns = {"past": ["rain"], "future": ["sky"], "static": ["height"]}
+    subject = model.fit(pl.concat(frames), **columns)._subject(pl.concat(frames), None, 4)
+    assert subject.features[:4] == ("y", "change of y", "y in the long run", "rain")
+    assert {"sky", "height"} < set(subject.features)
+    circle = [f"day_of_{every}_{part}" for every in ("week", "year") for part in ("sin", "cos")]
+    assert [name for name in subject.features if name in circle] == circle
+    # Sine and cosine of a time are what their names say: a week later the first pair is the same.
+    week_sin = subject.inputs[0, :, subject.features.index("day_of_week_sin")]
+    torch.testing.assert_close(week_sin[7:], week_sin[:-7])
+    assert week_sin[:7].std() > 0.5
+    assert [name for name in subject.features if name.endswith("is known")][:2] == [
+        "y is known",
+        "rain is known",
+    ]
+
+
 def test_what_a_forecaster_offers_is_its_forecast_and_its_loss(forecaster: Forecaster) -> None:
     table = week()
     subject = forecaster._subject(table, None, 5)

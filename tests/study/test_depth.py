@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from made_up import MadeUp
 
 import gatestack as gs
@@ -17,6 +18,27 @@ from gatestack.errors import ArgumentError, ModelFileError
 from gatestack.study import DepthPlan, DepthRange, DepthStudy, Measure, run_depth_study
 
 TWO = {0: 1.3, 1: 1.1, 2: 1.0, 3: 1.0, 4: 1.0}
+
+
+def test_every_fit_is_computed_on_one_thread() -> None:
+    threads, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        run_depth_study(MadeUp(TWO, before=lambda _: seen.append(torch.get_num_threads())), DepthPlan())
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_layers_that_cost_no_more_are_not_said_to_cost_less() -> None:
+    class Even(MadeUp):
+        def network(self, *args: Any, **changes: Any) -> Any:
+            return replace(super().network(*args, **changes), seconds=1.0)
+
+    assert "for no more time; a third gains nothing measurable and costs no more time." in (
+        run_depth_study(Even(TWO), DepthPlan()).sentence
+    )
 
 
 def test_the_answer_in_a_sentence() -> None:

@@ -45,8 +45,9 @@ def bench(
     """
     from importlib.metadata import version
 
-    from gatestack.cli.bench_cases import CASES, measure, threads_of_torch
+    from gatestack.cli.bench_cases import CASES, measure
     from gatestack.kernels import library
+    from gatestack.training.threads import threads_of_torch
 
     talk = Talk(quiet or as_json)
     kernels = library.find()

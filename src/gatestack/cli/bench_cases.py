@@ -6,9 +6,8 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,7 +19,7 @@ from gatestack.errors import KernelError
 from gatestack.kernels import library
 from gatestack.nn import GRU, LSTM, Stack
 
-__all__ = ["CASES", "Case", "Measured", "fma_peak", "measure", "threads_of_torch"]
+__all__ = ["CASES", "Case", "Measured", "fma_peak", "measure"]
 
 Quartiles: TypeAlias = tuple[float, float, float]
 Call: TypeAlias = Callable[[], tuple[Tensor, ...]]
@@ -106,17 +105,6 @@ class Measured:
     gflops: float
     peak_gflops: float | None
     error: float
-
-
-@contextmanager
-def threads_of_torch(threads: int | None) -> Iterator[int]:
-    """Let torch, and with it the kernels, use so many threads in a block; None leaves them as they are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield threads or before
-    finally:
-        torch.set_num_threads(before)
 
 
 def fma_peak(threads: int) -> float | None:

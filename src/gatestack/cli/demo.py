@@ -36,14 +36,15 @@ def demo(
     talk = Talk(quiet or as_json)
     talk.say("the daily weather of Seattle, 2012 to 2015; 2015 is held out")
 
-    from gatestack.cli.demo_settings import COLUMNS, ORIGINS, demo_forecaster, one_thread, read_weather
+    from gatestack.cli.demo_settings import COLUMNS, ORIGINS, demo_forecaster, read_weather
     from gatestack.training import RunFolder
+    from gatestack.training.threads import threads_of_torch
 
     frame = read_weather()
     model = demo_forecaster()
     run = RunFolder(progress=talk.progress)
     talk.say(f"fitting on 2012 to 2014, then {model.horizon} days ahead from origins in 2015 …")
-    with one_thread():
+    with threads_of_torch(1):
         evaluation = model.backtest(frame, **COLUMNS, origins=ORIGINS, run=run)
         talk.say("fitting on all four years …")
         model.fit(frame, **COLUMNS, run=run)

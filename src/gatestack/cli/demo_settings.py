@@ -6,11 +6,7 @@ The settings were chosen inside 2012 to 2014; 2015, which the demo holds out, wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from gatestack.tasks.forecast import Architecture, Forecaster, Origins
 from gatestack.training import Training
@@ -18,7 +14,7 @@ from gatestack.training import Training
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["COLUMNS", "HORIZON", "ORIGINS", "demo_forecaster", "one_thread", "read_weather"]
+__all__ = ["COLUMNS", "HORIZON", "ORIGINS", "demo_forecaster", "read_weather"]
 
 HORIZON = 7
 COLUMNS: dict[str, Any] = {
@@ -54,18 +50,3 @@ def read_weather() -> pl.DataFrame:
     from vega_datasets import local_data
 
     return pl.read_csv(local_data.seattle_weather.filepath, try_parse_dates=True)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread inside the block.
-
-    The network is so small that a second thread brings nothing on an idle machine; on a busy one the threads
-    wait for each other, and the fit takes more than ten times as long.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

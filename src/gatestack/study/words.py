@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["depth_sentence", "gap_warning", "overfitting_warning"]
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SAME_TIME = 1.05  # less is the noise of a clock
 _ORDINALS = ("", "a first", "a second", "a third", "a fourth", "a fifth", "a sixth", "a seventh", "an eighth")
 
 
@@ -63,7 +64,8 @@ def _times(row: DepthRow, above: DepthRow, words: str) -> str:
     """Say what the layers of `above` cost more than those of `row`; nothing where that has none."""
     if row.layers == 0 or row.seconds <= 0:
         return ""
-    return f"{words} {above.seconds / row.seconds:.1f}× the time"
+    times = above.seconds / row.seconds
+    return f"{words} {f'{times:.1f}× the' if times >= _SAME_TIME else 'no more'} time"
 
 
 def _size(gain: PairedDifference, below: DepthRow, measure: Measure) -> str:

@@ -51,6 +51,8 @@ def work(
         >>> sorted(outcomes) == both
         True
     """
+    from gatestack.training.threads import threads_of_torch
+
     while True:
         outcomes = database.outcomes()
         fits = wanted(outcomes)
@@ -63,5 +65,7 @@ def work(
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             continue
         with claim:
-            outcome = perform(claim.fit)
+            # One thread each: workers do not crowd each other out, and all round alike.
+            with threads_of_torch(1):
+                outcome = perform(claim.fit)
             claim.finish(outcome, loss=loss(outcome))

@@ -113,7 +113,8 @@ def _feature_names(fitted: FittedForecast, network: ForecastNetwork, table: Seri
     columns = table.columns
     target = columns.target
     names = [target, f"change of {target}", f"{target} in the long run"]
-    past, known = list(columns.past), [*columns.future, *fitted.calendar]
+    circle = [f"{name}_{part}" for name in fitted.calendar for part in ("sin", "cos")]
+    past, known = list(columns.past), [*columns.future, *circle]
     for part, of in ((network.past, past), (network.known, known), (network.static, columns.static)):
         for column, name in enumerate(of):
             vector = part.weights[str(column)].shape[1] if str(column) in part.weights else 1
