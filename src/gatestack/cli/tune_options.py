@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import shlex
 import sys
@@ -223,9 +224,8 @@ def python_of(estimator: Estimator, best: Mapping[str, Any]) -> str:
         return f"{inner}\n\n{adding}model = CoherentForecaster(forecaster, {sums})"
     kind = type(estimator)
     own = estimator._parameters()
-    module = {"Forecaster": "forecast", "Classifier": "classify", "Regressor": "regress"}
-    home = f"gatestack.tasks.{module.get(kind.__name__, 'detect')}"
-    architecture = getattr(sys.modules[home], "Architecture")  # noqa: B009  (mypy knows no such module)
+    home = kind.__module__.rpartition(".")[0]  # the package of the task
+    architecture = importlib.import_module(home).Architecture
     defaults = {name: part.default for name, part in inspect.signature(kind).parameters.items()}
     arguments, needed = [], []
     for name, value in with_changes(own, best, architecture).items():
