@@ -18,7 +18,7 @@ import pytest
 from typer.testing import Result
 
 import gatestack as gs
-from gatestack.cli.tune_options import fit_command, python_of
+from gatestack.cli.repeat import fit_command, python_of
 
 from .conftest import start
 

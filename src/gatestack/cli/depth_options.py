@@ -14,6 +14,7 @@ import typer
 
 from gatestack.cli.console import Talk, print_json
 from gatestack.cli.options import is_plain_file, refuse_existing
+from gatestack.cli.repeat import given_command, python_of
 
 if TYPE_CHECKING:
     from gatestack.study import DepthStudy
@@ -187,7 +188,6 @@ def study_lines(estimator: Estimator, data: Any, options: Mapping[str, Any], run
     Returns:
         The lines; None for groups, which are a list as long as the data.
     """
-    from gatestack.cli.tune_options import python_of
     from gatestack.data.collections import LabelledSequences
     from gatestack.study import study_depth
 
@@ -221,19 +221,14 @@ def _arguments(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
 def _write_page(
     task: str, estimator: Estimator, study: DepthStudy, run: DepthRun, *, python: str | None
 ) -> None:
-    import shlex
-
     from gatestack.cli.storage import write_output
     from gatestack.reports.depth import render_depth_page
-    from gatestack.study.storage import storage_name
 
-    # A page is made to be handed on: the password in a URL is not.
-    words = [word.replace(run.study, storage_name(run.study)) for word in sys.argv[1:]]
     page = render_depth_page(
         study,
         title=f"How many layers? {run.file.name}",
         settings={"task": task} | _changed(estimator),
-        command=shlex.join(["gatestack", *words]) if words[:1] == ["depth"] else None,
+        command=given_command("depth", run.study),
         python=python,
     )
     if run.out is not None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import shlex
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +10,7 @@ import typer
 
 from gatestack.cli.console import Talk, print_json
 from gatestack.cli.options import is_plain_file, refuse_existing
+from gatestack.cli.repeat import fit_command, given_command, python_of
 
 if TYPE_CHECKING:
     from gatestack.study import TuneStudy
@@ -158,14 +155,12 @@ def run_search(
         from gatestack.cli.storage import write_output
         from gatestack.reports.tune import render_tune_page
 
-        # A page is made to be handed on: the password in a URL is not.
-        words = [word.replace(given["study"], place) for word in sys.argv[1:]]
         page = render_tune_page(
             study,
             title=f"Tuned: {Path(given['file']).name}",
             command=command,
             python=python,
-            search=shlex.join(["gatestack", *words]) if words[:1] == ["tune"] else None,
+            search=given_command("tune", given["study"]),
         )
         write_output(out, page.encode())
     if given["as_json"]:
@@ -177,69 +172,6 @@ def run_search(
     typer.echo(f"\n{command}\n\n{python}")
     if out is not None:
         typer.echo(str(out))
-
-
-def fit_command(
-    task: str, given: Mapping[str, Any], best: Mapping[str, Any], fit: Callable[..., None]
-) -> str:
-    """Write the command that fits with the settings that were found.
-
-    Args:
-        task: name of the command.
-        given: arguments of the search by name.
-        best: settings by name.
-        fit: the command; its own defaults are left out.
-    """
-    words = ["gatestack", "fit", task, str(given["file"])]
-    for name, parameter in inspect.signature(fit).parameters.items():
-        value = best.get(name, given.get(name))
-        known = name in best or name in given
-        left_out = name in ("file", "out", "overwrite", "as_json", "quiet", "folds") or not known
-        if left_out or value is None or str(value) == str(parameter.default):
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        else:
-            for part in value if isinstance(value, list | tuple) else [value]:
-                words += [option, str(part)]
-    return shlex.join([*words, "--out", "MODEL"])
-
-
-def python_of(estimator: Estimator, best: Mapping[str, Any]) -> str:
-    """Write the Python lines that make the estimator with the settings that were found.
-
-    Args:
-        estimator: as it was searched.
-        best: settings by name.
-    """
-    from gatestack.reports.changed import changed_fields
-    from gatestack.tasks.folding import with_changes
-    from gatestack.tasks.forecast import CoherentForecaster
-
-    if isinstance(estimator, CoherentForecaster):
-        inner = python_of(estimator.forecaster, best).replace("model = ", "forecaster = ")
-        sums = f"{list(estimator.sums)!r}, method={estimator.method!r}"
-        adding = "from gatestack.tasks.forecast import CoherentForecaster\n\n"
-        return f"{inner}\n\n{adding}model = CoherentForecaster(forecaster, {sums})"
-    kind = type(estimator)
-    own = estimator._parameters()
-    home = kind.__module__.rpartition(".")[0]  # the package of the task
-    architecture = importlib.import_module(home).Architecture
-    defaults = {name: part.default for name, part in inspect.signature(kind).parameters.items()}
-    arguments, needed = [], []
-    for name, value in with_changes(own, best, architecture).items():
-        if name in ("architecture", "training"):
-            inner = ", ".join(f"{key}={part!r}" for key, part in changed_fields(value).items())
-            if inner and name == "architecture":
-                needed = [f"from {home} import Architecture"]
-            if inner:
-                prefix = "gs.Training" if name == "training" else "Architecture"
-                arguments.append(f"{name}={prefix}({inner})")
-        elif value != defaults[name]:
-            arguments.append(f"{name}={value!r}")
-    lines = ["import gatestack as gs", *needed, "", f"model = gs.{kind.__name__}({', '.join(arguments)})"]
-    return "\n".join(lines)
 
 
 def _print_study(study: TuneStudy) -> None:

@@ -7,7 +7,6 @@ their positions. Inputs beside the one that is looked at stay as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,9 +182,7 @@ def _of_words(
         def instead(module: nn.Module, given: Any, result: Any) -> tuple[Signal, ...]:  # noqa: ARG001
             return (Signal(vectors, mask),)
 
-        with ExitStack() as hooked:
-            handle = model.get_submodule(f"layers.{readers[0]}").register_forward_hook(instead)
-            hooked.callback(handle.remove)
+        with model.get_submodule(f"layers.{readers[0]}").register_forward_hook(instead):
             return call(model, words)
 
     names = ("vector of the word",) * embedding.options.size

@@ -25,13 +25,12 @@ from gatestack.study.storage import Place
 from gatestack.study.trials import EndedTrial, TakenTrial, Trials
 from gatestack.study.tuned import HeldBack, TrialRow, TuneStudy, tune_sentence
 from gatestack.study.tuned_fits import TunedFits
+from gatestack.study.work import SECONDS_BETWEEN_LOOKS
 
 __all__ = ["Pruner", "Sampler", "TunePlan", "run_tune", "tune"]
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["median", "halving", "none"]
-
-_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +224,7 @@ def _search(trials: Trials, fits: TunedFits, end: float, bar: FitsProgress) -> N
             if taken is not None:
                 _try(taken, fits, end)
                 continue
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _try(taken: TakenTrial, fits: TunedFits, end: float) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from gatestack.study.database import StudyDatabase
 from gatestack.study.fits import Fit, Outcome
 
-__all__ = ["Outcomes", "work"]
+__all__ = ["SECONDS_BETWEEN_LOOKS", "Outcomes", "work"]
 
 Outcomes = Mapping[Fit, Outcome]
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LOOKS = 0.5
+"""How long a worker waits that has nothing to do while others are at work."""
 
 
 def work(
@@ -62,7 +63,7 @@ def work(
             return outcomes
         claim = database.claim(fits)
         if claim is None:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
             continue
         with claim:
             # One thread each: workers do not crowd each other out, and all round alike.
